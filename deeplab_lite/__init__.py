@@ -5,25 +5,17 @@ the command line and the doctor answer at once, even where torch is missing.
 """
 
 from importlib import import_module
+from importlib.util import find_spec
+from pkgutil import iter_modules
 
 __version__ = "0.1.0"
-
-_SUBMODULES = (
-    "atrous",
-    "doctor",
-    "draw",
-    "exercises",
-    "photos",
-    "receptive_field",
-    "widgets",
-)
 
 
 def __getattr__(name: str) -> object:
     """Import `deeplab_lite.<name>` on first use (PEP 562)."""
-    if name not in _SUBMODULES:
+    if name.startswith("_") or find_spec(f"{__name__}.{name}") is None:
         raise AttributeError(
-            f"deeplab_lite has no attribute {name!r}; its modules are {', '.join(_SUBMODULES)}"
+            f"deeplab_lite has no attribute {name!r}; its modules are {', '.join(_modules())}"
         )
     try:
         return import_module(f"{__name__}.{name}")
@@ -32,10 +24,14 @@ def __getattr__(name: str) -> object:
             raise
         raise ModuleNotFoundError(
             f"deeplab_lite.{name} needs {error.name}, which is not installed: "
-            "`pip install 'deeplab-lite[lab]'` brings what the lessons use",
+            "`pip install 'deeplab-lite[lab]'` brings all that the lessons use",
             name=error.name,
         ) from error
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_SUBMODULES])
+    return sorted({*globals(), *_modules()})
+
+
+def _modules() -> list[str]:
+    return [m.name for m in iter_modules(__path__) if not m.name.startswith("_")]
