@@ -1,0 +1,38 @@
+# The DeepLab course. `make lab` opens the first lesson, `make test` runs every test.
+PYTHON    ?= python3
+ARGS      ?=
+BIN       := .venv/bin
+NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb)
+INPUTS    := pyproject.toml constraints.txt tools/install.py
+
+.PHONY: help lab test notebooks clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@echo "ARGS=... reaches jupyter lab, pytest or tools/notebooks.py; PYTHON=... names another python3."
+
+lab: .venv/.trusted  ## install, then open lesson 00 in JupyterLab (ARGS=--no-browser on a server)
+	$(BIN)/jupyter lab --ip=127.0.0.1 --ServerApp.root_dir=. notebooks/00_start_here.ipynb $(ARGS)
+
+test: .venv/.test  ## install, then run all tests (ARGS="-k atrous" for some)
+	$(BIN)/python -m pytest $(ARGS)
+
+notebooks: .venv/.test  ## run all lessons in clean kernels and save their outputs
+	$(BIN)/python tools/notebooks.py $(ARGS)
+
+clean:  ## remove the environment and everything else that make made
+	rm -rf .venv build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# install.py makes these files after a step has succeeded, so an interrupted one is done again.
+.venv/.lab: $(INPUTS)
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON): install Python 3.10 to 3.13."; exit 1; }
+	@$(PYTHON) tools/install.py lab
+
+.venv/.test: .venv/.lab $(INPUTS)
+	@$(PYTHON) tools/install.py test
+
+# Without trust, JupyterLab shows a fresh clone's widgets as pictures until they are run.
+.venv/.trusted: .venv/.lab $(NOTEBOOKS)
+	@$(BIN)/jupyter trust $(NOTEBOOKS)
+	@touch $@
