@@ -18,18 +18,22 @@ console.log(JSON.stringify(results, plain));
 """
 
 
-def call(path: str | Path, name: str, *args: object) -> object:
-    """`name(...args)` of the ES module at `path`; arguments and result travel as JSON."""
-    return call_many(path, name, [list(args)])[0]
+def call(module: str | Path, name: str, *args: object) -> object:
+    """`name(...args)` of an ES module: a file, or its text, such as a widget's `_esm`.
+
+    Arguments and result travel as JSON.
+    """
+    return call_many(module, name, [list(args)])[0]
 
 
-def call_many(path: str | Path, name: str, calls: list[list[object]]) -> list:
+def call_many(module: str | Path, name: str, calls: list[list[object]]) -> list:
     """One result for each list of arguments, all in one Node process (0.1 s to start)."""
+    text = module.read_text(encoding="utf-8") if isinstance(module, Path) else str(module)
     node = shutil.which("node")
     if node is None:
         pytest.skip("Node is not installed: JavaScript was not compared with Python")
     with tempfile.TemporaryDirectory() as folder:  # .mjs, so that Node takes it for a module
-        (Path(folder) / "module.mjs").write_bytes(Path(path).read_bytes())
+        (Path(folder) / "module.mjs").write_text(text, encoding="utf-8")
         (Path(folder) / "call.mjs").write_text(CALL)
         done = subprocess.run(
             [node, str(Path(folder) / "call.mjs")],
@@ -38,5 +42,5 @@ def call_many(path: str | Path, name: str, calls: list[list[object]]) -> list:
             text=True,
             timeout=60,
         )
-    assert done.returncode == 0, f"{name} of {Path(path).name} failed under Node:\n{done.stderr}"
+    assert done.returncode == 0, f"{name} failed under Node:\n{done.stderr}"
     return json.loads(done.stdout)

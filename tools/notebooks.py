@@ -225,7 +225,8 @@ def normalise(notebook: nbformat.NotebookNode, name: str) -> str:
         found = caption(below)
         for output in cell.get("outputs", []):
             if found and "image/png" in output.get("data", {}):
-                output.metadata.setdefault("image/png", {})["alt"] = found[1]
+                # a widget's twin brings its own
+                output.metadata.setdefault("image/png", {}).setdefault("alt", found[1])
     widgets = notebook.metadata.get("widgets")
     notebook.metadata = nbformat.from_dict(METADATA | ({"widgets": widgets} if widgets else {}))
     nbformat.validate(notebook)

@@ -1,0 +1,91 @@
+"""A real browser for tests: where Chromium is, and a page that runs a widget with no kernel."""
+
+import base64
+import os
+import shutil
+from dataclasses import dataclass
+from typing import Any
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+# What a front end does around a widget: a model with its events, and a call of render().
+PAGE = """<!doctype html><meta charset="utf-8">
+<style>body { margin: 8px; background: white }</style><div id="root"></div>"""
+MOUNT = """async ({ esm, css, state }) => {
+  const bytes = (text) => new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
+  for (const name in state) {
+    if (state[name]?.base64 !== undefined) state[name] = bytes(state[name].base64);
+  }
+  const listeners = {}, emit = (event) => (listeners[event] ?? []).slice().forEach((f) => f());
+  window.model = {
+    state, saved: 0, get: (name) => state[name],
+    set: (name, value) => {
+      if (JSON.stringify(value) === JSON.stringify(state[name])) return;
+      state[name] = value; emit(`change:${name}`); emit("change");
+    },
+    save_changes: () => { window.model.saved += 1; }, send: () => {},
+    on: (event, then) => { (listeners[event] ??= []).push(then); },
+    off: (event, then) => {
+      listeners[event] = (listeners[event] ?? []).filter((f) => f !== then);
+    },
+  };
+  document.head.append(Object.assign(document.createElement("style"), { textContent: css }));
+  const url = URL.createObjectURL(new Blob([esm], { type: "text/javascript" }));
+  const widget = (await import(url)).default, el = document.getElementById("root");
+  const part = { model: window.model, el };
+  await (typeof widget === "function" ? await widget() : widget).render(part);
+}"""
+# All that is drawn inside an element, as text: two pictures are the same if these are.
+DRAWN = """(root) => {
+  const parts = [...root.querySelectorAll("svg")].map((svg) => svg.outerHTML);
+  parts.push(...[...root.querySelectorAll("img")].map((img) => img.src));
+  parts.push(...[...root.querySelectorAll("canvas")].map((canvas) => canvas.toDataURL()));
+  return parts.join("\\n");
+}"""
+TWO_FRAMES = "() => new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)))"
+
+
+def find_chromium() -> str | None:
+    """Path of a Chromium: $CHROMIUM, one on PATH, or Playwright's own."""
+    names = [os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome"]
+    return next((path for name in names if name and (path := shutil.which(name))), None)
+
+
+def public_state(widget: Any) -> dict[str, Any]:
+    """The traits that a widget shares with its script, bytes as {"base64": ...}."""
+    state = {}
+    for name in widget.keys:
+        value = getattr(widget, name)
+        if name.startswith("_") or name in ("layout", "tabbable", "tooltip"):
+            continue
+        if isinstance(value, (bytes, memoryview)):
+            value = {"base64": base64.b64encode(value).decode()}
+        state[name] = value
+    return state
+
+
+@dataclass
+class Mounted:
+    """A page that shows a widget; `model` in it stands for the kernel's side."""
+
+    page: Any
+    errors: list[str]
+
+    def drawn(self) -> str:
+        self.page.evaluate(TWO_FRAMES)
+        return self.page.locator("#root").evaluate(DRAWN)
+
+    def get(self, name: str) -> Any:
+        return self.page.evaluate("(name) => window.model.get(name)", name)
+
+    def set(self, **traits: Any) -> None:
+        """Change traits as the kernel would."""
+        self.page.evaluate("(t) => Object.entries(t).forEach(([k, v]) => model.set(k, v))", traits)
