@@ -3,12 +3,14 @@
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from .receptive_field import Field1D, chain
+
 
 class Cone(NamedTuple):
     """What one unit of a 1-D stack reads, level by level; level 0 is the input."""
 
     sizes: list[int]  # units on each map; 0 from where a kernel no longer fits
-    fields: list[tuple[int, int, int]]  # receptive field of each level: size, stride, padding
+    fields: list[Field1D]  # receptive field of each level: size, stride, padding
     spans: list[tuple[int, int]]  # first and last position inside the cone, not clipped to the map
     counts: list[list[int]]  # on how many paths each position of each map is read
     padded: list[list[int]]  # positions that are read off the map: zeros of the padding
@@ -23,16 +25,20 @@ def trace(layers: Iterable[Any], n: int, unit: int | None = None, level: int | N
     defaults to the middle one, `level` to the last layer. Where a kernel does not fit, `sizes` is 0
     and the lists of the cone are empty. Raises ValueError for a unit that does not exist.
     """
-    table = [(*layer, *(0, 1, 0, 1)[len(layer) :]) for layer in map(tuple, layers)]
-    sizes, fields, lefts = [n], [(1, 1, 0)], []
-    for kernel, stride, padding, dilation in table:
+    if n < 1:
+        raise ValueError(f"an input of {n} pixels: expected at least 1")
+    table, spare = [], []
+    for values in layers:
+        given = tuple(values)
+        kernel, stride, padding, dilation = given + (0, 1, 0, 1)[len(given) :]
         reach = dilation * (kernel - 1)
         left, both = (reach // 2, reach) if padding == "same" else (padding, 2 * padding)
-        size, jump, offset = fields[-1]
-        fields.append((size + reach * jump, jump * stride, offset + left * jump))
-        room = sizes[-1] + both - reach - 1
+        table.append((kernel, stride, left, dilation))
+        spare.append(both - reach - 1)
+    fields, sizes = [Field1D(1, 1, 0), *chain(table)], [n]
+    for (_, stride, _, _), room in zip(table, spare, strict=True):
+        room += sizes[-1]
         sizes.append(room // stride + 1 if sizes[-1] and room >= 0 else 0)
-        lefts.append(left)
 
     level = len(table) if level is None else level
     if not 0 <= level <= len(table):
@@ -48,7 +54,7 @@ def trace(layers: Iterable[Any], n: int, unit: int | None = None, level: int | N
     padded: list[list[int]] = [[]]
     edges: list[list[tuple[int, int]]] = []
     for depth in reversed(range(level)):
-        (kernel, stride, _, dilation), left = table[depth], lefts[depth]
+        kernel, stride, left, dilation = table[depth]
         low, high = spans[0]
         spans.insert(0, (low * stride - left, high * stride - left + dilation * (kernel - 1)))
         taps = [(u, u * stride - left + t * dilation) for u in reads for t in range(kernel)]

@@ -1,0 +1,26 @@
+"""Pictures: numbers in, picture out. Used by every lesson and every widget.
+
+Functions of arrays return uint8 arrays. Functions that take `ax` draw on it, or on a new pyplot
+figure, and return it: a lesson composes them, a widget renders them without pyplot's global state.
+"""
+
+from .arrays import COLORS, PALETTE, VOID, heat, overlay, png
+from .axes import box, pixels, show, style
+from .taps import cone, tap_colors, tap_grid, tap_shade
+
+__all__ = [
+    "COLORS",
+    "PALETTE",
+    "VOID",
+    "box",
+    "cone",
+    "heat",
+    "overlay",
+    "pixels",
+    "png",
+    "show",
+    "style",
+    "tap_colors",
+    "tap_grid",
+    "tap_shade",
+]

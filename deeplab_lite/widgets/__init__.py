@@ -1,0 +1,17 @@
+"""Explorers of the lessons: each a module with its JavaScript beside it, loaded when first used."""
+
+from importlib import import_module
+
+_HOME = {
+    "ReceptiveFieldExplorer": "receptive_field_explorer",
+    "DilationExplorer": "dilation_explorer",
+    "FieldOnPhoto": "field_on_photo",
+    "OutputStrideLab": "output_stride",
+}
+__all__ = ["DilationExplorer", "FieldOnPhoto", "OutputStrideLab", "ReceptiveFieldExplorer"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"no widget is called {name!r}; there are {', '.join(_HOME)}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
