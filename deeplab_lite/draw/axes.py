@@ -10,7 +10,7 @@ from .arrays import COLORS, _photo
 def style() -> None:
     """Set matplotlib's defaults for a lesson: white ground, readable sizes, safe colours."""
     import matplotlib as mpl
-    from cycler import cycler
+    from matplotlib.rcsetup import cycler
 
     cycle = [COLORS[name] for name in ("blue", "vermillion", "green", "purple", "orange", "sky")]
     mpl.rcParams.update(
