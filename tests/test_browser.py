@@ -1,10 +1,16 @@
 """Widgets and lessons in a real browser: what moves there must move the picture."""
 
+import re
+import time
+
 import anywidget
+import lab
 import pytest
-from browser import public_state
+from browser import DRAWN, public_state
+from hygiene import Notebook, is_picture, is_widget
 
 from deeplab_lite import widgets
+from tools import notebooks
 
 CONTROLS = "input, select, button, [role=slider]"
 
@@ -61,3 +67,87 @@ def test_every_control_moves_the_picture_with_no_kernel(name, widget_page):
             mounted.set(**traits)
             assert mounted.drawn() == first, f"the picture did not go back after {label!r}"
     assert moved and mounted.errors == []
+
+
+# ---- JupyterLab ----
+
+SLIDER = "input[type=range], input[type=number], [role=slider]"
+COLOURS = """(area) => [
+  getComputedStyle(area.querySelector("[role=group], .jupyter-widgets") ?? area).color,
+  getComputedStyle(area.closest(".jp-Notebook")).backgroundColor,
+]"""
+
+
+def lessons_with_a_widget():
+    for path in notebooks.all_notebooks():
+        if any(is_widget(output) for _, _, output in Notebook.open(path).outputs()):
+            yield path
+
+
+def contrast(colours):
+    """WCAG contrast of two CSS colours, rgb(...) or rgba(...), the first drawn on the second."""
+    parts = [[float(x) for x in c[c.index("(") + 1 : -1].split(",")] for c in colours]
+    alpha = (parts[0] + [1.0])[3]
+    ground = parts[1][:3]
+    ink = [alpha * a + (1 - alpha) * b for a, b in zip(parts[0], ground, strict=False)]
+
+    def luminance(rgb):
+        linear = [
+            c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+            for c in (value / 255 for value in rgb)
+        ]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((luminance(ink), luminance(ground)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_contrast():
+    assert contrast(["rgb(0, 0, 0)", "rgb(255, 255, 255)"]) == pytest.approx(21)
+    assert contrast(["rgba(0, 0, 0, 0)", "rgb(9, 9, 9)"]) == pytest.approx(1)
+    assert contrast(["rgb(118, 118, 118)", "rgb(255, 255, 255)"]) == pytest.approx(4.54, abs=0.01)
+
+
+def changed(area, before, seconds=20):
+    """Wait until the picture in `area` is another one than `before`; False if it stays."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if area.evaluate(DRAWN) not in ("", before):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_a_lesson_in_jupyterlab(chromium, tmp_path):
+    """Open a lesson as a fresh clone shows it, run all, move a slider in both themes."""
+    path = next(lessons_with_a_widget(), None)
+    if path is None:
+        pytest.skip("no lesson has a widget yet")
+    saved = sum(is_picture(output) for _, _, output in Notebook.open(path).outputs())
+    with lab.running(path.parent, tmp_path) as address:
+        page = chromium.new_page(viewport={"width": 1280, "height": 1000})
+        page.set_default_timeout(300_000)
+        asked = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(address.format(name=path.name))
+        page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.context?.isReady")
+        page.wait_for_function(
+            f"document.querySelectorAll('.jp-RenderedImage img').length >= {saved}",
+            timeout=30_000,  # the twins of the widgets are among them: nothing is trusted yet
+        )
+        page.evaluate(lab.RUN_ALL)
+        assert page.evaluate(lab.FAULTS) == []
+        area = page.locator(".jp-OutputArea-output").filter(has=page.locator(SLIDER)).first
+        slider = area.locator(SLIDER).first
+        for theme, light in (("JupyterLab Light", "true"), ("JupyterLab Dark", "false")):
+            page.evaluate(lab.THEME, theme)
+            page.wait_for_function(f"document.body.dataset.jpThemeLight === '{light}'")
+            slider.scroll_into_view_if_needed()
+            before = area.evaluate(DRAWN)
+            assert move(slider)
+            assert changed(area, before), f"{theme}: the slider was moved and the picture stayed"
+            page.screenshot(path=tmp_path / f"{theme.split()[1].lower()}.png")
+            assert contrast(area.evaluate(COLOURS)) >= 4.5, theme
+        page.close()
+    beyond = [url for url in asked if not re.match(r"\w+://127\.0\.0\.1:|blob:|data:", url)]
+    assert asked and beyond == [], "the page asks for something that is not on this machine"

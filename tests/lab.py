@@ -1,0 +1,106 @@
+"""A JupyterLab of its own for the browser tests: private settings, a copy of the notebooks."""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+SETTINGS = {
+    "notebook-extension/tracker": {"windowingMode": "none"},  # cells out of sight exist too
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+}
+
+
+@contextmanager
+def running(notebooks: Path, scratch: Path) -> Iterator[str]:
+    """Serve a copy of `notebooks` on the loopback; yields the address with its token.
+
+    The server runs in a process group of its own, which ends with the block, kernels included.
+    """
+    shutil.copytree(notebooks, scratch / "notebooks")
+    for name, values in SETTINGS.items():
+        file = scratch / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(values))
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    token = secrets.token_hex(16)
+    home = {
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_DATA_DIR": "data",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+    }
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
+    command += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"]
+    command += ["--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
+    command += [f"--ServerApp.root_dir={scratch / 'notebooks'}"]
+    command += ["--LabApp.expose_app_in_browser=True"]
+    log = scratch / "lab.log"
+    with log.open("w") as out:
+        server = subprocess.Popen(
+            command,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **{key: str(scratch / value) for key, value in home.items()}},
+            start_new_session=True,
+        )
+    try:
+        wait_for(server, f"http://127.0.0.1:{port}/api?token={token}", log)
+        yield f"http://127.0.0.1:{port}/lab/tree/{{name}}?token={token}"
+    finally:
+        server.send_signal(signal.SIGTERM)  # lets it stop its kernels
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(10)
+        if hasattr(os, "killpg"):
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGKILL)
+        else:
+            server.kill()
+
+
+def wait_for(server: subprocess.Popen, address: str, log: Path, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert server.poll() is None, f"JupyterLab ended:\n{log.read_text()}"
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(f"JupyterLab did not answer in {seconds:.0f} s:\n{log.read_text()}")
+
+
+RUN_ALL = """async () => {
+  const app = window.jupyterapp, panel = app.shell.currentWidget;
+  await panel.context.ready;
+  await panel.sessionContext.ready;
+  await app.commands.execute("notebook:run-all-cells");
+}"""
+# A sentence for each code cell that did not run or went wrong.
+FAULTS = """() => {
+  const cells = [...window.jupyterapp.shell.currentWidget.content.widgets];
+  return cells.flatMap((cell, number) => {
+    if (cell.model.type !== "code" || !cell.model.sharedModel.source.trim()) return [];
+    const found = [];
+    if (cell.model.executionCount === null) found.push(`cell ${number} did not run`);
+    for (const output of cell.model.outputs.toJSON()) {
+      if (output.output_type === "error") found.push(`cell ${number}: ${output.evalue}`);
+      if (output.name === "stderr") found.push(`cell ${number}: ${output.text}`);
+    }
+    return found;
+  });
+}"""
+THEME = """async (theme) => {
+  await window.jupyterapp.commands.execute("apputils:change-theme", { theme });
+}"""
