@@ -182,11 +182,12 @@ def _weights() -> Iterator[Check]:
 
 
 def _crf() -> Check:
-    """The compiled dense CRF."""
+    """The compiled dense CRF: pydensecrf2, or an older package of the same code."""
     found = _installed("pydensecrf2")
     missing = mend = ""
     try:
         import_module("pydensecrf.densecrf")
+        found = found or "installed"
     except Exception as error:  # it is missing, or was built for another numpy
         missing = "optional: the lessons on the dense CRF, still to come, will not depend on it"
         mend = f'{_python()} -m pip install "pydensecrf2>=1.1" (needs a C++ compiler)'
@@ -207,18 +208,20 @@ def _tests() -> Iterator[Check]:
         mend = f'{_python()} -m pip install -e ".[test]" in the course\'s folder, or `make test`'
     yield Check("tests", "test packages", "" if lacking else "all", missing, mend)
 
-    found = next(filter(None, map(shutil.which, CHROMIUM)), "")
+    names = (os.environ.get("CHROMIUM") or "chromium", *CHROMIUM)
+    found = next(filter(None, map(shutil.which, names)), "")
     missing = mend = ""
     if not found:
         missing = "the tests that drive a browser are skipped"
-        mend = "install Chromium: `sudo apt install chromium`, `brew install --cask chromium`"
+        mend = "`sudo apt install chromium` or `brew install --cask chromium`; then, if it is not "
+        mend += "on PATH, name it in $CHROMIUM"
     yield Check("tests", "Chromium", found, missing, mend)
 
     found = shutil.which("node") or ""
     missing = mend = ""
     if not found:
         missing = "the tests that compare the widgets' JavaScript with Python are skipped"
-        mend = "install Node.js: `sudo apt install nodejs`, `brew install node`"
+        mend = "`sudo apt install nodejs` or `brew install node`"
     yield Check("tests", "Node", found, missing, mend)
 
 

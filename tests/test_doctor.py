@@ -151,6 +151,16 @@ def test_doctor_and_torch_agree_on_where_weights_are_kept(monkeypatch, tmp_path)
     assert VGG16_Weights.DEFAULT.url.endswith("/" + doctor.VGG16)
 
 
+def test_a_chromium_off_the_path_is_named_in_a_variable(monkeypatch, tmp_path):
+    browser = tmp_path / "Chromium.app"
+    browser.touch(mode=0o755)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("CHROMIUM", str(browser))
+    assert named(list(doctor._tests()), "Chromium").found == str(browser)
+    monkeypatch.delenv("CHROMIUM")
+    assert not named(list(doctor._tests()), "Chromium").ok
+
+
 @pytest.mark.parametrize(
     "total, free, ok, lessons_run",
     [(8, 5, True, True), (8, 1, False, True), (1, 1, False, False)],
