@@ -22,7 +22,8 @@ PALETTE = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in COLORS.v
 VOID = 255  # the label that no metric and no loss counts
 
 
-def _photo(image: Any) -> np.ndarray:
+def checked(image: Any) -> np.ndarray:
+    """The image as uint8 (H, W, 3); ValueError, with the remedy, if it is something else."""
     array = np.asarray(image)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
         raise ValueError(
@@ -52,8 +53,8 @@ def png(array: Any, *, level: int = 1, colors: int | None = None) -> bytes:
     """PNG bytes of a uint8 picture (H, W), (H, W, 3) or (H, W, 4).
 
     Level 1 is made for sliders (fast), 9 for pictures that are kept (small); `colors` keeps that
-    many colours only, which makes a photograph about three times smaller. Raises ValueError if the
-    array is not a picture.
+    many colours only (up to 247; PALETTE and white besides, so that thin lines keep theirs): a
+    photograph gets some three times smaller. Raises ValueError if the array is not a picture.
     """
     array = np.asarray(array)
     flat = array.ndim == 2
@@ -64,10 +65,20 @@ def png(array: Any, *, level: int = 1, colors: int | None = None) -> bytes:
         )
     image = Image.fromarray(np.ascontiguousarray(array))
     if colors:
-        image = image.convert("RGB").quantize(colors, Image.Quantize.MEDIANCUT)
+        image = _few(image.convert("RGB"), colors)
     out = io.BytesIO()
     image.save(out, "PNG", compress_level=level)
     return out.getvalue()
+
+
+def _few(image: Image.Image, colors: int) -> Image.Image:
+    fit = image.quantize(colors, Image.Quantize.MEDIANCUT)
+    table = (fit.getpalette() or [])[: 3 * colors] + PALETTE.ravel().tolist() + [255] * 3
+    fit.putpalette(table)
+    index = np.array(image.quantize(palette=fit, dither=Image.Dither.NONE))
+    index[(np.asarray(image) == 255).all(-1)] = len(table) // 3 - 1  # Pillow's search is not exact
+    fit.putdata(index.ravel())
+    return fit
 
 
 def overlay(
@@ -78,7 +89,7 @@ def overlay(
     Class 0 is background and stays as it is; 255 (void) is drawn grey. Raises ValueError when the
     shapes differ or a label has no colour.
     """
-    image, label, alpha = _photo(image), np.asarray(label), _share(alpha)
+    image, label, alpha = checked(image), np.asarray(label), _share(alpha)
     if label.shape != image.shape[:2] or label.dtype.kind not in "iub":
         raise ValueError(
             f"labels of dtype {label.dtype} and shape {label.shape} on an image of shape "
@@ -112,7 +123,7 @@ def heat(
     Smaller maps are enlarged to the photo, in square cells that show the map's real resolution, or
     bilinearly with `smooth`. `vmin` and `vmax` fix the scale (default: least and greatest value).
     """
-    image, values, alpha = _photo(image), _finite(values, "a heat map"), _share(alpha)
+    image, values, alpha = checked(image), _finite(values, "a heat map"), _share(alpha)
     low = values.min() if vmin is None else vmin
     high = values.max() if vmax is None else vmax
     unit = np.clip((values - low) / (high - low if high > low else 1.0), 0, 1)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import COLORS, _photo
+from .arrays import COLORS, checked
 
 
 def style() -> None:
@@ -60,7 +60,7 @@ def _axes(ax: Any, width: float, height: float) -> Any:
 
 def show(image: Any, ax: Any = None, *, title: str = "", margin: float = 0) -> Any:
     """A photo without ticks; around it `margin` pixels of hatched ground, for the padding."""
-    image = _photo(image)
+    image = checked(image)
     height, width = image.shape[:2]
     ax = _axes(ax, 4.2, 4.2 * height / width)
     if margin:

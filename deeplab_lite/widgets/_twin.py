@@ -50,9 +50,9 @@ def script(name: str) -> str:
     return (HERE / "common.js").read_text("utf-8") + body
 
 
-def sheet() -> str:
-    """The style sheet of all explorers."""
-    return (HERE / "common.css").read_text("utf-8")
+def sheet(name: str) -> str:
+    """The style sheet of a widget: common.css, then NAME.css."""
+    return "".join((HERE / f"{part}.css").read_text("utf-8") for part in ("common", name))
 
 
 def figure(width: float, height: float) -> Any:

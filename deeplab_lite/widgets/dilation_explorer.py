@@ -22,7 +22,7 @@ class DilationExplorer(Twin, anywidget.AnyWidget):
     """
 
     _esm = script("dilation_explorer")
-    _css = sheet()
+    _css = sheet("dilation_explorer")
     rates = traitlets.List(traitlets.Int()).tag(sync=True)
     kernel = traitlets.Int(3).tag(sync=True)
 

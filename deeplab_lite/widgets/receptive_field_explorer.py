@@ -27,7 +27,7 @@ class ReceptiveFieldExplorer(Twin, anywidget.AnyWidget):
     """
 
     _esm = script("receptive_field_explorer")
-    _css = sheet()
+    _css = sheet("receptive_field_explorer")
     layers = traitlets.List(traitlets.Dict()).tag(sync=True)
     n = traitlets.Int(25).tag(sync=True)
     unit = traitlets.Int(None, allow_none=True).tag(sync=True)
