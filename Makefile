@@ -3,6 +3,7 @@ PYTHON    ?= python3
 ARGS      ?=
 BIN       := .venv/bin
 NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb)
+FIRST     := notebooks/00_start_here.ipynb
 INPUTS    := pyproject.toml constraints.txt tools/install.py
 
 .PHONY: help lab test notebooks clean
@@ -12,7 +13,7 @@ help:  ## this list
 	@echo "ARGS=... reaches jupyter lab, pytest or tools/notebooks.py; PYTHON=... names another python3."
 
 lab: .venv/.trusted  ## install, then open lesson 00 in JupyterLab (ARGS=--no-browser on a server)
-	$(BIN)/jupyter lab --ip=127.0.0.1 --ServerApp.root_dir=. notebooks/00_start_here.ipynb $(ARGS)
+	$(BIN)/jupyter lab --ip=127.0.0.1 --LabApp.default_url=/lab/tree/$(FIRST) $(ARGS)
 
 test: .venv/.test  ## install, then run all tests (ARGS="-k atrous" for some)
 	$(BIN)/python -m pytest $(ARGS)

@@ -376,7 +376,7 @@ def test_lab_listens_on_localhost_only_keeps_its_token_and_takes_args():
     commands = make(ROOT, "-n", "lab", "ARGS=--no-browser").stdout
     (lab,) = re.findall(r"^.*jupyter lab .*$", commands, re.MULTILINE)
     assert "--ip=127.0.0.1" in lab
-    assert lab.endswith("notebooks/00_start_here.ipynb --no-browser")
+    assert lab.endswith("--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb --no-browser")
     assert "token" not in lab and "password" not in lab
 
 
