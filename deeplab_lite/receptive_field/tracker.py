@@ -1,0 +1,155 @@
+"""Watches a forward pass on the meta device and keeps the field of every tensor, views and in-place writes included."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from deeplab_lite.receptive_field.bounds import (
+    Axis,
+    Field,
+    everything,
+    input_field,
+    squash,
+    stride_seen,
+)
+from deeplab_lite.receptive_field.rules import Call, Unknown, field_after
+
+
+class Tracker(TorchDispatchMode):
+    """Watches every tensor operation of a forward pass and keeps the field of every tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fields: dict[int, Field] = {}
+        self.root: dict[int, Tensor] = {}  # a view's base
+        self.views: dict[int, list[Tensor]] = {}
+        self.keep: list[Any] = []  # ids stay unique while tensors live
+        self.warned: set[str] = set()
+
+    def field_of(self, tensor: Any) -> Field | None:
+        return self.fields.get(id(tensor)) if isinstance(tensor, Tensor) else None
+
+    def run(self, model: nn.Module, shape: Sequence[int]) -> None:
+        meta = {name: torch.empty_like(t, device="meta") for name, t in model_state(model)}
+        dtype = next((t.dtype for t in meta.values() if t.is_floating_point()), torch.float32)
+        image = torch.empty(tuple(shape), device="meta", dtype=dtype)
+        self.fields[id(image)] = input_field(shape)
+        try:
+            with torch.no_grad(), self:
+                functional_call(model, meta, (image,))
+        except (RuntimeError, ValueError, IndexError, TypeError, NotImplementedError) as error:
+            size = " x ".join(map(str, shape))
+            hint = "try another input_size, with channels as (C, H, W)"
+            if "item" in str(error) or "meta" in str(error).lower():
+                hint = "it reads tensor values in forward, which an analysis without values cannot follow"
+            raise ValueError(
+                f"the model does not run on an input of {size}: {hint} ({_first_line(error)})"
+            ) from error
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+        kwargs = kwargs or {}
+        tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+        tracked = [t for t in tensors if id(t) in self.fields]
+        if tracked or any(t.is_meta for t in tensors):
+            meta_args, meta_kwargs = tree_map(_to_meta, (args, kwargs))
+            out = func(*meta_args, **meta_kwargs)
+        else:
+            out = func(*args, **kwargs)
+        call = Call(func, args, kwargs, out, self.field_of)
+        if call.written is not None:
+            out = call.out = call.written
+        self.keep.append((tensors, out))
+        if tracked:
+            for tensor, field in zip(tree_leaves(out), self._fields_after(call), strict=True):
+                self._store(tensor, field)
+        if func.is_view and tensors:
+            base = self.root.get(id(tensors[0]), tensors[0])
+            for view in tree_leaves(out):
+                self.root[id(view)] = base
+                self.views.setdefault(id(base), []).append(view)
+        return out
+
+    def _fields_after(self, call: Call) -> list[Field | None]:
+        try:
+            return field_after(call)
+        except (
+            Unknown,
+            RuntimeError,
+            ValueError,
+            TypeError,
+            IndexError,
+        ):  # too odd a use of a known one
+            if call.name not in self.warned:
+                self.warned.add(call.name)
+                warnings.warn(
+                    f"receptive_fields has no rule for {call.func._schema.name}: every unit after it "
+                    "counts as seeing the whole input",
+                    stacklevel=2,
+                )
+            return [everything(call.operands, t.ndim) for t in tree_leaves(call.out)]
+
+    def _store(self, tensor: Tensor, field: Field | None) -> None:
+        """Writing into a view writes into its base, and so into every other view of it."""
+        base = self.root.get(id(tensor), tensor)
+        family = [base, *self.views.get(id(base), [])]
+        fields = {id(tensor): field}
+        if len(family) > 1:
+            fields = _write_through(base, tensor, field, family, self.field_of)
+        for key, value in fields.items():
+            if value is None:
+                self.fields.pop(key, None)
+            else:
+                self.fields[key] = value
+
+
+def model_state(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Every parameter and buffer with its name. Raises ValueError if some have no shape yet."""
+    state = [*model.named_parameters(), *model.named_buffers()]
+    if any(isinstance(t, nn.parameter.UninitializedTensorMixin) for _, t in state):
+        raise ValueError(
+            "the model has lazy layers without weights yet: run it once on an image first"
+        )
+    return state
+
+
+def _write_through(
+    base: Tensor, tensor: Tensor, field: Field | None, family: list[Tensor], field_of: Any
+) -> dict[int, Field | None]:
+    """Lay the bounds out in memory as `base` is, write the part that `tensor` shows, read every view again."""
+    template = field or field_of(base)
+    if template is None:
+        return {}
+    memory = base.untyped_storage().nbytes() // base.element_size()
+    result: dict[int, list[Axis]] = {id(member): [] for member in family}
+    for index, axis in enumerate(template):
+        planes = torch.full((4, memory), -torch.inf, dtype=torch.float64)
+
+        def part(t: Tensor, planes: Tensor = planes) -> Tensor:
+            return planes.as_strided((4, *t.shape), (memory, *t.stride()), t.storage_offset())
+
+        if (before := field_of(base)) is not None:
+            part(base).copy_(before[index].bounds.expand(4, *base.shape))
+        if field is None:
+            part(tensor).fill_(-torch.inf)
+        else:
+            part(tensor).copy_(field[index].bounds.expand(4, *tensor.shape))
+        for member in family:
+            bounds = squash(part(member).clone())
+            stride = stride_seen(bounds, index, len(template), axis.stride)
+            result[id(member)].append(Axis(bounds, stride))
+    return {key: tuple(axes) for key, axes in result.items()}
+
+
+def _to_meta(value: Any) -> Any:
+    is_real = isinstance(value, Tensor) and not value.is_meta
+    return torch.empty_like(value, device="meta") if is_real else value
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
