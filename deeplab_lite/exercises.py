@@ -1,7 +1,7 @@
-"""Graders of the exercises. In a lesson: `from deeplab_lite import exercises as check`, then `check.<name>(answer)`.
+"""Graders of the exercises: `from deeplab_lite import exercises as check`, `check.<name>(answer)`.
 
-A grader says one of three things and never raises: not attempted yet (the stub still returns `...`), a tick with what the
-answer shows, or a cross that names the misconception behind it.
+A grader says one of three things and never raises: not attempted yet (the stub still returns
+`...`), a tick with what the answer shows, or a cross that names the misconception behind it.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ class NotAttempted(Exception):
 
 
 def grader(judge: Callable[[Any], str]) -> Callable[[Any], None]:
-    """Turn a judge (returns what a right answer shows, raises Wrong for others) into a grader that prints."""
+    """A judge returns what a right answer shows and raises Wrong for others; a grader prints it."""
 
     @wraps(judge)
     def check(answer: Any) -> None:

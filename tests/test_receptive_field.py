@@ -34,7 +34,7 @@ class Fn(nn.Module):
 
 
 def assert_every_unit_agrees(model, size):
-    """The pixels that region() names are the ones that reach the unit, for every unit of the output."""
+    """The pixels that region() names are the ones that reach the unit, for every output unit."""
     field = receptive_fields(model, size)[""]
     reach = reached(model, size)
     assert tuple(reach[0].shape[1:]) == field.map_size
@@ -260,7 +260,7 @@ def test_dicts_and_tuples_give_an_entry_for_each_tensor():
     assert brute_force(model, (C, 9, 9), (4, 4), "out") == ((3, 5), (3, 5))
 
 
-# --- random networks -----------------------------------------------------------------------------------------------
+# --- random networks -----------------------------------------------------------------------------
 
 sizes_1_to_4 = st.integers(1, 4)
 
@@ -313,7 +313,7 @@ def test_random_stacks(model, height, width):
     stacks, stacks, st.sampled_from(["sum", "concat", "gate"]), random_layer(), st.integers(6, 14)
 )
 def test_random_two_branch_graphs(left, right, join, last, size):
-    """Branches of unequal fields and alignments, cropped to a common size as a network would have to."""
+    """Branches of unequal fields and alignments, cropped to a common size."""
 
     def forward(x, left, right, last):
         a, b = left(x), right(x)
@@ -350,7 +350,7 @@ def test_the_textbook_formula_is_the_exact_field_of_a_chain(layers):
         assert exact.center(u)[0] == first + (textbook.size - 1) / 2
 
 
-# --- known networks ------------------------------------------------------------------------------------------------
+# --- known networks ------------------------------------------------------------------------------
 
 # model, input, layer, size, stride, padding
 KNOWN = [
@@ -425,7 +425,7 @@ def test_stride_on_the_first_1x1_makes_resnet50_483():
     assert receptive_fields(model, 224)["layer4"].size == (483, 483)
 
 
-# --- conventions, warnings, errors ---------------------------------------------------------------------------------
+# --- conventions, warnings, errors ---------------------------------------------------------------
 
 
 def test_conventions_of_the_edge_cases():
@@ -517,7 +517,7 @@ def test_bad_input_gets_a_sentence(model, size, message):
 
 
 def test_other_bad_arguments():
-    with pytest.raises(TypeError, match="give a torch.nn.Module"):
+    with pytest.raises(TypeError, match=r"give a torch\.nn\.Module"):
         receptive_fields(lambda x: x, 8)
     field = receptive_fields(conv(), (C, 9, 9))[""]
     with pytest.raises(IndexError, match=r"unit \(7, 0\) is not on the map of 7 x 7 units"):

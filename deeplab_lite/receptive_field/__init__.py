@@ -1,7 +1,7 @@
-"""Receptive fields: the textbook recurrence, the exact field of any network, brute force, the effective field.
+"""Receptive fields: the recurrence, any network's exact field, brute force, the effective field.
 
-Taught in lesson 01. Pixels are counted from 0. Unit u of a map of stride S, padding P and size r covers the pixels
-[u S - P, u S - P + r - 1]; those before 0 and past the picture's end are padding.
+Taught in lesson 01. Pixels are counted from 0. Unit u of a map of stride S, padding P and size r
+covers the pixels [u S - P, u S - P + r - 1]; those before 0 and past the picture's end are padding.
 """
 
 from deeplab_lite.receptive_field.chain import Field1D, Layer, chain

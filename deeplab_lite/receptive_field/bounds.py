@@ -1,13 +1,15 @@
-"""What the units of a tensor see of the input, as intervals, and the few moves that every operation is made of.
+"""What the units of a tensor see of the input, as intervals, and the moves all else is made of.
 
-Every unit of a tensor sees one interval of the input along each input axis. An interval is kept as four numbers, the four
-planes of `Axis.bounds`, signed so that the union of two intervals is always an element-wise maximum:
+Every unit of a tensor sees one interval of the input along each input axis. An interval is kept as
+four numbers, the four planes of `Axis.bounds`, signed so that the union of two intervals is always
+an element-wise maximum:
 
-    0, 1   -first, last   with the network's grid continued beyond the picture (padding counts as more picture)
-    2, 3   -first, last   of the pixels that are really there (padding shows nothing: -inf)
+    0, 1   -first, last   with the grid continued beyond the picture: padding counts as picture
+    2, 3   -first, last   of the pixels that are really there: padding shows nothing (-inf)
 
-+inf in planes 0 and 1 marks a unit that sees everything, whatever the input's size. A dimension along which nothing
-changes has length 1, so a map of any size costs a few hundred numbers. Lesson 01, section 4.
++inf in planes 0 and 1 marks a unit that sees everything, whatever the input's size. A dimension
+along which nothing changes has length 1, so a map of any size costs a few hundred numbers. Lesson
+01, section 4.
 """
 
 from collections.abc import Iterable, Sequence
@@ -50,8 +52,9 @@ def input_field(shape: Sequence[int]) -> Field:
 class Taps:
     """What each unit reads along one dimension, and how far apart the units stand.
 
-    Row u of `seen` (units, taps) lists positions; those outside the map are padding. `pixels` lists other positions for
-    what is really there (a reflected border shows real pixels). A tap where `exists` is False is not there at all.
+    Row u of `seen` (units, taps) lists positions; those outside the map are padding. `pixels` lists
+    other positions for what is really there (a reflected border shows real pixels). A tap where
+    `exists` is False is not there at all.
     """
 
     seen: Tensor
@@ -61,7 +64,7 @@ class Taps:
 
 
 def gather(axis: Axis, dim: int, taps: Taps) -> Axis:
-    """Each unit's union over what it reads. Beyond the map the grid goes on at the axis's stride."""
+    """Each unit's union over what it reads. Beyond the map the grid goes on at its stride."""
     n, seen = axis.bounds.shape[dim + 1], taps.seen
     pixels = seen if taps.pixels is None else taps.pixels
     # A grid of stride p/q repeats its pattern every q units, p pixels further on.
@@ -90,14 +93,14 @@ def gather(axis: Axis, dim: int, taps: Taps) -> Axis:
 
 
 def carries(field: Field, index: int, dim: int, shape: Sequence[int]) -> bool:
-    """Does dimension `dim` of a tensor run along input axis `index`? A map one unit wide is told by its layout."""
+    """Does tensor dimension `dim` run along input axis `index`? One unit is told by its layout."""
     axis = field[index]
     by_layout = len(shape) == len(field) + 2 and dim == index + 2 and shape[dim] == 1
     return axis.varies(dim) or (by_layout and not axis.varies_anywhere())
 
 
 def slide(field: Field, shape: Sequence[int], reads: dict[int, Taps]) -> Field:
-    """Apply `gather` along each dimension of `reads` that runs along an input axis; shape is the operand's."""
+    """Gather along each dimension of `reads` that runs along an input axis of the operand."""
     result = []
     for index, axis in enumerate(field):
         carried = [d for d in reads if carries(field, index, d, shape)]
@@ -110,7 +113,7 @@ def slide(field: Field, shape: Sequence[int], reads: dict[int, Taps]) -> Field:
 
 
 def agree_on_nothing(field: Field) -> Field:
-    """A unit whose window lies in the padding along one axis sees no pixel along the others either."""
+    """A unit whose window is all padding along one axis sees no pixel along the others either."""
     empty = [torch.isneginf(axis.bounds[3]) for axis in field]
     if len(field) < 2 or not any(bool(e.any()) for e in empty):
         return field
@@ -124,7 +127,7 @@ def agree_on_nothing(field: Field) -> Field:
 
 
 def pool_all(field: Field, shape: Sequence[int], dims: Iterable[int]) -> Field:
-    """Every unit along `dims` (kept, with length 1) is read at once. If nothing is left to vary, all input is seen."""
+    """All units along `dims` (kept, length 1) are read at once; if none vary, all input is seen."""
     dims = [d % len(shape) for d in dims]
     result = []
     for index, axis in enumerate(field):
@@ -142,7 +145,7 @@ def union(fields: Iterable[Field], ndim: int) -> Field:
     """The field of an element-wise operation on broadcast operands."""
 
     def join(a: Axis, b: Axis) -> Axis:
-        # The grid of a sum is that of the operand that has one: a pooled, upsampled branch has none.
+        # The grid of a sum is that of the operand that has one: a pooled branch has none.
         stride = b.stride if b.varies_anywhere() and not a.varies_anywhere() else a.stride
         return Axis(torch.maximum(a.bounds, b.bounds), stride)
 
@@ -197,7 +200,8 @@ def everything(fields: Iterable[Field], ndim: int) -> Field:
 
 
 def stride_seen(bounds: Tensor, index: int, spatial: int, stride: Fraction) -> Fraction:
-    """Reshapes can change the stride without saying so: read it off the bounds where they contradict `stride`."""
+    """A reshape changes the stride without saying so: believe the bounds where they contradict
+    it."""
     dim = index + 3
     if bounds.ndim != spatial + 3 or bounds.shape[dim] <= stride.denominator:
         return stride

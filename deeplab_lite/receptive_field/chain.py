@@ -22,9 +22,10 @@ class Field1D(NamedTuple):
 
 
 def chain(layers: Iterable[Sequence[int]]) -> list[Field1D]:
-    """Field after each layer of a chain: r += d (k - 1) S, P += p S, S *= s. Lesson 01, section 2; dilation, lesson 02.
+    """Field after each layer of a chain: r += d (k - 1) S, P += p S, S *= s. Lessons 01 and 02.
 
-    layers: (kernel, stride=1, padding=0, dilation=1) each. Raises ValueError for values out of range.
+    layers: (kernel, stride=1, padding=0, dilation=1) each. Raises ValueError for values out of
+    range.
     """
     size, total_stride, total_padding, fields = 1, 1, 0, []
     for number, values in enumerate(layers, 1):

@@ -21,7 +21,7 @@ Region = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, eq=False)
 class ReceptiveField:
-    """What the units of one layer's map see of the input. Tuples hold one entry per spatial axis: (h, w) for images."""
+    """What the units of a layer's map see of the input. Tuples: one entry per axis, (h, w)."""
 
     input_size: tuple[int, ...]  # pixels
     map_size: tuple[int, ...]  # units; (1, 1) for an output that is no map, such as class scores
@@ -38,11 +38,12 @@ class ReceptiveField:
     _pixels: tuple[Tensor, ...]  # per axis (2, *map): first and last pixel really seen
 
     def region(self, u: Unit, clip: bool = True) -> Region | None:
-        """First and last position that unit u sees, per axis: ((top, bottom), (left, right)), both ends included.
+        """First and last position that unit u sees, per axis: ((top, bottom), (left, right)).
 
-        clip=True: the real pixels only, exactly (None if the unit sees nothing but padding). clip=False: with the grid
-        continued into the padding, as in the formula above; a unit that sees everything has the picture's bounds.
-        u is (i, j), or one number for the same index on each axis. Raises IndexError for a unit outside the map.
+        Both ends are included. clip=True: the real pixels only, exactly (None if the unit sees
+        nothing but padding). clip=False: with the grid continued into the padding, as in the
+        formula above; a unit that sees everything has the picture's bounds. u is (i, j), or one
+        number for the same index on each axis. Raises IndexError for a unit outside the map.
         """
         at = unit_index(u, self.map_size)
         intervals = []
@@ -85,17 +86,19 @@ def receptive_fields(
 ) -> dict[str, ReceptiveField]:
     """Exact receptive field of every layer of any network. Lesson 01, section 4.
 
-    One forward pass on the meta device (no values, no memory) carries the interval of input positions that each unit
-    sees through every operation. The model runs in the mode it is in: batch norm in training sees the whole batch, so
-    call `model.eval()` first. The model is not changed.
+    One forward pass on the meta device (no values, no memory) carries the interval of input
+    positions that each unit sees through every operation. The model runs in the mode it is in:
+    batch norm in training sees the whole batch, so call `model.eval()` first. The model is not
+    changed.
 
-    input_size: H = W, or (H, W), or (C, H, W); channels are taken from the model's first layer if not given. Networks
-    of 1-D or 3-D convolutions take 1 or 3 sizes.
-    layers: names as in `named_modules()`; all layers that ran, if None. A layer that runs more than once tells its last
-    run. The model's own output is ""; a dict or tuple of tensors gives one entry each: "out", "aux" or "layer.out".
+    input_size: H = W, or (H, W), or (C, H, W); channels are taken from the model's first layer if
+    not given. Networks of 1-D or 3-D convolutions take 1 or 3 sizes.
+    layers: names as in `named_modules()`; all layers that ran, if None. A layer that runs more than
+    once tells its last run. The model's own output is ""; a dict or tuple of tensors gives one
+    entry each: "out", "aux" or "layer.out".
 
-    Raises ValueError for sizes the model cannot run on and for unknown layers. An operation without a rule gives a
-    UserWarning that names it, and every unit after it counts as seeing everything.
+    Raises ValueError for sizes the model cannot run on and for unknown layers. An operation without
+    a rule gives a UserWarning that names it, and every unit after it counts as seeing everything.
     """
     shape = input_shape(model, input_size)
     tracker = Tracker()
@@ -110,7 +113,7 @@ def receptive_fields(
         tracker.run(model, shape)
     if not seen:
         raise ValueError(
-            "no layer's output depends on the input: forward must return a tensor computed from its argument"
+            "no layer's output depends on the input: forward must return a tensor made from its argument"
         )
     if layers is not None:
         layers = [layers] if isinstance(layers, str) else layers
@@ -151,7 +154,8 @@ def known_layer(name: str, seen: Collection[str]) -> str:
 
 
 def input_shape(model: nn.Module, input_size: InputSize) -> list[int]:
-    """(B, C, *spatial) from what the caller gave; rank and channels from the model's first layers."""
+    """(B, C, *spatial) from what the caller gave; rank and channels from the model's first
+    layers."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model is a {type(model).__name__}: give a torch.nn.Module")
     if isinstance(model, nn.Sequential) and len(model) == 0:
@@ -180,7 +184,8 @@ def input_shape(model: nn.Module, input_size: InputSize) -> list[int]:
 
 
 def _summary(tensor: Tensor, field: Field, input_size: tuple[int, ...]) -> ReceptiveField:
-    """From bounds per channel to one interval per unit of the map, and the formula that tells them all."""
+    """From bounds per channel to one interval per unit of the map, and the formula that tells them
+    all."""
     dims = _map_dims(tensor, field)
     rest = [d + 1 for d in range(tensor.ndim) if d not in dims]
     map_size = tuple(tensor.shape[d] for d in dims) or (1,) * len(field)
@@ -238,7 +243,8 @@ def _formula(
 
 
 def _map_dims(tensor: Tensor, field: Field) -> list[int]:
-    """The tensor dimensions that are the map's axes: after (B, C) as torch has it, or before C in channels-last code."""
+    """The tensor dimensions that are the map's axes: after (B, C) as torch has it, or before C in
+    channels-last code."""
     count = len(field)
     if tensor.ndim != count + 2:
         return []
@@ -249,6 +255,7 @@ def _map_dims(tensor: Tensor, field: Field) -> list[int]:
 
 
 def _pick(bounds: Tensor, at: Sequence[int]) -> tuple[float, float]:
-    index = [min(i, n - 1) for i, n in zip(at, bounds.shape[1:], strict=True)]
-    first, last = bounds[(slice(None), *index)].tolist()
+    for i in at:
+        bounds = bounds.select(1, min(i, bounds.shape[1] - 1))
+    first, last = bounds.tolist()
     return first, last

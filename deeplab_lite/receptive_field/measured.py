@@ -1,4 +1,5 @@
-"""Fields found by experiment: which pixels reach a unit at all, and how strongly. Lesson 01, sections 5 and 6."""
+"""Fields found by experiment: which pixels reach a unit at all, and how strongly. Lesson 01,
+sections 5 and 6."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -27,18 +28,21 @@ VISIBLE = 1e-6  # float64 interpolation leaves weights of 1e-16 where the exact 
 def brute_force(
     model: nn.Module, input_size: InputSize, unit: Unit, layer: str = ""
 ) -> Region | None:
-    """First and last pixel that reach `unit` of `layer`, per axis, found by lighting every row and every column.
+    """First and last pixel that reach `unit` of `layer`, per axis, by lighting every row and
+    column.
 
-    Raw gradients lie here: a max pool passes one winner on, ReLU6 saturates, a hundred layers underflow. So the network
-    is linearised: all weights are 1, a nonlinearity lets everything through, and each result is cut to 0 or 1.
-    One pass per axis, with a batch of one image per row: meant for small inputs. Arguments as in `receptive_fields`.
-    None if no pixel reaches the unit.
+    Raw gradients lie here: a max pool passes one winner on, ReLU6 saturates, a hundred layers
+    underflow. So the network is linearised: all weights are 1, a nonlinearity lets everything
+    through, and each result is cut to 0 or 1. One pass per axis, with a batch of one image per row:
+    meant for small inputs. Arguments as in `receptive_fields`. None if no pixel reaches the unit.
     """
     reach = reached(model, input_size, layer)
     at = unit_index(unit, reach[0].shape[1:])
     region = []
     for rows in reach:
-        pixels = rows[(slice(None), *at)].nonzero().flatten()
+        for i in at:
+            rows = rows.select(1, i)
+        pixels = rows.nonzero().flatten()
         if len(pixels) == 0:
             return None
         region.append((int(pixels[0]), int(pixels[-1])))
@@ -78,7 +82,9 @@ class _Reach(TorchDispatchMode):
         if isinstance(tensor, Tensor):
             self.keep[id(tensor)] = tensor
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
         call = Call(func, args, kwargs or {}, None, lambda t: self.keep.get(id(t)))
         marked = [t for t in tree_leaves((args, kwargs)) if id(t) in self.keep]
         if not marked:
@@ -142,14 +148,16 @@ def _spread(x: Tensor, dims: Iterable[int]) -> Tensor:
 def effective_receptive_field(
     model: nn.Module, images: Tensor, layer: str = "", unit: Unit | None = None
 ) -> Tensor:
-    """How strongly each pixel moves one unit: squared input gradients, averaged over images and channels, sum 1.
+    """How strongly each pixel moves one unit: squared input gradients, averaged, summing to 1.
 
-    images: (B, C, H, W) floats; unit: (i, j) on the layer's map, the middle one if None. Returns (H, W) float64.
-    Luo et al. 2016, arXiv:1701.04128. Raises ValueError for an unknown layer or where every gradient is zero.
+    images: (B, C, H, W) floats; unit: (i, j) on the layer's map, the middle one if None. Averaged
+    over images and channels. Returns (H, W) float64. Luo et al. 2016, arXiv:1701.04128. Raises
+    ValueError for an unknown layer or where every gradient is zero.
     """
     if images.ndim != 4 or not images.is_floating_point() or not bool(images.isfinite().all()):
         raise ValueError(
-            f"images of shape {tuple(images.shape)}, {images.dtype}: give finite floats of shape (B, C, H, W)"
+            f"images of shape {tuple(images.shape)}, {images.dtype}: "
+            "give finite floats of shape (B, C, H, W)"
         )
     outputs: dict[str, Tensor] = {}
     pixels = images.detach().clone().requires_grad_()
@@ -158,7 +166,7 @@ def effective_receptive_field(
     output = outputs[known_layer(layer, outputs)]
     middle = [n // 2 for n in output.shape[2:]]
     at = unit_index(middle if unit is None else unit, output.shape[2:])
-    (gradient,) = torch.autograd.grad(output[(slice(None), slice(None), *at)].sum(), pixels)
+    (gradient,) = torch.autograd.grad(output[:, :, at[0], at[1]].sum(), pixels)
     energy = gradient.double().square().sum((0, 1))
     if not bool(energy.sum() > 0):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""One rule for each family of tensor operations: what do its results see, given what its operands see?"""
+"""One rule for each family of operations: what do its results see, given what its operands see?"""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -30,7 +30,7 @@ class Unknown(Exception):
 
 
 class Call:
-    """One operation as its rule sees it: arguments by name, the operands' fields, the result (on the meta device)."""
+    """One operation as its rule sees it: arguments by name, the operands' fields, the result."""
 
     def __init__(self, func: Any, args: tuple, kwargs: dict, out: Any, field_of: Callable):
         arguments = func._schema.arguments
@@ -203,19 +203,19 @@ def _scale_name(dim: int, ndim: int) -> str:
 
 
 def _sample(kind: str, unit: int, ratio: Fraction, align_corners: bool) -> tuple[int, int]:
-    """First and last position that a resampled unit mixes; weights that are exactly 0 are not seen."""
+    """First and last position that a resampled unit mixes; a weight of exactly 0 is not seen."""
     if "nearest" in kind:  # torch computes these in float32, rounding included
         half = 0.5 if "exact" in kind else 0.0
         at = floor((torch.tensor(unit + half) * torch.tensor(float(ratio))).item())
         return at, at
-    reach = 2 if "bicubic" in kind else 1
+    reach = Fraction(2 if "bicubic" in kind else 1)
     at = unit * ratio if align_corners else (unit + Fraction(1, 2)) * ratio - Fraction(1, 2)
     if kind.endswith("_aa"):  # the filter widens with the ratio
         reach = reach * max(ratio, Fraction(1))
         return floor(at - reach) + 1, -floor(-(at + reach)) - 1
     if at.denominator == 1:
         return int(at), int(at)
-    return floor(at) - reach + 1, floor(at) + reach
+    return floor(at - reach) + 1, floor(at + reach)
 
 
 @rule("constant_pad_nd", *per_rank("reflection_pad{}d", "replication_pad{}d"))
@@ -488,7 +488,7 @@ def _step_of_move(call: Call, field: Field, index: int) -> Fraction:
 
 
 def field_after(call: Call) -> list[Field | None]:
-    """The field of each tensor that the operation returned. Raises Unknown where that cannot be told."""
+    """The field of each tensor that the operation returned. Raises Unknown if it cannot be told."""
     name, outs = call.name, tree_leaves(call.out)
     found = RULES.get(name) or RULES.get(name.removesuffix("_"))
     if found is None and "scaled_dot_product" in name:

@@ -1,4 +1,4 @@
-"""Watches a forward pass on the meta device and keeps the field of every tensor, views and in-place writes included."""
+"""Watches a forward pass on the meta device and keeps the field of every tensor, views included."""
 
 import warnings
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -47,12 +48,14 @@ class Tracker(TorchDispatchMode):
             size = " x ".join(map(str, shape))
             hint = "try another input_size, with channels as (C, H, W)"
             if "item" in str(error) or "meta" in str(error).lower():
-                hint = "it reads tensor values in forward, which an analysis without values cannot follow"
+                hint = "it reads tensor values in forward, and this analysis has none"
             raise ValueError(
                 f"the model does not run on an input of {size}: {hint} ({_first_line(error)})"
             ) from error
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
         kwargs = kwargs or {}
         tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
         tracked = [t for t in tensors if id(t) in self.fields]
@@ -88,8 +91,8 @@ class Tracker(TorchDispatchMode):
             if call.name not in self.warned:
                 self.warned.add(call.name)
                 warnings.warn(
-                    f"receptive_fields has no rule for {call.func._schema.name}: every unit after it "
-                    "counts as seeing the whole input",
+                    f"receptive_fields has no rule for {call.func._schema.name}: "
+                    "every unit after it counts as seeing the whole input",
                     stacklevel=2,
                 )
             return [everything(call.operands, t.ndim) for t in tree_leaves(call.out)]
@@ -111,7 +114,7 @@ class Tracker(TorchDispatchMode):
 def model_state(model: nn.Module) -> list[tuple[str, Tensor]]:
     """Every parameter and buffer with its name. Raises ValueError if some have no shape yet."""
     state = [*model.named_parameters(), *model.named_buffers()]
-    if any(isinstance(t, nn.parameter.UninitializedTensorMixin) for _, t in state):
+    if any(isinstance(t, (UninitializedParameter, UninitializedBuffer)) for _, t in state):
         raise ValueError(
             "the model has lazy layers without weights yet: run it once on an image first"
         )
@@ -121,7 +124,8 @@ def model_state(model: nn.Module) -> list[tuple[str, Tensor]]:
 def _write_through(
     base: Tensor, tensor: Tensor, field: Field | None, family: list[Tensor], field_of: Any
 ) -> dict[int, Field | None]:
-    """Lay the bounds out in memory as `base` is, write the part that `tensor` shows, read every view again."""
+    """Lay the bounds out in memory as `base` is, write what `tensor` shows, read every view
+    again."""
     template = field or field_of(base)
     if template is None:
         return {}
