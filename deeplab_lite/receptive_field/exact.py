@@ -113,7 +113,7 @@ def receptive_fields(
         tracker.run(model, shape)
     if not seen:
         raise ValueError(
-            "no layer's output depends on the input: forward must return a tensor made from its argument"
+            "no layer's output depends on the input: forward must return tensors made from it"
         )
     if layers is not None:
         layers = [layers] if isinstance(layers, str) else layers

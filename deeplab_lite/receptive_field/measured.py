@@ -137,8 +137,10 @@ class _Reach(TorchDispatchMode):
 
 
 def _cut(tensor: Any) -> Any:
-    floating = isinstance(tensor, Tensor) and tensor.is_floating_point()
-    return (tensor.abs() > VISIBLE).to(tensor.dtype) if floating else tensor
+    if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+        return tensor
+    reached = (tensor.abs() > VISIBLE) & tensor.isfinite()  # a max pool over padding is -inf
+    return reached.to(tensor.dtype)
 
 
 def _spread(x: Tensor, dims: Iterable[int]) -> Tensor:

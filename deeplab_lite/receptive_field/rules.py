@@ -209,13 +209,14 @@ def _sample(kind: str, unit: int, ratio: Fraction, align_corners: bool) -> tuple
         at = floor((torch.tensor(unit + half) * torch.tensor(float(ratio))).item())
         return at, at
     reach = Fraction(2 if "bicubic" in kind else 1)
-    at = unit * ratio if align_corners else (unit + Fraction(1, 2)) * ratio - Fraction(1, 2)
+    half_pixel = Fraction(0 if align_corners else 1, 2)
+    place = (unit + half_pixel) * ratio - half_pixel
     if kind.endswith("_aa"):  # the filter widens with the ratio
         reach = reach * max(ratio, Fraction(1))
-        return floor(at - reach) + 1, -floor(-(at + reach)) - 1
-    if at.denominator == 1:
-        return int(at), int(at)
-    return floor(at - reach) + 1, floor(at + reach)
+        return floor(place - reach) + 1, -floor(-(place + reach)) - 1
+    if place.denominator == 1:
+        return int(place), int(place)
+    return floor(place - reach) + 1, floor(place + reach)
 
 
 @rule("constant_pad_nd", *per_rank("reflection_pad{}d", "replication_pad{}d"))
