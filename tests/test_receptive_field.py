@@ -477,6 +477,13 @@ def test_an_unknown_operation_is_named_and_sees_everything():
     assert fields["layers.0"].size == (3, 3) and fields[""].is_global
 
 
+def test_weights_made_from_the_image_count_as_seen():
+    def forward(x, a):
+        return F.conv2d(x, a(x).mean((0, 2, 3)).reshape(C, 1, 1, 1).expand(C, C, 3, 3))
+
+    assert receptive_fields(Fn(forward, conv()), (C, 9, 9))[""].region(0) == ((0, 8), (0, 8))
+
+
 def test_the_model_is_left_as_it_was():
     model = nn.Sequential(conv(), nn.BatchNorm2d(C)).train()
     before = {n: t.clone() for n, t in model.state_dict().items()}

@@ -10,6 +10,7 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from deeplab_lite.receptive_field.call import Call
 from deeplab_lite.receptive_field.exact import (
     InputSize,
     Region,
@@ -19,7 +20,7 @@ from deeplab_lite.receptive_field.exact import (
     unit_index,
     watch,
 )
-from deeplab_lite.receptive_field.rules import FRESH, Call
+from deeplab_lite.receptive_field.rules import FRESH
 from deeplab_lite.receptive_field.tracker import model_state
 
 VISIBLE = 1e-6  # float64 interpolation leaves weights of 1e-16 where the exact weight is 0

@@ -19,7 +19,8 @@ from deeplab_lite.receptive_field.bounds import (
     squash,
     stride_seen,
 )
-from deeplab_lite.receptive_field.rules import Call, Unknown, field_after
+from deeplab_lite.receptive_field.call import Call, Unknown
+from deeplab_lite.receptive_field.rules import field_after
 
 
 class Tracker(TorchDispatchMode):
