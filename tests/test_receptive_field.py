@@ -382,6 +382,39 @@ def test_torchvision_classifiers(name, size, layer, field, stride, padding):
     assert rf.region(0, clip=False)[0] == (-padding, field - padding - 1)
 
 
+@pytest.mark.parametrize("kernel, size", [(7, 404), (4, 308), (3, 276)])
+def test_vgg16_with_fc6_as_a_convolution(kernel, size):
+    model = nn.Sequential(*build("vgg16").features, nn.Conv2d(512, 8, kernel))
+    assert receptive_fields(model, 320)[""].size == (size, size)
+
+
+def large_fov(*head):
+    """DeepLab-LargeFOV up to pool5 as released, then the head: pools of 3, the last two stride 1."""
+    layers, channels = [], 3
+    for block, (out, count) in enumerate([(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)]):
+        rate = 2 if block == 4 else 1
+        for _ in range(count):
+            layers += [nn.Conv2d(channels, out, 3, padding=rate, dilation=rate), nn.ReLU()]
+            channels = out
+        layers.append(nn.MaxPool2d(3, 2 if block < 3 else 1, 1, ceil_mode=True))
+    return nn.Sequential(*layers, *head)
+
+
+def fc6(rate):
+    return nn.Conv2d(512, 8, 3, padding=rate, dilation=rate)
+
+
+@pytest.mark.parametrize("rate, size", [(6, 323), (12, 419), (18, 515), (24, 611)])
+def test_branches_of_v2_on_vgg16(rate, size):
+    field = receptive_fields(large_fov(fc6(rate)), 513)[""]
+    assert (field.size, field.stride, field.map_size) == ((size,) * 2, (8, 8), (65, 65))
+
+
+def test_large_fov_with_its_average_pool():
+    field = receptive_fields(large_fov(nn.AvgPool2d(3, 1, 1), fc6(12)), 321)[""]
+    assert (field.size, field.map_size) == ((435, 435), (41, 41))
+
+
 def test_every_block_of_inception():
     """Each branch by hand: the widest one is a chain, and its blocks follow on each other."""
     fields = receptive_fields(build("inception_v3"), 299)
