@@ -419,7 +419,7 @@ def test_switching_the_network_keeps_looking_at_the_same_place(widget_page):
 
 
 @pytest.mark.parametrize("make", [ReceptiveFieldExplorer, DilationExplorer, FieldOnPhoto])
-@pytest.mark.parametrize("width", [420, 600, 1000])
+@pytest.mark.parametrize("width", [420, 600, 800, 1000])
 def test_nothing_sticks_out(widget_page, make, width):
     mounted = widget_page(make(), width=width)
     mounted.drawn()

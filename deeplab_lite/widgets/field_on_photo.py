@@ -12,7 +12,7 @@ from typing import Any
 import anywidget
 import numpy as np
 import torch
-import torchvision  # type: ignore[import-untyped]
+import torchvision
 import traitlets
 from PIL import Image
 from torch import nn

@@ -171,7 +171,7 @@ function picture(layers, n, at, unit, width, named) {
 
   // below the input: how often each pixel is read, and how wide the field is
   const counts = seen.counts[0], most = Math.max(...counts, 1), base = y(0) + 17;
-  const digits = gap > 15 + 4 * (String(most).length - 1);
+  const digits = gap > 7 + 6 * String(most).length;
   counts.forEach((count, u) => {
     if (!count || !at) return;
     const tall = Math.max(2, 26 * count / most);
@@ -205,14 +205,14 @@ function formula(layers, at) {
   const shift = (value) => (value === 0 ? "" : value > 0 ? ` + ${value}` : ` − ${-value}`);
   const from = `${stride === 1 ? "" : stride}<i>u</i>`;
   return `<i>r</i> = 1 + Σ (<i>k</i>−1)·<i>d</i>·<i>S</i> = ${["1", ...terms].join(" + ")} = <b>${size}</b>` +
-    ` &nbsp;·&nbsp; unit <i>u</i> covers pixels <b>${from}${shift(-padding)}</b> to <b>${from}${shift(size - 1 - padding)}</b>`;
+    `<br>unit <i>u</i> covers pixels <b>${from}${shift(-padding)}</b> to <b>${from}${shift(size - 1 - padding)}</b>`;
 }
 
 function render({ model, el }) {
   const state = () => ({
     layers: model.get("layers"), n: model.get("n"), unit: model.get("unit"), level: model.get("level"),
   });
-  let hover = null, find = () => null, wide = true, rows = [];
+  let hover = null, find = () => null, rows = [];
 
   const bar = presetBar(PRESETS, (preset) => {
     const { layers, n } = state();
@@ -232,10 +232,11 @@ function render({ model, el }) {
     ["zeros", "a zero of the padding", '<path class="zeros" d="M2.5 3h8v8h-8z"/>'],
     ["cone", "the field, by the formula", '<path class="cone" d="M0 1h14v12h-14z"/>'],
   ].map(([, name, mark]) => `<span><svg width="14" height="14">${mark}</svg>${name}</span>`).join("");
-  const stage = h("div", { class: "dl-rf-stage" }, controls, drawing);
+  const result = h("div", { class: "dl-rf-result" }, numbers, h("div", {}, warn, say, sum));
+  const stage = h("div", { class: "dl-rf-stage" }, controls, drawing, result);
   const hint = h("p", { class: "dl-hint" }, "Point at any unit, click to keep it; or focus the picture and use the arrow keys.");
   const root = h("div", { class: "dl dl-rf", role: "group", "aria-label": "receptive-field explorer" },
-    bar.root, stage, h("div", { class: "dl-rf-result" }, numbers, h("div", {}, warn, say, sum)), key, hint);
+    bar.root, stage, key, hint);
   el.append(root);
 
   const change = (index, part) => {
@@ -288,14 +289,15 @@ function render({ model, el }) {
 
     const [pinnedAt, pinnedUnit] = settle(layers, n, unit, level);
     const [at, u] = hover ? settle(layers, n, hover[1], hover[0]) : [pinnedAt, pinnedUnit];
-    wide = root.clientWidth >= 800;
+    const room = root.clientWidth - 34, wide = room >= 900;  // room for the controls beside their rows
     root.classList.toggle("wide", wide);
-    const width = Math.max(280, drawing.parentElement.clientWidth - (wide ? controls.offsetWidth + 18 : 0));
-    const result = picture(layers, n, at, u, width, !wide);
-    find = result.find;
+    root.classList.toggle("middle", !wide && room >= 620);
+    const width = wide ? room - controls.offsetWidth - 18 : Math.max(280, room);
+    const shown = picture(layers, n, at, u, width, !wide);
+    find = shown.find;
     drawing.setAttribute("width", width);
-    drawing.setAttribute("height", result.height);
-    drawing.innerHTML = result.markup;
+    drawing.setAttribute("height", shown.height);
+    drawing.innerHTML = shown.markup;
 
     const maps = sizes(layers, n), read = trace(layers, n, u, at).counts[0].filter(Boolean).length;
     const [size, stride, padding] = chain(layers)[at];
