@@ -389,7 +389,7 @@ def test_vgg16_with_fc6_as_a_convolution(kernel, size):
 
 
 def large_fov(*head):
-    """DeepLab-LargeFOV up to pool5 as released, then the head: pools of 3, the last two stride 1."""
+    """DeepLab-LargeFOV as released up to pool5, then the head: the last two pools stride by 1."""
     layers, channels = [], 3
     for block, (out, count) in enumerate([(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)]):
         rate = 2 if block == 4 else 1

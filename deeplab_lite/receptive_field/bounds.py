@@ -108,8 +108,22 @@ def slide(field: Field, shape: Sequence[int], reads: dict[int, Taps]) -> Field:
             axis = gather(axis, dim, reads[dim])
         along = index + len(shape) - len(field)  # axes of the input run along the last dimensions
         step = reads[along].step if along in reads else Fraction(1)
+        for dim in reads.keys() - carried:
+            axis = blindfold(axis, dim, reads[dim], shape)
         result.append(Axis(squash(axis.bounds), axis.stride * step))
     return agree_on_nothing(tuple(result))
+
+
+def blindfold(axis: Axis, dim: int, taps: Taps, shape: Sequence[int]) -> Axis:
+    """Where units are alike along `dim`, those whose whole window is padding still see nothing."""
+    pixels = taps.seen if taps.pixels is None else taps.pixels
+    there = (pixels >= 0) & (pixels < shape[dim])
+    blind = ~(there if taps.exists is None else there & taps.exists).any(1)
+    if not bool(blind.any()):
+        return axis
+    lined = blind.reshape(-1, *[1] * (axis.bounds.ndim - dim - 2))
+    bounds = axis.bounds.expand(4, *torch.broadcast_shapes(axis.bounds.shape[1:], lined.shape))
+    return replace(axis, bounds=torch.cat([bounds[:2], bounds[2:].masked_fill(lined, -inf)]))
 
 
 def agree_on_nothing(field: Field) -> Field:
