@@ -60,7 +60,7 @@ def photo(name: str) -> np.ndarray:
         raise FileNotFoundError(
             f"this scikit-image comes without {file}: `pip install 'scikit-image>=0.24'` has it"
         )
-    return np.asarray(Image.open(path).convert("RGB"))
+    return np.array(Image.open(path).convert("RGB"))
 
 
 def mask_classes(name: str) -> list[str]:

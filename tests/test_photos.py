@@ -41,7 +41,7 @@ def noise(height, width, seed=0):
 def test_photographs_are_those_of_scikit_image(name, size):
     image = photos.photo(name)
     theirs = skimage.data.stereo_motorcycle()[0] if name == "motorcycle" else None
-    assert image.shape == (*size, 3) and image.dtype == np.uint8
+    assert image.shape == (*size, 3) and image.dtype == np.uint8 and image.flags.writeable
     assert np.array_equal(image, getattr(skimage.data, name)() if theirs is None else theirs)
     assert photos.photo_names() == NAMES
 
