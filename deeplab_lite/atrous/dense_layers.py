@@ -34,10 +34,9 @@ class Window(NamedTuple):
         return self.spacing * self.dilation if self.kernel > 1 else 1
 
     @property
-    def spread_padding(self) -> int | None:
-        """Padding for both sides, or None where the two sides differ or depend on the size."""
-        centred = self.padding != "same" and 2 * int(self.padding) == self.reach and not self.ceil
-        return self.spacing * int(self.padding) if centred else None
+    def centred(self) -> bool:
+        """Whether both sides are padded alike and the size kept, so that spreading is enough."""
+        return self.padding != "same" and 2 * int(self.padding) == self.reach
 
     def border(self, size: int) -> tuple[int, int]:
         """Padding before and after a dense map of `size` pixels; negative crops.
@@ -85,7 +84,9 @@ class AtrousMaxPool2d(nn.MaxPool2d):
         self.windows = (y, x)
 
     def forward(self, input: Tensor) -> Tensor:
-        return super().forward(F.pad(input, _borders(input, *self.windows), value=float("-inf")))
+        pooled = super().forward(F.pad(input, _borders(input, *self.windows), value=-torch.inf))
+        # A new position past the original's last can have nothing but padding in its window: 0.
+        return pooled.masked_fill(pooled.isneginf(), 0)
 
 
 class AtrousAvgPool2d(nn.Module):
@@ -105,7 +106,7 @@ class AtrousAvgPool2d(nn.Module):
         own = [*x_axis.own_padding(x.shape[-1]), *y_axis.own_padding(x.shape[-2])]
         counted = F.pad(torch.ones_like(x[:1, :1]), own, value=float(self.count_padding))
         beyond = [both - inner for both, inner in zip(border, own, strict=True)]
-        return total / self._sum(F.pad(counted, beyond))
+        return total / self._sum(F.pad(counted, beyond)).clamp(min=1)
 
     def _sum(self, x: Tensor) -> Tensor:
         (ky, sy, dy), (kx, sx, dx) = ((w.kernel, w.step, w.rate) for w in self.windows)
@@ -128,28 +129,33 @@ class OnSamples(nn.Module):
         return f"spacing={self.spacing}"
 
 
+WINDOWED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.ConstantPad2d)
 DENSE = (PaddedConv2d, AtrousMaxPool2d, AtrousAvgPool2d, OnSamples)
 
 
 def densify(layer: Any, spacing: tuple[int, int], step: tuple[int, int]) -> nn.Module:
-    """A convolution (changed in place) or pool (replaced) for a map spaced (y, x), striding step.
+    """One of WINDOWED for a map spaced (y, x): changed in place, or another in place of a pool.
 
-    layer: an nn.Conv2d, nn.MaxPool2d or nn.AvgPool2d, timm's ...Same classes included.
+    step is the stride that it keeps. timm's Conv2dSame and pools of that name are included.
     """
+    if isinstance(layer, nn.ConstantPad2d):
+        (y, x), (left, right, top, bottom) = spacing, layer.padding
+        layer.padding = (x * left, x * right, y * top, y * bottom)
+        return layer
     same = layer.padding == "same" or "Same" in type(layer).__name__
     padding = "same" if same else 0 if layer.padding == "valid" else layer.padding
     dilation, ceil = getattr(layer, "dilation", 1), getattr(layer, "ceil_mode", False)
     settings = (layer.kernel_size, layer.stride, dilation, padding, ceil, spacing, step)
-    y, x = (Window(*(pair(s)[axis] for s in settings)) for axis in (0, 1))
+    rows, columns = windows = [Window(*(pair(s)[axis] for s in settings)) for axis in (0, 1)]
     if isinstance(layer, nn.MaxPool2d):
-        return AtrousMaxPool2d(y, x).train(layer.training)
+        return AtrousMaxPool2d(rows, columns)
     if isinstance(layer, nn.AvgPool2d):
-        return AtrousAvgPool2d(layer, y, x).train(layer.training)
-    layer.stride, layer.dilation = (y.step, x.step), (y.rate, x.rate)
-    if y.spread_padding is not None and x.spread_padding is not None:
-        layer.padding = (y.spread_padding, x.spread_padding)
+        return AtrousAvgPool2d(layer, rows, columns)
+    layer.stride, layer.dilation = step, (rows.rate, columns.rate)
+    if rows.centred and columns.centred:
+        layer.padding = tuple(window.spacing * window.padding for window in windows)
     else:  # a change of class, so that the parameters keep their names
-        layer.__class__, layer.windows, layer.padding = PaddedConv2d, (y, x), (0, 0)
+        layer.__class__, layer.windows, layer.padding = PaddedConv2d, (rows, columns), (0, 0)
     return layer
 
 

@@ -33,8 +33,8 @@ def tap_counts(rates: Sequence[Size], kernel: Size = 3) -> np.ndarray:
     most = max(sides[0]) * max(sides[1])
     if most > np.iinfo(np.int64).max:
         raise OverflowError(
-            f"{len(pairs)} layers read one pixel on about 10^{len(str(most)) - 1} paths, "
-            "and int64 ends before 10^19: use fewer layers"
+            f"{len(pairs)} layers read one pixel on {float(most):.1e} paths: "
+            "int64 holds 9.2e18, so use fewer layers"
         )
     return np.outer(*(side.astype(np.int64) for side in sides))
 

@@ -1,6 +1,4 @@
-"""A trained network made dense: late strides traded for dilation. Taught in lesson 02, section 4;
-DeepLab v1 section 3.1, v3 section 3.1.
-"""
+"""Late strides of a trained network traded for dilation. Taught in lesson 02; DeepLab v1, 3.1."""
 
 import copy
 from fractions import Fraction
@@ -9,10 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from deeplab_lite.atrous.dense_layers import DENSE, OnSamples, densify, every, pair
+from deeplab_lite.atrous.dense_layers import DENSE, WINDOWED, OnSamples, densify, every, pair
 
-PROBE, GROWTH = 129, 64  # side of the probe image, and how much larger the second one is
-WINDOWED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
+PROBE, GROWTH = 128, 64  # side of the probe image, and how much larger the second one is
 Strides = tuple[Fraction, ...]
 
 
@@ -29,8 +26,9 @@ def with_output_stride(module: nn.Module, output_stride: int) -> nn.Module:
     - Global and adaptive pools read only the original's positions: the gates of squeeze-and-
       excitation blocks stay what they were, and so do the scores of a classifier passed with its
       head. For a dense map pass the trunk: `vgg.features`, a ResNet without avgpool and fc.
-    - torchvision's `replace_stride_with_dilation` differs: the first block of a dilated stage keeps
-      the old dilation, so values change and want fine-tuning. Here they do not.
+    - torchvision's ResNets with `replace_stride_with_dilation` come out the same. Its MobileNetV3
+      with `dilated=True` does not: there the convolution that loses its stride is dilated itself,
+      though its input is no denser than before, so values change and want fine-tuning.
     - Parameter names, devices, requires_grad and train mode are copied; `module` is untouched. In
       train mode batch norm counts the new positions too, and values change.
 
@@ -63,10 +61,10 @@ def with_output_stride(module: nn.Module, output_stride: int) -> nn.Module:
         outs = [e.strides for e in events if (e.name, e.when) == (name, "out")]
         convert = _convert_windowed if isinstance(layer, WINDOWED) else _convert_other
         label = f"{name!r} ({type(layer).__name__})"
-        new = convert(layer, label, set(zip(ins, outs, strict=True)), output_stride)
+        new = convert(layer, label, set(zip(ins, outs, strict=False)), output_stride)
         if new is not layer:
             parent, _, child = name.rpartition(".")
-            setattr(dense.get_submodule(parent), child, new)
+            setattr(dense.get_submodule(parent), child, new.train(layer.training))
     _verify(layers, events, dense, output_stride)
     return dense
 
@@ -75,12 +73,12 @@ def _convert_windowed(
     layer: Any, label: str, calls: set[tuple[Strides, Strides]], output_stride: int
 ) -> nn.Module:
     """The dense form of a convolution or pool; calls: strides of the maps it takes and gives."""
-    own = pair(layer.stride)
+    own = pair(getattr(layer, "stride", 1))
     plans = set()
     for before, after in calls:
         if after[-2:] != (before[-2] * own[0], before[-1] * own[1]):
             raise ValueError(
-                f"{label} has stride {layer.stride}: only powers of two, up to {GROWTH} in all, "
+                f"{label} has stride {own}: only powers of two, up to {GROWTH} in all, "
                 "can be traded for dilation"
             )
         (y, x), (wider_y, wider_x) = (_spacing(s[-2:], output_stride) for s in (before, after))
