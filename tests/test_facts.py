@@ -67,6 +67,9 @@ BASE_POOLS = [(2, 2, 1)] * 3 + [(2, 1, 0), (3, 1, 1)]  # as v1's first model was
 FOV_POOLS = [(3, 2, 1)] * 3 + [(3, 1, 1)] * 2  # LargeFOV
 FC6 = "v1's fc6 at 39 x 39, GMAC"
 V1 = "arXiv:1412.7062, table 1"
+V2 = "arXiv:1606.00915, table 4"
+V3 = "arXiv:1706.05587, table 6"
+V3P = "arXiv:1802.02611"
 
 FACTS: list[Fact | Paper] = [
     Fact("212", "field of VGG-16 at pool5", lambda: field(vgg())),
@@ -98,6 +101,13 @@ FACTS: list[Fact | Paper] = [
     Paper("67.64", "with CRF", V1),
     Paper("70.3", "mIoU of LargeFOV with CRF on VOC 2012 test", V1),
     Paper("71.6", "with multi-scale features", V1),
+    Paper("76.35", "mIoU of v2, ResNet-101 with ASPP, on VOC 2012 val", V2),
+    Paper("77.69", "with CRF", V2),
+    Paper("77.21", "mIoU of v3, ResNet-101 at output stride 16, on VOC 2012 val", V3),
+    Paper("78.51", "at output stride 8", V3),
+    Paper("79.77", "at output stride 8, six scales and flips", V3),
+    Paper("78.85", "mIoU of v3+, ResNet-101 with decoder, on VOC 2012 val", f"{V3P}, table 3"),
+    Paper("79.93", "with Xception-65", f"{V3P}, table 5"),
 ]
 
 

@@ -6,15 +6,18 @@ figure, and return it: a lesson composes them, a widget renders them without pyp
 
 from .arrays import COLORS, PALETTE, VOID, checked, heat, overlay, png
 from .axes import box, pixels, show, style
+from .family import FAMILY, family
 from .taps import cone, tap_colors, tap_grid, tap_shade
 
 __all__ = [
     "COLORS",
+    "FAMILY",
     "PALETTE",
     "VOID",
     "box",
     "checked",
     "cone",
+    "family",
     "heat",
     "overlay",
     "pixels",
