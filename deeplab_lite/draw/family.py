@@ -98,11 +98,11 @@ def _card(ax: Any, left: float, member: Member) -> None:
         _write(ax, left + 17, y, sign, 12, color=color, weight="bold", ha="center")
         _write(ax, left + 29, y, what, color=GREY if sign == "−" else INK)
     for value, with_what in member.miou:
-        y = _height(float(value))
-        ax.plot(left + 20, y, "o", ms=7, color=member.color, zorder=3)
-        _write(ax, left + 34, y, value, weight="bold", bbox=_ground())
+        level = _height(float(value))
+        ax.plot(left + 20, level, "o", ms=7, color=member.color, zorder=3)
+        _write(ax, left + 34, level, value, weight="bold", bbox=_ground())
         if with_what:
-            _write(ax, left + 82, y, with_what, 9, color=GREY, bbox=_ground())
+            _write(ax, left + 82, level, with_what, 9, color=GREY, bbox=_ground())
     if len(member.miou) > 1:
         ends = [_height(float(value)) for value, _ in (member.miou[0], member.miou[-1])]
         ax.plot([left + 20] * 2, ends, color=member.color, lw=2)
@@ -116,8 +116,8 @@ def _stride(ax: Any, left: float, member: Member) -> None:
     for x in range(0, side, step):
         for y in range(0, side, step):
             corner = (left + x + 0.75, STRIDE + 6 + y + 0.75)
-            cell = {"fc": member.color, "alpha": 0.75, "lw": 0}
-            ax.add_patch(Rectangle(corner, step - 1.5, step - 1.5, **cell))
+            cell = Rectangle(corner, step - 1.5, step - 1.5, fc=member.color, alpha=0.75, lw=0)
+            ax.add_patch(cell)
     _write(ax, left + 68, STRIDE + 13, "output stride", 9, color=GREY)
     _write(ax, left + 68, STRIDE + 34, str(member.output_stride), 14, weight="bold")
     _write(ax, left + 68, STRIDE + 56, member.also, 8.5, color=GREY)
