@@ -6,7 +6,7 @@ NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb)
 FIRST     := notebooks/00_start_here.ipynb
 INPUTS    := pyproject.toml constraints.txt tools/install.py
 
-.PHONY: help lab test notebooks clean
+.PHONY: help lab test notebooks figures clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -20,6 +20,9 @@ test: .venv/.test  ## install, then run all tests (ARGS="-k atrous" for some)
 
 notebooks: .venv/.test  ## run all lessons in clean kernels and save their outputs
 	$(BIN)/python tools/notebooks.py $(ARGS)
+
+figures: .venv/.test  ## take the README's figures from the lessons' saved outputs
+	$(BIN)/python -m tools.figures
 
 clean:  ## remove the environment and everything else that make made
 	rm -rf .venv build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
