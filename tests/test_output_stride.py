@@ -50,10 +50,12 @@ def trunk(name):
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.uniform_(layer.weight, 0.5, 1.5)
             nn.init.normal_(layer.bias, 0, 0.3)
+        if hasattr(layer, "layer_scale"):
+            nn.init.ones_(layer.layer_scale)  # 1e-6 would hide what the block computes
     return net.eval()
 
 
-ROUNDING = 1e-5  # of the largest value, after up to 161 layers in float32
+ROUNDING = 1e-4  # of the largest value, in float32; wrong borders make differences near 1
 TRUNKS = {  # own stride
     "vgg11": 32,
     "vgg16_bn": 32,
@@ -75,11 +77,11 @@ TRUNKS = {  # own stride
 }
 
 
-@pytest.mark.parametrize("output_stride", [16, 8])
-@pytest.mark.parametrize("name", TRUNKS)
+@pytest.mark.parametrize(
+    ("name", "output_stride"),
+    [(name, traded) for name, own in TRUNKS.items() for traded in (16, 8) if traded < own],
+)
 def test_the_same_values_at_shared_positions(name, output_stride):
-    if TRUNKS[name] == output_stride:
-        pytest.skip("this is its own stride")
     net = trunk(name)
     dense = with_output_stride(net, output_stride)
     assert shared_difference(net, dense, noise(97, 130), TRUNKS[name] // output_stride) < ROUNDING
@@ -300,6 +302,14 @@ def test_the_original_is_not_touched():
         assert all(torch.equal(state[key], before[key]) for key in before)
 
 
+def test_a_network_in_train_mode_converts():
+    """It is looked at in eval mode, where dropout and batch statistics do not blur the promise."""
+    net = nn.Sequential(conv(3, 2, 1), nn.BatchNorm2d(2), nn.Dropout(), conv(3, 2, 1)).train()
+    dense = with_output_stride(net, 2)
+    assert dense.training and net[1].num_batches_tracked == 0
+    assert shared_difference(net.eval(), dense.eval(), noise(33, 40, channels=2), 2) < ROUNDING
+
+
 def test_modes_gradients_and_names_are_copied():
     net = nn.Sequential(conv(3, 2, 1), nn.BatchNorm2d(2), nn.MaxPool2d(2), conv(2, 2), nn.ReLU())
     net.train()
@@ -388,6 +398,17 @@ def test_code_that_mixes_positions_is_named(step):
     inner = nn.Sequential(conv(1), Written(STEPS[step]))
     with pytest.raises(ValueError, match=r"^Written '1', before 'tail', mixes .* nn\.MaxPool2d"):
         with_output_stride(inner, 4)
+
+
+def test_sums_in_place_do_not_move_the_blame():
+    class Residual(Written):
+        def forward(self, x):
+            y = self.b(self.a(x))
+            y += self.tail(self.step(y.clone()))
+            return y
+
+    with pytest.raises(ValueError, match=r"^Residual, before 'tail'"):
+        with_output_stride(Residual(STEPS["average"]), 4)
 
 
 @pytest.mark.parametrize("step", STEPS)
