@@ -192,6 +192,31 @@ CASES = {
         conv(3, padding=1),
     ),
     "write into a slice": Fn(lambda x, a: (y := a(x), y[:, :, :3].zero_(), y)[-1], conv(padding=1)),
+    "part of a copy replaced": Fn(
+        lambda x, a: (y := x.clone(), y[:, :, ::3].copy_(a(x)[:, :, ::3]), y)[-1], conv(padding=1)
+    ),
+    "einsum": Fn(lambda x: torch.einsum("bchw,dc->bdhw", x, torch.ones(3, C, dtype=x.dtype))),
+    "blur with a constant kernel": Fn(
+        lambda x: F.conv2d(x, torch.ones(C, 1, 3, 3, dtype=x.dtype), padding=1, groups=C, stride=2)
+    ),
+    "strips": Fn(
+        lambda x, a, b: a(x.mean(3, keepdim=True)) + b(x.mean(2, keepdim=True)),
+        conv((3, 1), padding=(1, 0)),
+        conv((1, 3), padding=(0, 1)),
+    ),
+    "pyramid pooling": Fn(
+        lambda x: torch.cat(
+            [
+                F.interpolate(F.adaptive_avg_pool2d(x, k), x.shape[2:], mode="bilinear")
+                for k in (2, 3)
+            ],
+            1,
+        )
+    ),
+    "windows by unfold": Fn(lambda x: x.unfold(2, 2, 2).unfold(3, 2, 2).amax((4, 5))),
+    "rotated": Fn(lambda x, a: a(torch.rot90(x, 1, (2, 3))), conv((1, 3))),
+    "mirrored branch": Fn(lambda x, a: a(x) + a(x.flip(3)).flip(3), conv(padding=1)),
+    "non-local block": Fn(lambda x: (x.flatten(2).mT @ x.flatten(2)).softmax(-1) @ x.flatten(2).mT),
     "index select": Fn(lambda x: x.index_select(3, torch.tensor([0, 4, 9]))),
     "cumsum": Fn(lambda x: x.cumsum(2)),
     "batch norm, eval": nn.Sequential(conv(), nn.BatchNorm2d(C)).eval(),

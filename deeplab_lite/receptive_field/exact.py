@@ -172,8 +172,9 @@ def input_shape(model: nn.Module, input_size: InputSize) -> list[int]:
             f"input_size {input_size!r}: give one positive whole number, (H, W) or {form}"
         )
     if len(sizes) == rank:
+        leaves = (m for m in modules if not list(m.children()))  # a whole network may count others
         counts = (
-            getattr(m, "in_channels", None) or getattr(m, "num_features", None) for m in modules
+            getattr(m, "in_channels", None) or getattr(m, "num_features", None) for m in leaves
         )
         sizes = [next((c for c in counts if isinstance(c, int)), 3), *sizes]
     if len(sizes) == rank + 1:

@@ -138,16 +138,18 @@ def _write_through(
         def part(t: Tensor, planes: Tensor = planes) -> Tensor:
             return planes.as_strided((4, *t.shape), (memory, *t.stride()), t.storage_offset())
 
+        stride = axis.stride
         if (before := field_of(base)) is not None:
             part(base).copy_(before[index].bounds.expand(4, *base.shape))
+            stride = before[index].stride
         if field is None:
             part(tensor).fill_(-torch.inf)
         else:
             part(tensor).copy_(field[index].bounds.expand(4, *tensor.shape))
         for member in family:
             bounds = squash(part(member).clone())
-            stride = stride_seen(bounds, index, len(template), axis.stride)
-            result[id(member)].append(Axis(bounds, stride))
+            seen = stride_seen(bounds, index, len(template), stride)
+            result[id(member)].append(Axis(bounds, seen))
     return {key: tuple(axes) for key, axes in result.items()}
 
 
