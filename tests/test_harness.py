@@ -19,6 +19,7 @@ import pytest
 from nbval_figures import TOLERANCE, distance, figure_problem
 from PIL import Image
 
+from deeplab_lite import draw
 from tools import notebooks
 
 OFFLINE = "lessons and tests must work offline"
@@ -300,3 +301,15 @@ def test_node_missing_is_a_skip_with_a_reason(monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(pytest.skip.Exception, match="Node is not installed"):
         node.call("any.js", "sum")
+
+
+def test_a_figure_with_a_photograph_is_saved_light_and_looks_the_same():
+    rough = np.random.default_rng(0).integers(0, 9, (300, 400, 3))
+    picture = (np.linspace(20, 220, 400)[None, :, None] + rough).astype(np.uint8)
+    code = base64.b64encode(draw.png(picture, level=9)).decode()
+    saved = notebooks.light(code)
+    assert len(saved) < len(code) / 2
+    with Image.open(io.BytesIO(base64.b64decode(saved))) as image:
+        shown = np.asarray(image.convert("RGB"), dtype=int)
+    assert np.abs(shown - picture).mean() < 4
+    assert notebooks.light("iVBORw0KGgo=") == "iVBORw0KGgo="
