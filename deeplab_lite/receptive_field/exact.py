@@ -125,16 +125,8 @@ def receptive_fields(
 def watch(model: nn.Module, note: Callable[[str, Tensor], None]) -> Iterator[None]:
     """Report every tensor that a module returns, under its name, while the block runs."""
 
-    def tell(name: str, output: Any) -> None:
-        if isinstance(output, Tensor):
-            note(name, output)
-        elif isinstance(output, dict | list | tuple):
-            items = output.items() if isinstance(output, dict) else enumerate(output)
-            for key, value in items:
-                tell(f"{name}.{key}" if name else str(key), value)
-
     def hook(name: str) -> Any:
-        return lambda module, inputs, output: tell(name, output)
+        return lambda module, inputs, output: _tell(note, name, output)
 
     handles = [m.register_forward_hook(hook(name)) for name, m in model.named_modules()]
     try:
@@ -142,6 +134,16 @@ def watch(model: nn.Module, note: Callable[[str, Tensor], None]) -> Iterator[Non
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _tell(note: Callable[[str, Tensor], None], name: str, output: Any) -> None:
+    """Not a closure: one that calls itself would hold every tensor until the next collection."""
+    if isinstance(output, Tensor):
+        note(name, output)
+    elif isinstance(output, dict | list | tuple):
+        items = output.items() if isinstance(output, dict) else enumerate(output)
+        for key, value in items:
+            _tell(note, f"{name}.{key}" if name else str(key), value)
 
 
 def known_layer(name: str, seen: Collection[str]) -> str:
