@@ -3,6 +3,7 @@
 import pytest
 
 from deeplab_lite import exercises as check
+from deeplab_lite.exercises import lesson_01
 from deeplab_lite.receptive_field import chain
 
 
@@ -100,11 +101,11 @@ def test_recurrence_wrong(answer, expected, capsys):
     assert said(check.recurrence, answer, capsys).startswith(expected)
 
 
-@pytest.mark.parametrize("part, slip, hint", check.RECURRENCE_SLIPS, ids=lambda x: str(x)[:40])
+@pytest.mark.parametrize("part, slip, hint", lesson_01.RECURRENCE_SLIPS, ids=lambda x: str(x)[:40])
 def test_every_slip_of_the_recurrence_gets_its_own_hint(part, slip, hint, capsys):
     def answer(layers):
         values = list(right(layers))
-        values[part] = check._recurrence(layers, **slip)[part]
+        values[part] = lesson_01._recurrence(layers, **slip)[part]
         return tuple(values)
 
     assert said(check.recurrence, answer, capsys) == f"✗ {hint}\n"

@@ -1,0 +1,26 @@
+"""Graders of the exercises: `from deeplab_lite import exercises as check`, `check.<name>(answer)`.
+
+A grader says one of three things and never raises: not attempted yet (the stub still returns
+`...`), a tick with what the answer shows, or a cross that names the misconception behind it.
+A module for each lesson; `grading` is what they share.
+"""
+
+from deeplab_lite.exercises.lesson_00 import three_layers
+from deeplab_lite.exercises.lesson_01 import field_by_hand, recurrence, thrifty_stack
+from deeplab_lite.exercises.lesson_02 import (
+    dense_by_hand,
+    dilated_field,
+    effective_kernel,
+    rates_without_holes,
+)
+
+__all__ = [
+    "dense_by_hand",
+    "dilated_field",
+    "effective_kernel",
+    "field_by_hand",
+    "rates_without_holes",
+    "recurrence",
+    "three_layers",
+    "thrifty_stack",
+]
