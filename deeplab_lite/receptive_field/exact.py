@@ -1,6 +1,7 @@
 """The exact receptive field of every layer of any network. Lesson 01, section 4."""
 
 import difflib
+import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -111,6 +112,12 @@ def receptive_fields(
 
     with watch(model, note):
         tracker.run(model, shape)
+    for operation in tracker.unknown:
+        warnings.warn(
+            f"receptive_fields has no rule for {operation}: "
+            "every unit after it counts as seeing the whole input",
+            stacklevel=2,
+        )
     if not seen:
         raise ValueError(
             "no layer's output depends on the input: forward must return tensors made from it"

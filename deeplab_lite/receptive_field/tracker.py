@@ -1,6 +1,5 @@
 """Watches a forward pass on the meta device and keeps the field of every tensor, views included."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +21,9 @@ from deeplab_lite.receptive_field.bounds import (
 from deeplab_lite.receptive_field.call import Call, Unknown
 from deeplab_lite.receptive_field.rules import field_after
 
+# What a rule raises where a known operation is used in a way that it did not foresee.
+ODD_USE = (RuntimeError, ValueError, TypeError, IndexError)
+
 
 class Tracker(TorchDispatchMode):
     """Watches every tensor operation of a forward pass and keeps the field of every tensor."""
@@ -32,7 +34,7 @@ class Tracker(TorchDispatchMode):
         self.root: dict[int, Tensor] = {}  # a view's base
         self.views: dict[int, list[Tensor]] = {}
         self.keep: list[Any] = []  # ids stay unique while tensors live
-        self.warned: set[str] = set()
+        self.unknown: dict[str, None] = {}  # operations without a rule, in order
 
     def field_of(self, tensor: Any) -> Field | None:
         return self.fields.get(id(tensor)) if isinstance(tensor, Tensor) else None
@@ -82,20 +84,8 @@ class Tracker(TorchDispatchMode):
     def _fields_after(self, call: Call) -> list[Field | None]:
         try:
             return field_after(call)
-        except (
-            Unknown,
-            RuntimeError,
-            ValueError,
-            TypeError,
-            IndexError,
-        ):  # too odd a use of a known one
-            if call.name not in self.warned:
-                self.warned.add(call.name)
-                warnings.warn(
-                    f"receptive_fields has no rule for {call.func._schema.name}: "
-                    "every unit after it counts as seeing the whole input",
-                    stacklevel=2,
-                )
+        except (Unknown, *ODD_USE):
+            self.unknown[call.func._schema.name] = None
             return [everything(call.operands, t.ndim) for t in tree_leaves(call.out)]
 
     def _store(self, tensor: Tensor, field: Field | None) -> None:
