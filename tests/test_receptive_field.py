@@ -570,6 +570,8 @@ def test_layers_are_chosen_by_name_and_misspellings_get_the_nearest():
         (conv(), 0, "input_size 0: give one positive whole number"),
         (conv(), (C, 8, -8), "positive whole number"),
         (conv(), (8, 8.5), "positive whole number"),
+        (conv(), 8.5, "input_size 8.5: give one positive whole number"),
+        (conv(), "8", "positive whole number"),
         (conv(), (1, 1, C, 8, 8), "positive whole number"),
         (conv(), (3, 8, 8), r"does not run on an input of 1 x 3 x 8 x 8"),
         (conv(5), 3, "does not run on an input of 1 x 2 x 3 x 3"),
@@ -589,8 +591,9 @@ def test_other_bad_arguments():
     field = receptive_fields(conv(), (C, 9, 9))[""]
     with pytest.raises(IndexError, match=r"unit \(7, 0\) is not on the map of 7 x 7 units"):
         field.region((7, 0))
-    with pytest.raises(IndexError, match="not on the map"):
-        brute_force(conv(), (C, 9, 9), 9)
+    for unit in (9, -1, 1.5, (1,), (1, 2, 3)):
+        with pytest.raises(IndexError, match="not on the map"):
+            brute_force(conv(), (C, 9, 9), unit)
     for layer in [(0,), (3, 0), (3, 1, -1), (3, 1, 0, 0), (3.0,)]:
         with pytest.raises(ValueError, match="in layer 1: give a whole number of at least"):
             chain([layer])

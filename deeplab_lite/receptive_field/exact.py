@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -75,11 +76,13 @@ class ReceptiveField:
 
 def unit_index(u: Unit, map_size: Sequence[int]) -> tuple[int, ...]:
     """u as one index per axis; IndexError if it is not on the map."""
-    at = (u,) * len(map_size) if isinstance(u, int) else tuple(u)
-    if len(at) != len(map_size) or any(not 0 <= i < n for i, n in zip(at, map_size, strict=True)):
+    at = tuple(u) if isinstance(u, Sequence) else (u,) * len(map_size)
+    if len(at) != len(map_size) or not all(
+        isinstance(i, Integral) and 0 <= i < n for i, n in zip(at, map_size, strict=True)
+    ):
         size = " x ".join(map(str, map_size))
         raise IndexError(f"unit {u} is not on the map of {size} units: count from 0 on each axis")
-    return at
+    return tuple(int(i) for i in at)
 
 
 def receptive_fields(
@@ -163,8 +166,7 @@ def known_layer(name: str, seen: Collection[str]) -> str:
 
 
 def input_shape(model: nn.Module, input_size: InputSize) -> list[int]:
-    """(B, C, *spatial) from what the caller gave; rank and channels from the model's first
-    layers."""
+    """(B, C, *spatial) from what the caller gave; rank and channels as the model's layers say."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model is a {type(model).__name__}: give a torch.nn.Module")
     if isinstance(model, nn.Sequential) and len(model) == 0:
@@ -172,14 +174,15 @@ def input_shape(model: nn.Module, input_size: InputSize) -> list[int]:
     modules = list(model.modules())
     ranks = (int(n[-2]) for m in modules if (n := type(m).__name__)[-2:] in ("1d", "2d", "3d"))
     rank = next(ranks, 2)
-    sizes = [input_size] * rank if isinstance(input_size, int) else list(input_size)
+    sizes = list(input_size) if isinstance(input_size, Sequence) else [input_size] * rank
     if not rank <= len(sizes) <= rank + 2 or any(
-        isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in sizes
+        isinstance(n, bool) or not isinstance(n, Integral) or n < 1 for n in sizes
     ):
         form = "(C, H, W)" if rank == 2 else f"{rank} sizes, channels before them"
         raise ValueError(
             f"input_size {input_size!r}: give one positive whole number, (H, W) or {form}"
         )
+    sizes = [int(n) for n in sizes]
     if len(sizes) == rank:
         leaves = (m for m in modules if not list(m.children()))  # a whole network may count others
         counts = (
