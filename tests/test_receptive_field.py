@@ -544,6 +544,13 @@ def test_weights_made_from_the_image_count_as_seen():
     assert receptive_fields(Fn(forward, conv()), (C, 9, 9))[""].region(0) == ((0, 8), (0, 8))
 
 
+def test_a_map_filled_with_a_value_of_the_image_sees_what_the_value_sees():
+    filled = Fn(lambda x: torch.empty_like(x).fill_(x[0, 0, 2, 3]))
+    assert receptive_fields(filled, (C, 9, 9))[""].region(0) == ((2, 2), (3, 3))
+    drawn = Fn(lambda x, a: torch.bernoulli(a(x).sigmoid()), conv())
+    assert receptive_fields(drawn, (C, 9, 9))[""].size == (3, 3)
+
+
 def test_the_model_is_left_as_it_was():
     model = nn.Sequential(conv(), nn.BatchNorm2d(C)).train()
     before = {n: t.clone() for n, t in model.state_dict().items()}

@@ -214,8 +214,7 @@ def everything(fields: Iterable[Field], ndim: int) -> Field:
 
 
 def stride_seen(bounds: Tensor, index: int, spatial: int, stride: Fraction) -> Fraction:
-    """A reshape changes the stride without saying so: believe the bounds where they contradict
-    it."""
+    """A reshape changes the stride unasked: where the bounds contradict it, believe them."""
     dim = index + 3
     if bounds.ndim != spatial + 3 or bounds.shape[dim] <= stride.denominator:
         return stride

@@ -11,20 +11,11 @@ from deeplab_lite.receptive_field.bounds import Field
 
 # Element-wise operations that torch does not tag as such.
 POINTWISE = (
-    *("_to_copy", "native_dropout", "_prelu_kernel", "prelu", "rrelu", "rrelu_with_noise", "tril"),
-    *(
-        "triu",
-        "lift_fresh",
-        "detach_",
-        "contiguous",
-        "dropout",
-        "nan_to_num",
-        "clamp",
-        "masked_fill",
-    ),
-    *("_fused_dropout", "celu", "selu", "rrelu_with_noise_", "softplus", "mish", "hardswish"),
-    *("log_sigmoid_forward", "rsub"),
-)
+    "_to_copy", "native_dropout", "_fused_dropout", "dropout", "bernoulli", "_prelu_kernel",
+    "prelu", "rrelu", "rrelu_with_noise", "celu", "selu", "softplus", "mish", "hardswish",
+    "log_sigmoid_forward", "rsub", "clamp", "masked_fill", "nan_to_num", "tril", "triu",
+    "lift_fresh", "detach_", "contiguous",
+)  # fmt: skip
 
 
 class Unknown(Exception):
@@ -79,14 +70,9 @@ class Call:
                 return self[argument.name]
         return None
 
-    @property
-    def operands(self) -> list[Field]:
-        fields = (self.field_of(t) for t in tree_leaves((self.args, self.kwargs)))
-        return [f for f in fields if f is not None]
-
-    @property
-    def operands_but_first(self) -> list[Field]:
-        fields = (self.field_of(t) for t in tree_leaves((self.args[1:], self.kwargs)))
+    def operands(self, start: int = 0) -> list[Field]:
+        """The fields of all operands that have one, from argument `start` on."""
+        fields = (self.field_of(t) for t in tree_leaves((self.args[start:], self.kwargs)))
         return [f for f in fields if f is not None]
 
     def sizes(self, name: str, count: int, default: int = 1) -> list[int]:

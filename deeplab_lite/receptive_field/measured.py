@@ -87,10 +87,8 @@ class _Reach(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         call = Call(func, args, kwargs or {}, None, lambda t: self.keep.get(id(t)))
-        marked = [t for t in tree_leaves((args, kwargs)) if id(t) in self.keep]
-        if not marked:
-            return func(*args, **call.kwargs)
-        if call.name in FRESH:
+        marked: list[Any] = call.operands()
+        if not marked or call.name in FRESH:
             return func(*args, **call.kwargs)
         out = self._pass_on(call, marked)
         if call.written is not None:

@@ -178,7 +178,7 @@ def _layer_norm(call: Call) -> Field:
 @rule("native_group_norm")
 def _group_norm(call: Call) -> Field:
     mixed = mix_channels(call.field, call["group"], call.x.shape[1])
-    return union([mixed, pool_all(mixed, call.x.shape, range(2, call.x.ndim))], call.x.ndim)
+    return _spread(call, range(2, call.x.ndim), mixed)
 
 
 @rule("_softmax", "_log_softmax", "_safe_softmax", "softmax", "log_softmax", "sort", "renorm")
@@ -186,9 +186,10 @@ def _softmax(call: Call) -> Field:
     return _spread(call, call.dims())
 
 
-def _spread(call: Call, dims: Iterable[int]) -> Field:
-    """Every unit along dims reads every other."""
-    return union([call.field, pool_all(call.field, call.x.shape, dims)], call.x.ndim)
+def _spread(call: Call, dims: Iterable[int], field: Field | None = None) -> Field:
+    """Every unit along dims reads every other; `field` stands for the first operand's."""
+    field = field or call.field
+    return union([field, pool_all(field, call.x.shape, dims)], call.x.ndim)
 
 
 @rule("cumsum", "cumprod", "logcumsumexp", "cummax", "cummin")
@@ -197,21 +198,14 @@ def _cumulate(call: Call) -> Field:
     return tuple(replace(a, bounds=a.bounds.cummax(dim + 1).values) for a in call.field)
 
 
-@rule(
-    *("mean", "sum", "nansum", "prod", "amax", "amin", "max", "min", "argmax", "argmin", "aminmax"),
-    *(
-        "var",
-        "std",
-        "var_mean",
-        "std_mean",
-        "logsumexp",
-        "norm",
-        "linalg_vector_norm",
-        "median",
-        "nanmedian",
-    ),
-    *("any", "all", "topk", "kthvalue", "count_nonzero"),
-)
+REDUCTIONS = (
+    "mean", "sum", "nansum", "prod", "amax", "amin", "max", "min", "argmax", "argmin",
+    "aminmax", "median", "nanmedian", "any", "all", "count_nonzero", "var", "std", "var_mean",
+    "std_mean", "logsumexp", "norm", "linalg_vector_norm", "topk", "kthvalue",
+)  # fmt: skip
+
+
+@rule(*REDUCTIONS)
 def _reduce(call: Call) -> Field:
     dims = call.dims()
     pooled = pool_all(call.field, call.x.shape, dims)
@@ -310,25 +304,17 @@ def _copy(call: Call) -> Field | None:
 
 
 FRESH = (
-    *(
-        "fill_",
-        "zero_",
-        "bernoulli_",
-        "uniform_",
-        "normal_",
-        "empty_like",
-        "zeros_like",
-        "ones_like",
-    ),
-    *("full_like", "rand_like", "randn_like", "new_empty", "new_zeros", "new_ones", "new_full"),
-    *("bernoulli", "new_empty_strided"),
-)
+    "fill_", "zero_", "bernoulli_", "uniform_", "normal_", "empty_like", "zeros_like",
+    "ones_like", "full_like", "rand_like", "randn_like", "new_empty", "new_empty_strided",
+    "new_zeros", "new_ones", "new_full",
+)  # fmt: skip
 
 
 @rule(*FRESH)
-def _fresh(call: Call) -> None:
-    """Takes only the shape of its operand: the values depend on nothing."""
-    return None
+def _fresh(call: Call) -> Field | None:
+    """Takes the shape of its first operand, not its values; what it is filled with may count."""
+    filling = call.operands(start=1)
+    return union(filling, call.result.ndim) if filling else None
 
 
 @rule("as_strided_", "resize_", "resize_as_")
@@ -339,15 +325,15 @@ def _resize(call: Call) -> Field:
 
 
 def _pointwise(call: Call) -> Field:
-    return union(call.operands, call.result.ndim)
+    return union(call.operands(), call.result.ndim)
 
 
 # Operations that only move values about: the bounds are moved by the operation itself.
 MOVES = (
-    *("flip", "roll", "repeat", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "index"),
-    *("index_select", "gather", "_unsafe_view", "_reshape_copy", "rot90", "take_along_dim"),
-    *("native_channel_shuffle", "unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk"),
-)
+    "flip", "roll", "rot90", "repeat", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle",
+    "native_channel_shuffle", "index", "index_select", "gather", "take_along_dim",
+    "_unsafe_view", "_reshape_copy", "unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk",
+)  # fmt: skip
 
 
 @rule(*MOVES)
@@ -363,9 +349,8 @@ def move(call: Call, field: Field, shape: Sequence[int], args: tuple) -> list[Fi
 
     def run(plane: Tensor) -> list[Tensor]:
         if call.name in ("view", "_unsafe_view", "_reshape_alias"):
-            moved = plane.reshape(
-                call.result.shape
-            )  # bounds are laid out otherwise than the tensor
+            # Not a view here: bounds are laid out otherwise than the tensor.
+            moved = plane.reshape(call.result.shape)
         else:
             moved = call.func(plane, *args[1:], **call.kwargs)
         return [squash(m[None])[0] for m in tree_leaves(moved)]
@@ -408,16 +393,13 @@ def field_after(call: Call) -> list[Field | None]:
     result = found(call)
     results = result if isinstance(result, list) else [result] * len(outs)
     # Weights, gates or indices made from the input too: all that they see counts for every unit.
-    others = [] if found in READ_ALL_OPERANDS else call.operands_but_first
-    return [
-        f
-        and union([f if _fits(f, t) else everything([f], t.ndim), *_spread_over(others, t)], t.ndim)
-        for f, t in zip(results, outs, strict=True)
-    ]
+    others = [] if found in READ_ALL_OPERANDS else call.operands(start=1)
 
+    def complete(field: Field, tensor: Tensor) -> Field:
+        known = field if _fits(field, tensor) else everything([field], tensor.ndim)
+        return union([known, everything(others, tensor.ndim)], tensor.ndim) if others else known
 
-def _spread_over(fields: list[Field], tensor: Tensor) -> list[Field]:
-    return [everything(fields, tensor.ndim)] if fields else []
+    return [f and complete(f, t) for f, t in zip(results, outs, strict=True)]
 
 
 READ_ALL_OPERANDS = (_pointwise, _cat, _matmul, _attention, _copy, _fresh)

@@ -86,7 +86,8 @@ class Tracker(TorchDispatchMode):
             return field_after(call)
         except (Unknown, *ODD_USE):
             self.unknown[call.func._schema.name] = None
-            return [everything(call.operands, t.ndim) for t in tree_leaves(call.out)]
+            known = call.operands()
+            return [everything(known, t.ndim) for t in tree_leaves(call.out)]
 
     def _store(self, tensor: Tensor, field: Field | None) -> None:
         """Writing into a view writes into its base, and so into every other view of it."""
@@ -115,8 +116,7 @@ def model_state(model: nn.Module) -> list[tuple[str, Tensor]]:
 def _write_through(
     base: Tensor, tensor: Tensor, field: Field | None, family: list[Tensor], field_of: Any
 ) -> dict[int, Field | None]:
-    """Lay the bounds out in memory as `base` is, write what `tensor` shows, read every view
-    again."""
+    """Lay the bounds out as `base` is in memory, write the part `tensor` shows, read all views."""
     template = field or field_of(base)
     if template is None:
         return {}
