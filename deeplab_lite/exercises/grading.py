@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
+from numbers import Integral
 from typing import Any
 
 
@@ -31,20 +32,30 @@ def grader(judge: Callable[[Any], str]) -> Callable[[Any], None]:
 
 
 def _watched(answer: Any) -> Any:
-    """The answer; a function is wrapped so that a returned `...` means not attempted."""
-    if answer is ...:
-        raise NotAttempted
+    """The answer, if it is finished; a function is wrapped so that its results have to be too."""
     if not callable(answer):
-        return answer
+        return _finished(answer)
 
     @wraps(answer)
     def call(*args: Any, **kwargs: Any) -> Any:
-        result = answer(*args, **kwargs)
-        if result is ... or (isinstance(result, tuple | list) and any(r is ... for r in result)):
-            raise NotAttempted
-        return result
+        return _finished(answer(*args, **kwargs))
 
     return call
+
+
+def _finished(answer: Any) -> Any:
+    """The answer; raises NotAttempted if a `...` is left in it, in a tuple or list too."""
+    if answer is ...:
+        raise NotAttempted
+    if isinstance(answer, tuple | list):
+        for item in answer:
+            _finished(item)
+    return answer
+
+
+def is_whole(value: Any) -> bool:
+    """A whole number, and not True or False."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def expect(right: bool, otherwise: str) -> None:

@@ -1,16 +1,15 @@
 """Grader of lesson 00."""
 
-from numbers import Integral
 from typing import Any
 
-from deeplab_lite.exercises.grading import expect, grader
+from deeplab_lite.exercises.grading import expect, grader, is_whole
 
 
 @grader
 def three_layers(answer: Any) -> str:
     """How many pixels a unit sees through three layers of 3-wide kernels, stride 1."""
     expect(
-        isinstance(answer, Integral) and not isinstance(answer, bool),
+        is_whole(answer),
         f"{answer!r} is no whole number: how many pixels are lit in the bottom row?",
     )
     expect(answer != 5, "5 is what two layers see, and the slip of the notes: work their sum out")

@@ -1,10 +1,9 @@
 """Graders of lesson 02: atrous convolution."""
 
 from collections.abc import Callable
-from numbers import Integral
 from typing import Any
 
-from deeplab_lite.exercises.grading import expect, grader
+from deeplab_lite.exercises.grading import expect, grader, is_whole
 
 
 @grader
@@ -98,7 +97,7 @@ def rates_without_holes(rates: Any) -> str:
     from deeplab_lite.atrous import tap_counts
 
     expect(
-        isinstance(rates, list | tuple) and all(_is_whole(rate) and rate >= 1 for rate in rates),
+        isinstance(rates, list | tuple) and all(is_whole(rate) and rate >= 1 for rate in rates),
         f"{rates!r}: give three whole numbers from 1, as (4, 4, 4)",
     )
     expect(len(rates) == 3, f"{len(rates)} rates: this exercise has three layers")
@@ -120,10 +119,6 @@ def rates_without_holes(rates: Any) -> str:
     expect(size >= 25, f"{shown} leave no holes, but see {size} pixels: at least 25 are wanted")
     end = "each exactly once: no stack of three can do better" if counts.max() == 1 else "no holes"
     return f"{shown}: {size} x {size} pixels, all {size * size} of them read, {end}"
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 @grader
