@@ -1,5 +1,7 @@
 """What every model shares: sizes that fit, logits brought to the image's size, honest errors."""
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -23,7 +25,7 @@ def check_images(x: Tensor) -> None:
         )
 
 
-def check_size(size: tuple[int, int], output_stride: int, align_corners: bool) -> None:
+def check_size(size: Sequence[int], output_stride: int, align_corners: bool) -> None:
     """Raises ValueError unless the sides of an image fit the grid of its logits.
 
     Units of a map whose corners are aligned with the image's lie on pixels 0, s, 2 s, ...: sides
@@ -40,9 +42,9 @@ def check_size(size: tuple[int, int], output_stride: int, align_corners: bool) -
             )
 
 
-def resize(maps: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
+def resize(maps: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
     """B x K x h x w to B x K x H x W, bilinear."""
-    return F.interpolate(maps, size, mode="bilinear", align_corners=align_corners)
+    return F.interpolate(maps, list(size), mode="bilinear", align_corners=align_corners)
 
 
 def check_pooled_batch_norm(x: Tensor, training: bool) -> None:
@@ -55,6 +57,12 @@ def check_pooled_batch_norm(x: Tensor, training: bool) -> None:
             "batch norm after image pooling sees one value per channel in a batch of 1: train with "
             "two images or more (drop_last=True for the last batch), or call model.eval()"
         )
+
+
+def set_dilation(conv: nn.Conv2d, dilation: int) -> None:
+    """Dilate a convolution of odd kernel, with the padding that keeps the size at stride 1."""
+    conv.dilation = (dilation, dilation)
+    conv.padding = tuple(dilation * (k - 1) // 2 for k in conv.kernel_size)
 
 
 def out_channels_of(width: float, channels: int) -> int:
