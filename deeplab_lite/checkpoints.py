@@ -1,0 +1,323 @@
+"""Trained weights as files that cannot run code: NAME.safetensors and its card NAME.json.
+
+Weights are stored in half precision and read back as float32. The card says what the network is,
+which classes it names, how it was made and what it scored, and holds the sha256 of the weights.
+Used from lesson 03 on; how to fine-tune from one is taught in lesson 09.
+"""
+
+import difflib
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as read_tensors
+from safetensors.torch import save as write_tensors
+from torch import Tensor, nn
+
+from . import models
+
+Card = dict[str, Any]
+
+# What a card must say. `save` adds the sha256; further fields are the owner's.
+FIELDS = {
+    "model": '{"class": "DeepLabV3Plus", "options": {"num_classes": 9, ...}}',
+    "classes": "the names of the classes, background first",
+    "data": "what it was trained on",
+    "seed": "of the training run",
+    "command": "the line that trains it anew",
+    "commit": "of this repository",
+    "hardware": "what it was trained on, in words",
+    "time": "how long training took",
+    "metrics": "what it scores, in all and per class",
+}
+PREFIXES = ("module.", "_orig_mod.")  # what DataParallel, DDP and torch.compile put before names
+PICKLES = {".pt", ".pth", ".bin", ".ckpt", ".pkl", ".tar"}
+
+
+# ---- Reading -------------------------------------------------------------------------------------
+
+
+def names() -> list[str]:
+    """The names of the checkpoints that come with the package."""
+    return sorted(path.stem for path in _folder().glob("*.json"))
+
+
+def card(name_or_path: str | Path) -> Card:
+    """The model card of a checkpoint: what it is, how it was made, what it scored.
+
+    Raises ValueError for an unknown name and for a card that lacks a field, FileNotFoundError where
+    there is no card.
+    """
+    path = _locate(name_or_path).with_suffix(".json")
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no {path}: a checkpoint is NAME.safetensors with its card NAME.json beside "
+            "it, so copy both; weights alone are read by load_weights(model, state)"
+        )
+    try:
+        made = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({error}): copy it anew") from error
+    check_card(made, str(path))
+    if not isinstance(made.get("sha256"), str):
+        raise ValueError(f"{path} lacks 'sha256', that of the weights: copy it anew")
+    return made
+
+
+def load(
+    name_or_path: str | Path,
+    num_classes: int | None = None,
+    device: str | torch.device = "cpu",
+    strict: bool = True,
+) -> nn.Module:
+    """A trained network in eval mode, float32: `load("v3plus-scenes")`, `load("runs/mine")`.
+
+    A bare name is one of `names()`; anything with a folder or .safetensors in it is a path. The
+    file names no device, so what was trained on a GPU loads on a CPU.
+
+    To fine-tune on other classes, `load(name, num_classes=4, strict=False)` builds the network for
+    4 classes and keeps all weights but those whose shape depends on it: these, the last layers,
+    are drawn anew from torch's global generator. Raises ValueError for an unknown name, weights
+    that are not those of the card (sha256) or of its network (naming the key and both shapes), and
+    a num_classes other than the checkpoint's unless strict is False; FileNotFoundError for a
+    missing file.
+    """
+    made = card(name_or_path)
+    state = _read(_locate(name_or_path), made["sha256"])
+    with torch.device("meta"):  # no memory, and no random weights that are thrown away
+        model = _build(made)
+    trained = len(made["classes"])
+    if num_classes in (None, trained):
+        load_weights(model, state)
+    elif strict:
+        raise ValueError(
+            f"{name_or_path} knows {trained} classes ({', '.join(made['classes'])}), not "
+            f"{num_classes}: leave num_classes out to use it, or fine-tune it with load("
+            f"{str(name_or_path)!r}, num_classes={num_classes}, strict=False), which keeps all "
+            "weights but those of the last layers"
+        )
+    else:
+        load_weights(model, state)
+        model = _build(made, num_classes=num_classes)
+        fresh = model.state_dict()
+        load_weights(
+            model, {k: v if v.shape == fresh[k].shape else fresh[k] for k, v in state.items()}
+        )
+    return model.to(device).eval()
+
+
+def load_weights(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    """Give `model` the weights of a state dict, as float32, and return it.
+
+    Prefixes of DDP and torch.compile ("module.", "_orig_mod.") are removed; tensors may be of half
+    precision and on another device. A model on the meta device gets its weights on the CPU.
+
+    Raises ValueError where names or shapes differ, naming the first key and both shapes.
+    """
+    own = model.state_dict()
+    state = {n if n in own else _plain_name(n): _as_float32(t) for n, t in state.items()}
+    kind = type(model).__name__
+    lacking = [name for name in own if name not in state]
+    if lacking:
+        raise ValueError(
+            f"the weights lack {_some(lacking)} of this {kind}: they are another network's, "
+            "or it was built with other options"
+        )
+    foreign = [name for name in state if name not in own]
+    if foreign:
+        raise ValueError(
+            f"the weights hold {_some(foreign)}, which this {kind} has not: they are another "
+            "network's, or it was built with other options"
+        )
+    for name, tensor in state.items():
+        if tensor.shape != own[name].shape:
+            raise ValueError(
+                f"{name} is {_size(tensor)} in the weights and {_size(own[name])} in this {kind}: "
+                "build it with the options that it was trained with; to change the number of "
+                "classes, load it as trained and replace the head"
+            )
+    model.load_state_dict(state, assign=any(tensor.is_meta for tensor in own.values()))
+    return model
+
+
+# ---- Writing -------------------------------------------------------------------------------------
+
+
+def save(model_or_state: nn.Module | Mapping[str, Tensor], path: str | Path, card: Card) -> Path:
+    """Write NAME.safetensors in half precision and the card NAME.json beside it; return the former.
+
+    `card` holds at least FIELDS; the sha256 is added. Each file is complete or not there, whenever
+    the process is killed; equal weights give equal bytes. NaN in the card (the IoU of an absent
+    class) becomes null.
+
+    Raises ValueError for a card that lacks a field, and for weights that are NaN, infinite or too
+    large for half precision, naming the key.
+    """
+    check_card(card, "this card")
+    state = model_or_state.state_dict() if isinstance(model_or_state, nn.Module) else model_or_state
+    halves = {_plain_name(name): _as_half(name, tensor) for name, tensor in state.items()}
+    data = write_tensors(halves)
+    path = _weights_file(Path(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(
+        _plain(card | {"sha256": hashlib.sha256(data).hexdigest()}),
+        indent=1,
+        ensure_ascii=False,
+        allow_nan=False,
+    )
+    for file, content in ((path, data), (path.with_suffix(".json"), f"{text}\n".encode())):
+        with _replacing(file) as temporary:
+            temporary.write_bytes(content)
+    return path
+
+
+def check_card(card: Card, what: str = "the card") -> None:
+    """Raises ValueError unless a card has all FIELDS, filled in, and they agree."""
+    if not isinstance(card, dict):
+        raise ValueError(f"{what} is a {type(card).__name__}: expected a dict of {list(FIELDS)}")
+    for field, meaning in FIELDS.items():
+        if card.get(field) in (None, "", [], (), {}):
+            raise ValueError(f"{what} lacks {field!r}: {meaning}")
+    model, classes = card["model"], card["classes"]
+    if not (isinstance(model, dict) and isinstance(model.get("options"), dict)):
+        raise ValueError(f"{what} describes the model as {model!r}: expected {FIELDS['model']}")
+    if model.get("class") not in models.__all__:
+        raise ValueError(
+            f"{what} names the model {model.get('class')!r}: there are {', '.join(models.__all__)}"
+        )
+    if model["options"].get("num_classes") != len(classes):
+        raise ValueError(
+            f"{what} names {len(classes)} classes, and its model's options have num_classes="
+            f"{model['options'].get('num_classes')}: the two must agree"
+        )
+
+
+# ---- Parts ---------------------------------------------------------------------------------------
+
+
+def _folder() -> Path:
+    """assets/checkpoints of the wheel, or of a clone."""
+    package = Path(__file__).parent
+    inside = package / "assets" / "checkpoints"
+    return inside if inside.is_dir() else package.parent / "assets" / "checkpoints"
+
+
+def _locate(name_or_path: str | Path) -> Path:
+    """The .safetensors file of a shipped name or of a path; whether it exists is not asked."""
+    if isinstance(name_or_path, str) and not {"/", os.sep} & set(name_or_path):
+        if name_or_path in (known := names()):
+            return _folder() / f"{name_or_path}.safetensors"
+        if not Path(name_or_path).suffix:
+            close = difflib.get_close_matches(name_or_path, known, 1)
+            raise ValueError(
+                f"no checkpoint is called {name_or_path!r}"
+                + (f", did you mean {close[0]!r}?" if close else ":")
+                + f" There are {', '.join(known) or 'none'}; "
+                f"a file of your own is given with its folder, as ./{name_or_path}"
+            )
+    return _weights_file(Path(name_or_path))
+
+
+def _weights_file(path: Path) -> Path:
+    """path with the suffix .safetensors, which may be left out; .json means the card beside it."""
+    if path.suffix in PICKLES:
+        raise ValueError(
+            f"{path} is a pickle by its name, and those can run code when opened: read it with "
+            "torch.load(path, weights_only=True), then load_weights(model, state), "
+            "or save(state, 'NAME.safetensors', card)"
+        )
+    if path.suffix in {".safetensors", ".json"}:
+        return path.with_suffix(".safetensors")
+    return path.with_name(f"{path.name}.safetensors")
+
+
+def _read(path: Path, sha256: str) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no {path}, only its card: copy the weights too")
+    data = path.read_bytes()
+    if (found := hashlib.sha256(data).hexdigest()) != sha256:
+        raise ValueError(
+            f"{path} ({len(data)} bytes) is not the file that its card describes: its sha256 is "
+            f"{found[:12]}..., expected {sha256[:12]}...; it was changed or cut short: copy it anew"
+        )
+    try:
+        return read_tensors(data)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a safetensors file ({error})") from error
+
+
+def _build(card: Card, **overrides: Any) -> nn.Module:
+    """The network that a card describes; JSON's lists are tuples again, as rates."""
+    kind, options = card["model"]["class"], card["model"]["options"] | overrides
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    try:
+        return getattr(models, kind)(**options)
+    except TypeError as error:
+        raise ValueError(
+            f"{kind} does not take the options of this card ({error}): "
+            "it was written by another version of this package"
+        ) from error
+
+
+def _as_half(name: str, tensor: Tensor) -> Tensor:
+    """A copy on the CPU, contiguous, sharing memory with nothing; whole numbers stay."""
+    kind = torch.float16 if tensor.is_floating_point() else tensor.dtype
+    half = tensor.detach().to("cpu", kind, copy=True).contiguous()
+    if not half.isfinite().all():
+        worst = float(tensor.detach().abs().max())
+        raise ValueError(
+            f"{name} cannot be stored in half precision, its largest value is {worst:.6g}: expected"
+            f" finite values up to {torch.finfo(torch.float16).max:.0f}; training has diverged"
+        )
+    return half
+
+
+def _as_float32(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor.clone()
+
+
+def _plain_name(name: str) -> str:
+    while name.startswith(PREFIXES):
+        name = name.split(".", 1)[1]
+    return name
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold: NaN is null, tensors and NumPy's scalars are numbers."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def _some(keys: list[str]) -> str:
+    return keys[0] + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
+
+
+def _size(tensor: Tensor) -> str:
+    return " x ".join(map(str, tensor.shape)) or "one number"
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file to write, which takes the place of `path` once it is complete and on the disk."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
