@@ -1,0 +1,330 @@
+"""Scenes drawn on the spot: the data that all networks of the course learn from. No download.
+
+A scene shows shapes of eight classes. The outline alone tells the class: fills and grounds come
+from the same lottery of colours, colour noise and scikit-image's texture photographs. So the middle
+of a large shape can be named only by a network whose receptive field reaches its outline, small
+shapes and thin handles suffer from a coarse output stride, and each idea of DeepLab has something
+to mend. Used from lesson 00 on; receptive field against shape size is lesson 01's story.
+
+Everything is drawn with +, -, x, / and square roots, which every machine rounds alike, from the
+random stream that NumPy has frozen (NEP 19): a seed gives the same bytes everywhere.
+"""
+
+import functools
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from .photos import IGNORE, _package
+
+CLASSES = (
+    *("background", "disc", "square", "triangle", "star"),
+    *("cross", "crescent", "ring", "hourglass"),
+)
+TEXTURES = ("brick", "grass", "gravel")  # photographs in skimage/data, 512 x 512, grey
+MEAN, STD = 127.5, 64.0  # of `normalize`, for all three channels
+
+#         first seed   scenes
+SPLITS = {
+    "train": (1_000_000_000, 1_000_000_000),  # never the same scene twice
+    "val": (1_000_000, 500),
+    "test": (2_000_000, 1_000),
+}
+
+
+@dataclass(frozen=True)
+class Difficulty:
+    """What makes a scene hard. Lengths in pixels.
+
+    radius: least and largest radius of the shapes' circumscribed circles.
+    shapes: least and largest number of shapes on 128 x 128 pixels.
+    thin: share of shapes with a handle, 2 to 3.5 pixels wide, which is part of the shape.
+    occlusion: 0 keeps circumscribed circles apart, 0.5 lets them overlap by half.
+    contrast: least distance of a shape's mean colour from the ground's, as a share of 255.
+    texture: strength of the patterns on shapes and ground, 1 as they come, 0 for flat colours.
+    """
+
+    radius: tuple[float, float] = (8.0, 40.0)
+    shapes: tuple[int, int] = (4, 9)
+    thin: float = 0.3
+    occlusion: float = 0.3
+    contrast: float = 0.3
+    texture: float = 0.6
+
+    def __post_init__(self) -> None:
+        low, high = self.radius
+        if not 2 <= low <= high:
+            raise ValueError(f"radius {self.radius}: expected 2 <= least <= largest, in pixels")
+        if not 1 <= self.shapes[0] <= self.shapes[1]:
+            raise ValueError(f"shapes {self.shapes}: expected 1 <= least <= largest")
+        for name in ("thin", "occlusion", "contrast", "texture"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} {getattr(self, name)}: expected a share from 0 to 1")
+        if self.contrast > 0.6:
+            raise ValueError(
+                f"contrast {self.contrast}: no colour is that far from mid-grey, "
+                "expected at most 0.6"
+            )
+
+
+class Shape(NamedTuple):
+    """One shape: its class, centre (y, x) and radius in pixels, rotation as (cos, sin)."""
+
+    label: int
+    center: tuple[float, float]
+    radius: float
+    turn: tuple[float, float]
+    handle: tuple[float, float]  # length beyond the radius, half width; (0, 0) for none
+
+
+class Scene(NamedTuple):
+    """image uint8 (H, W, 3); label uint8 (H, W), 255 on outlines; owner int16 (H, W): which of
+    `shapes` a pixel belongs to, -1 for the ground."""
+
+    image: np.ndarray
+    label: np.ndarray
+    owner: np.ndarray
+    shapes: tuple[Shape, ...]
+
+
+def scene(
+    seed: int, size: int = 128, difficulty: Difficulty | None = None, *, outline: float = 0.7
+) -> tuple[np.ndarray, np.ndarray]:
+    """An image, uint8 (size, size, 3), and its label, uint8 (size, size): indices into CLASSES.
+
+    Pixels whose centres lie within `outline` pixels of a visible outline are labelled 255, as in
+    Pascal VOC; outline=0 labels every pixel. Raises ValueError for a size below 32, or a seed that
+    is not a whole number in [0, 2^32).
+    """
+    return full_scene(seed, size, difficulty, outline=outline)[:2]
+
+
+def full_scene(
+    seed: int, size: int = 128, difficulty: Difficulty | None = None, *, outline: float = 0.7
+) -> Scene:
+    """`scene` with what was drawn: each pixel's shape, and the shapes from back to front."""
+    if not (isinstance(seed, int | np.integer) and 0 <= seed < 2**32):
+        raise ValueError(f"seed {seed!r}: expected a whole number in [0, 2^32)")
+    if size < 32:
+        raise ValueError(f"size {size}: expected at least 32 pixels")
+    if outline < 0:
+        raise ValueError(f"outline {outline}: expected 0 or more pixels")
+    difficulty = difficulty or Difficulty()
+    random = np.random.RandomState(seed)
+    shapes = _arrange(random, size, difficulty)
+    ground = 255 * random.random_sample(3)
+    image = _fill(random, size, size, ground, difficulty.texture)
+    label = np.zeros((size, size), np.uint8)
+    owner = np.full((size, size), -1, np.int16)
+    for index, shape in enumerate(shapes):
+        box, distance = _distances(shape, size)
+        fill = _fill(
+            random,
+            *distance.shape,
+            _far_from(random, ground, difficulty.contrast),
+            difficulty.texture,
+        )
+        cover = np.clip(0.5 - distance, 0, 1)[..., None]  # one pixel of anti-aliasing
+        image[box] += cover * (fill - image[box])
+        inside = distance < 0
+        label[box][inside] = shape.label
+        label[box][np.abs(distance) < outline] = IGNORE
+        owner[box][inside] = index
+    return Scene((image + 0.5).astype(np.uint8), label, owner, tuple(shapes))
+
+
+def normalize(image: np.ndarray) -> Tensor:
+    """uint8 (H, W, 3) or (B, H, W, 3) to what the networks take: float32, channels first."""
+    pixels = torch.from_numpy(np.ascontiguousarray(image))
+    return pixels.movedim(-1, -3).float().sub_(MEAN).div_(STD)
+
+
+class Scenes(Dataset[tuple[Tensor, Tensor]]):
+    """Scenes of a split: item i is (image float32 (3, H, W), label int64 (H, W)).
+
+    "val" has 500 and "test" 1,000 fixed scenes; "train" is so long that nothing comes twice. Item i
+    is a function of i alone, so the order of a training run needs no state.
+    """
+
+    def __init__(
+        self,
+        split: str = "train",
+        length: int | None = None,
+        size: int = 128,
+        difficulty: Difficulty | None = None,
+        *,
+        outline: float = 0.7,
+    ):
+        if split not in SPLITS:
+            raise ValueError(f"split {split!r}: expected {', '.join(SPLITS)}")
+        self.first, available = SPLITS[split]
+        self.length = available if length is None else length
+        if not 0 < self.length <= available:
+            raise ValueError(f"length {length}: {split} has 1 to {available} scenes")
+        self.size, self.difficulty, self.outline = size, difficulty, outline
+
+    def __len__(self) -> int:
+        return self.length
+
+    def seed(self, index: int) -> int:
+        """The seed of item `index`, for `scene`."""
+        if not -self.length <= index < self.length:
+            raise IndexError(f"scene {index} of {self.length}")
+        return self.first + index % self.length
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        image, label = scene(self.seed(index), self.size, self.difficulty, outline=self.outline)
+        return normalize(image), torch.from_numpy(label).long()
+
+
+# ---- Outlines ------------------------------------------------------------------------------------
+
+SIN_72, COS_72, SIN_36, COS_36 = 0.9510565, 0.3090170, 0.5877853, 0.8090170
+SIN_60, SIN_45 = 0.8660254, 0.7071068
+#                     where a handle begins, as a share of the radius below the centre
+HANDLES_AT = dict(zip(CLASSES[1:], (0.95, 0.75, 0.45, 0.9, 0.9, 0.95, 0.95, 0.75), strict=True))
+
+
+def outline_distance(kind: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Signed distance, below 0 inside, from the outline of a shape of radius 1 at the origin.
+
+    Along straight edges and arcs it is exact, beyond a corner it is a lower bound.
+    """
+    a, b = np.abs(u), np.abs(v)
+    if kind == "disc":
+        return np.sqrt(u * u + v * v) - 1
+    if kind == "square":
+        return np.maximum(a, b) - 0.8
+    if kind == "triangle":
+        return np.maximum(-v, SIN_60 * a + 0.5 * v) - 0.5
+    if kind == "star":  # inside at least four of the five half planes of a pentagon
+        near, far = (
+            SIN_72 * a + COS_72 * v,
+            SIN_36 * a - COS_36 * v,
+        )  # mirror images have larger |u|
+        first, second = v, np.full_like(v, -9)
+        for plane in (near, near - 2 * SIN_72 * a, far, far - 2 * SIN_36 * a):
+            second = np.maximum(second, np.minimum(first, plane))
+            first = np.maximum(first, plane)
+        return second - COS_72
+    if kind == "cross":
+        return np.maximum(np.maximum(a, b) - 0.95, np.minimum(a, b) - 0.3)
+    if kind == "crescent":
+        bite = 0.75 - np.sqrt((u - 0.5) * (u - 0.5) + v * v)
+        return np.maximum(np.sqrt(u * u + v * v) - 1, bite)
+    if kind == "ring":
+        return np.abs(np.sqrt(u * u + v * v) - 0.75) - 0.25
+    if kind == "hourglass":
+        return np.maximum(b - 0.8, SIN_45 * (a - b) - 0.08)
+    raise ValueError(f"no shape is called {kind!r}: there are {', '.join(CLASSES[1:])}")
+
+
+def _distances(shape: Shape, size: int) -> tuple[tuple[slice, slice], np.ndarray]:
+    """The box of pixels around a shape, and the signed distance of each from its outline."""
+    (cy, cx), radius, (cos, sin), (length, half) = shape[1:]
+    kind, reach = CLASSES[shape.label], radius + length + 2
+    rows, cols = (slice(max(0, int(c - reach)), min(size, int(c + reach) + 1)) for c in (cy, cx))
+    y = (np.arange(rows.start, rows.stop)[:, None] + (0.5 - cy)).astype(np.float32)
+    x = (np.arange(cols.start, cols.stop) + (0.5 - cx)).astype(np.float32)
+    u, v = np.float32(cos) * x + np.float32(sin) * y, np.float32(cos) * y - np.float32(sin) * x
+    scale = np.float32(1 / radius)
+    distance = np.float32(radius) * outline_distance(kind, u * scale, v * scale)
+    if length:
+        near, far = HANDLES_AT[kind] * radius, radius + length
+        along = np.abs(v + np.float32((near + far) / 2)) - np.float32((far - near) / 2)
+        distance = np.minimum(distance, np.maximum(np.abs(u) - np.float32(half), along))
+    return (rows, cols), distance
+
+
+def _arrange(random: np.random.RandomState, size: int, difficulty: Difficulty) -> list[Shape]:
+    """Shapes from back to front, the large ones behind; fewer than asked for where none fits."""
+    low, high = difficulty.radius
+    least, most = difficulty.shapes
+    share = (size / 128) * (size / 128)
+    wanted = max(1, int(share * (least + (most + 1 - least) * random.random_sample())))
+    shapes: list[Shape] = []
+    for _ in range(8 * wanted):
+        draw = random.random_sample(9)
+        radius = low + (high - low) * draw[0] * draw[0]  # more small ones than large ones
+        margin = min(0.7 * radius, size / 2)
+        center = (margin + (size - 2 * margin) * draw[1], margin + (size - 2 * margin) * draw[2])
+        if all(_apart(center, radius, other, difficulty.occlusion) for other in shapes):
+            handle = (0.0, 0.0)
+            if draw[3] < difficulty.thin:
+                handle = (radius * (0.3 + 0.7 * draw[4]), 1 + 0.75 * draw[5])
+            label = 1 + int(draw[6] * (len(CLASSES) - 1))
+            shapes.append(Shape(label, center, radius, _turn(draw[7], draw[8]), handle))
+        if len(shapes) == wanted:
+            break
+    return sorted(shapes, key=lambda shape: -shape.radius)
+
+
+def _apart(center: tuple[float, float], radius: float, other: Shape, occlusion: float) -> bool:
+    dy, dx = center[0] - other.center[0], center[1] - other.center[1]
+    least = (1 - occlusion) * (radius + other.radius)
+    return dy * dy + dx * dx >= least * least
+
+
+def _turn(share: float, quadrant: float) -> tuple[float, float]:
+    """(cos, sin) of a rotation from the tangent t of half of it: cos = (1 - t^2) / (1 + t^2)."""
+    t = np.float64(share)
+    cos, sin = float((1 - t * t) / (1 + t * t)), float(2 * t / (1 + t * t))
+    return ((cos, sin), (-sin, cos), (-cos, -sin), (sin, -cos))[int(4 * quadrant)]
+
+
+# ---- Fills ---------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _texture(name: str) -> np.ndarray:
+    """A texture photograph of scikit-image, float32 (512, 512), with mean 0 and deviation 1."""
+    path = Path(_package("skimage", "scikit-image", "the textures")) / "data" / f"{name}.png"
+    pixels = np.array(Image.open(path).convert("L"))
+    mean, variance = int(pixels.sum(dtype=np.int64)) / pixels.size, 0.0
+    variance = int(np.square(pixels.astype(np.int64)).sum()) / pixels.size - mean * mean
+    return ((pixels - mean) / math.sqrt(variance)).astype(np.float32)
+
+
+def _far_from(random: np.random.RandomState, color: np.ndarray, contrast: float) -> np.ndarray:
+    """A colour at least contrast x 255 away from `color`; the farthest of 64 if none is."""
+    draws = 255 * random.random_sample((64, 3))
+    away = np.square(draws - color)
+    distance = away[:, 0] + away[:, 1] + away[:, 2]
+    found = distance >= (255 * contrast) * (255 * contrast)
+    return draws[int(found.argmax()) if found.any() else int(distance.argmax())]
+
+
+def _fill(
+    random: np.random.RandomState, height: int, width: int, color: np.ndarray, strength: float
+) -> np.ndarray:
+    """A pattern around a mean colour, float32 (height, width, 3) in [0, 255]."""
+    kind, turn = int(random.random_sample() * 5), random.random_sample(8)
+    tint = (90 * strength * (turn[:3] - 0.5) + 30 * strength * (turn[3] - 0.5)).astype(np.float32)
+    if kind < len(TEXTURES):
+        photo, step = _texture(TEXTURES[kind]), 1 + int(turn[4] * min(3, 512 // max(height, width)))
+        y, x = (int(t * (512 - step * n)) for t, n in zip(turn[5:7], (height, width), strict=True))
+        crop = photo[y : y + step * height : step, x : x + step * width : step]
+        pattern = crop[::-1, :, None] * tint if turn[7] < 0.5 else crop[..., None] * tint
+    else:
+        pattern = _noise(random, height, width, 2 << int(turn[4] * 5))
+        pattern = pattern * np.float32(150 * strength * (0.3 + turn[5]))
+    return np.clip(color.astype(np.float32) + pattern, 0, 255)
+
+
+def _noise(random: np.random.RandomState, height: int, width: int, cell: int) -> np.ndarray:
+    """Colour noise in [-0.5, 0.5], bilinear between random colours `cell` (a power of 2) apart."""
+    grid = random.random_sample((height // cell + 2, width // cell + 2, 3)).astype(np.float32) - 0.5
+    for axis, length in ((0, height), (1, width)):
+        at = np.arange(length)
+        share = ((at % cell) / cell).astype(np.float32)
+        share = share[:, None, None] if axis == 0 else share[:, None]
+        before, after = grid.take(at // cell, axis), grid.take(at // cell + 1, axis)
+        grid = before + share * (after - before)
+    return grid
