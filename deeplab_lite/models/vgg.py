@@ -1,0 +1,174 @@
+"""VGG-16 as a trunk: late strides traded for dilation, at any width. Taught in lesson 03; v1, 3.1.
+
+Simonyan and Zisserman, 2014 (arXiv 1409.1556). `features` has the keys of torchvision's vgg16, or
+of its vgg16_bn, so that their weights load as they are.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .common import check_output_stride, out_channels_of
+
+#          convolutions, channels
+STAGES = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
+
+
+class Pool(NamedTuple):
+    """A max pool: sizes in units of the map that it reads."""
+
+    kernel: int
+    stride: int
+    padding: int
+    ceil_mode: bool = False
+
+    def layer(self) -> nn.MaxPool2d:
+        kernel, stride, padding, ceil_mode = self
+        return nn.MaxPool2d(kernel, stride, padding, ceil_mode=ceil_mode)
+
+
+class Pools(NamedTuple):
+    """The pools of a network: with their stride, and pool4 and pool5 without it."""
+
+    strided: Pool
+    pool4: Pool
+    pool5: Pool
+
+
+# "caffe" is the released LargeFOV, "base" v1's first model, "notes" a popular account of it.
+POOLS = {
+    "caffe": Pools(Pool(3, 2, 1, True), Pool(3, 1, 1), Pool(3, 1, 1)),
+    "base": Pools(Pool(2, 2, 1, True), Pool(2, 1, 0), Pool(3, 1, 1)),
+    "notes": Pools(Pool(2, 2, 0, True), Pool(2, 1, 1), Pool(2, 1, 1)),
+    "torchvision": Pools(Pool(2, 2, 0), Pool(3, 1, 1), Pool(3, 1, 1)),
+}
+
+
+class VGG16(nn.Module):
+    """The 13 convolutions and 5 pools of VGG-16: B x 3 x H x W -> {"low", "out"}. Lesson 03.
+
+    - "low" is conv3_3 after its ReLU, at stride 4, "out" is pool5, at `output_stride`.
+    - `width` multiplies all channel counts; `batch_norm` puts BN after each convolution.
+    - `pools` is one of POOLS. At output_stride 16 pool5 loses its stride, at 8 pool4 too, and then
+      conv5 gets dilation 2; `multi_grid` multiplies the dilations of conv5_1, conv5_2, conv5_3.
+
+    `output_stride` can be set later, and the weights stay. Raises ValueError for another
+    output_stride than 8, 16 and 32, and for pools that are not among POOLS.
+    """
+
+    def __init__(
+        self,
+        width: float = 1.0,
+        batch_norm: bool = False,
+        pools: str = "caffe",
+        output_stride: int = 8,
+        multi_grid: tuple[int, int, int] = (1, 1, 1),
+    ):
+        super().__init__()
+        if pools not in POOLS:
+            raise ValueError(f"pools {pools!r}: expected one of {', '.join(POOLS)}")
+        self.batch_norm, self.pools, self.multi_grid = batch_norm, pools, tuple(multi_grid)
+        self.index: dict[str, int] = {}  # of conv1_1, relu1_1 .. pool5 in `features`
+        layers: list[nn.Module] = []
+        channels = 3
+        for stage, (convolutions, full_width) in enumerate(STAGES, 1):
+            for i in range(1, convolutions + 1):
+                before, channels = channels, out_channels_of(width, full_width)
+                self.index[f"conv{stage}_{i}"] = len(layers)
+                layers.append(nn.Conv2d(before, channels, 3, padding=1))
+                if batch_norm:
+                    layers.append(nn.BatchNorm2d(channels))
+                self.index[f"relu{stage}_{i}"] = len(layers)
+                layers.append(nn.ReLU(inplace=True))
+            self.index[f"pool{stage}"] = len(layers)
+            layers.append(POOLS[pools].strided.layer())
+        self.features = nn.Sequential(*layers)
+        self.low_channels = out_channels_of(width, STAGES[2][1])
+        self.out_channels = channels
+        self.output_stride = output_stride
+        init_weights(self)
+
+    @property
+    def output_stride(self) -> int:
+        return self._output_stride
+
+    @output_stride.setter
+    def output_stride(self, output_stride: int) -> None:
+        self._output_stride = check_output_stride(output_stride)
+        strided, pool4, pool5 = POOLS[self.pools]
+        self.features[self.index["pool4"]] = (strided if output_stride > 8 else pool4).layer()
+        self.features[self.index["pool5"]] = (strided if output_stride > 16 else pool5).layer()
+        for i, multiplier in enumerate(self.multi_grid, 1):
+            dilation = multiplier * (2 if output_stride == 8 else 1)
+            set_dilation(self.features[self.index[f"conv5_{i}"]], dilation)
+
+    def maps(self, x: Tensor, *names: str) -> dict[str, Tensor]:
+        """The maps called `names`, of relu1_1, .. relu5_3 and pool1, .. pool5, by name."""
+        wanted = {self.index[name]: name for name in names}
+        found = {}
+        for i, layer in enumerate(self.features):
+            x = layer(x)
+            if i in wanted:
+                found[wanted[i]] = x
+        return found
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        maps = self.maps(x, "relu3_3", "pool5")
+        return {"low": maps["relu3_3"], "out": maps["pool5"]}
+
+    def load_torchvision(self, state_dict: Mapping[str, Tensor]) -> None:
+        """Take the convolutions of a state dict of torchvision's vgg16 or vgg16_bn.
+
+        Raises ValueError if they are not those of this network, or its width is not 1.
+        """
+        features = {k: v for k, v in state_dict.items() if k.startswith("features.")}
+        ours = {k: v.shape for k, v in self.state_dict().items() if k in features}
+        if len(ours) < len(self.state_dict()) or len(features) > len(ours):
+            name = "vgg16_bn" if self.batch_norm else "vgg16"
+            raise ValueError(
+                f"the state dict has not the convolutions of torchvision's {name}: pass that of "
+                f"{name}, or choose batch_norm={not self.batch_norm}"
+            )
+        wrong = next((k for k, shape in ours.items() if features[k].shape != shape), None)
+        if wrong:
+            raise ValueError(
+                f"{wrong} is {tuple(features[wrong].shape)} in the state dict and "
+                f"{tuple(ours[wrong])} here: torchvision's weights need width=1"
+            )
+        self.load_state_dict(features)
+
+
+def set_dilation(convolution: nn.Module, dilation: int) -> None:
+    """Dilate a convolution of stride 1 so that its map keeps the input's size; weights stay.
+
+    Even kernels at odd dilations pad one more to the right and below, as torch's "same" does.
+    """
+    assert isinstance(convolution, nn.Conv2d)
+    extent = [(k - 1) * dilation for k in convolution.kernel_size]
+    convolution.dilation = (dilation, dilation)
+    even = all(e % 2 == 0 for e in extent)
+    convolution.padding = (extent[0] // 2, extent[1] // 2) if even else "same"
+
+
+def init_weights(module: nn.Module) -> None:
+    """Weights of convolutions before a ReLU: He and others, 2015 (Kaiming normal); biases 0."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def decimate(weight: Tensor, kernel: int, channels: int, in_channels: int | None = None) -> Tensor:
+    """Every n-th row, column and output channel of a convolution's weights; v1, section 3.2.
+
+    weight: O x I x k x k -> channels x I x kernel x kernel, evenly spread, the corners kept: 7 rows
+    become rows 0, 2, 4, 6 or 0, 3, 6. Lesson 03.
+    """
+    taps = torch.linspace(0, weight.shape[2] - 1, kernel).round().long()
+    weight = weight[:, :, taps][:, :, :, taps]
+    if in_channels is not None:
+        weight = weight[:, :: weight.shape[1] // in_channels]
+    return weight[:: weight.shape[0] // channels]
