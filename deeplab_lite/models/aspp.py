@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from .common import check_pooled_batch_norm, resize, set_dilation
 
+# The paper's rates at each output_stride: the same 96, 192 and 288 pixels.
+PAPER_RATES = {8: (12, 24, 36), 16: (6, 12, 18), 32: (3, 6, 9)}
+
 
 class AtrousSeparableConv(nn.Sequential):
     """A 3x3 of its own for each channel, atrous, then a 1x1 that mixes channels; no bias.
@@ -130,3 +133,32 @@ def warn_of_degenerate_rates(rates: Iterable[int], size: Sequence[int]) -> None:
             "padding only, so these 3x3 are 1x1. Take smaller rates, or larger images",
             stacklevel=3,
         )
+
+
+def fitting_rates(rates: Iterable[int] | None, output_stride: int) -> tuple[int, ...]:
+    """`rates` as a tuple, the paper's if None; warns of the paper's for another output_stride."""
+    if rates is None:
+        return PAPER_RATES[output_stride]
+    rates = tuple(rates)
+    for other, theirs in PAPER_RATES.items():
+        if rates == theirs and other != output_stride:
+            warnings.warn(
+                f"rates {rates} are the paper's for output_stride {other}: at {output_stride} the "
+                f"same pixels are reached with {PAPER_RATES[output_stride]}",
+                stacklevel=3,
+            )
+    return rates
+
+
+def scaled_rates(rates: Iterable[int], old: int, new: int) -> tuple[int, ...]:
+    """The rates that reach as many pixels at output_stride `new` as `rates` do at `old`.
+
+    Raises ValueError where one would be no whole number.
+    """
+    rates = tuple(rates)
+    if any(rate * old % new for rate in rates):
+        raise ValueError(
+            f"rates {rates} at output_stride {old} are no whole numbers at {new}: "
+            f"build a model at output_stride {new} with rates of your choice"
+        )
+    return tuple(rate * old // new for rate in rates)

@@ -1,0 +1,161 @@
+"""DeepLab v2: the scores of four atrous rates, summed. Taught in lesson 05.
+
+Chen, Papandreou, Kokkinos, Murphy, Yuille (2017), arXiv 1606.00915. Their dense CRF is not part of
+the network.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from .aspp import scaled_rates, warn_of_degenerate_rates
+from .common import check_images, check_size, out_channels_of, resize, set_dilation
+from .trunks import trunk
+
+ASPP_L, ASPP_S = (6, 12, 18, 24), (2, 4, 8, 12)  # large and small rates, section 4.1.2
+
+
+class VGGBranch(nn.Sequential):
+    """fc6, fc7 and fc8 of VGG-16 as convolutions, fc6 atrous: scores at one rate."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        rate: int,
+        width: float = 1.0,
+        batch_norm: bool = False,
+        dropout: float = 0.5,
+    ):
+        channels = out_channels_of(width, 1024)
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        for number, conv in (
+            (6, nn.Conv2d(in_channels, channels, 3, padding=rate, dilation=rate)),
+            (7, nn.Conv2d(channels, channels, 1)),
+        ):
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            layers[f"fc{number}"] = conv
+            if batch_norm:
+                layers[f"bn{number}"] = nn.BatchNorm2d(channels)
+            layers[f"relu{number}"] = nn.ReLU(inplace=True)
+            layers[f"drop{number}"] = nn.Dropout(dropout)
+        layers["fc8"] = nn.Conv2d(channels, num_classes, 1)
+        super().__init__(layers)
+
+
+class ScoreBranch(nn.Sequential):
+    """One atrous 3x3 straight to the scores, as on ResNet-101."""
+
+    def __init__(self, in_channels: int, num_classes: int, rate: int):
+        conv = nn.Conv2d(in_channels, num_classes, 3, padding=rate, dilation=rate)
+        super().__init__(OrderedDict(fc8=conv))
+
+
+class DeepLabV2(nn.Module):
+    """Logits B x num_classes x H x W of images B x 3 x H x W. Lesson 05; v2, sections 3.1, 3.2.
+
+    backbone: a name of `trunks.NAMES`; further options are the trunk's. The paper's two are VGG-16,
+    whose branches are VGGBranch (`width` and `batch_norm` are theirs too), and ResNet-101, with the
+    strides on the 1x1 convolutions and branches that are one 3x3 each. All others have the latter.
+    rates: of the branches, at this output_stride: ASPP_L, ASPP_S or others, one branch for each.
+    output_stride: 8, 16 or 32; settable afterwards, weights are kept and dilations and rates scale.
+    H and W are multiples of output_stride plus 1, or with align_corners=False multiples.
+
+    Raises ValueError for other sizes; warns of a rate as large as the map.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 21,
+        backbone: str = "vgg16",
+        rates: Iterable[int] = ASPP_L,
+        output_stride: int = 8,
+        align_corners: bool = True,
+        dropout: float = 0.5,
+        **options: Any,
+    ):
+        super().__init__()
+        self.align_corners = align_corners
+        if backbone in ("resnet50", "resnet101"):
+            options = {"stride_on": "1x1", **options}
+        network: Any = trunk(backbone, output_stride, **options)
+        self.backbone = network
+        branches: list[nn.Sequential]
+        if backbone == "vgg16":
+            own = {k: v for k, v in options.items() if k in ("width", "batch_norm")}
+            branches = [
+                VGGBranch(network.out_channels, num_classes, rate, dropout=dropout, **own)
+                for rate in rates
+            ]
+        else:
+            branches = [ScoreBranch(network.out_channels, num_classes, rate) for rate in rates]
+        for branch in branches:
+            nn.init.normal_(branch[-1].weight, std=0.01)
+            nn.init.zeros_(branch[-1].bias)
+        self.branches = nn.ModuleList(branches)
+
+    @property
+    def rates(self) -> tuple[int, ...]:
+        """The rates of the branches."""
+        return tuple(branch[0].dilation[0] for branch in self.branches)
+
+    @property
+    def output_stride(self) -> int:
+        """Image pixels per position of the scores; settable, weights are kept and rates scaled."""
+        return self.backbone.output_stride
+
+    @output_stride.setter
+    def output_stride(self, output_stride: int) -> None:
+        rates = scaled_rates(self.rates, self.output_stride, output_stride)
+        self.backbone.output_stride = output_stride
+        for branch, rate in zip(self.branches, rates, strict=True):
+            set_dilation(branch[0], rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_images(x)
+        check_size(x.shape[-2:], self.output_stride, self.align_corners)
+        features = self.backbone(x)["out"]
+        warn_of_degenerate_rates(self.rates, features.shape[-2:])
+        scores = torch.stack([branch(features) for branch in self.branches]).sum(dim=0)
+        return resize(scores, x.shape[-2:], self.align_corners)
+
+
+class MultiScale(nn.Module):
+    """A model on several sizes of the image; at each pixel and class the largest logit. Lesson 05.
+
+    Section 4.1.2: scales 1, 0.75 and 0.5 share their weights, in training and testing alike. Sides
+    are rounded to what the model takes: 513 gives 513, 385 and 257.
+    """
+
+    def __init__(self, model: nn.Module, scales: Iterable[float] = (1.0, 0.75, 0.5)):
+        super().__init__()
+        self.model = model
+        self.scales = tuple(scales)
+
+    def forward(self, x: Tensor) -> Tensor:
+        model: Any = self.model
+        stride, extra = model.output_stride, int(model.align_corners)
+        size = x.shape[-2:]
+        best = None
+        for scale in self.scales:
+            scaled = [max(1, round((n - extra) * scale / stride)) * stride + extra for n in size]
+            logits = resize(
+                model(resize(x, scaled, model.align_corners)), size, model.align_corners
+            )
+            best = logits if best is None else torch.maximum(best, logits)
+        return best
+
+
+def poly_lr(optimizer: Optimizer, steps: int, power: float = 0.9) -> LambdaLR:
+    """Learning rate times (1 - step / steps) ** power, 0 from `steps` on. Lesson 05; v2, 4.1.1."""
+    return LambdaLR(optimizer, lambda step: max(0.0, 1 - step / steps) ** power)
+
+
+def step_lr(optimizer: Optimizer, every: int = 2000, factor: float = 0.1) -> LambdaLR:
+    """Learning rate times `factor` after each `every` steps, as v1 trains. Lesson 05."""
+    return LambdaLR(optimizer, lambda step: factor ** (step // every))
