@@ -1,14 +1,16 @@
 """The command line: `python -m deeplab_lite --help`."""
 
+import inspect
 import json
 import sys
-from dataclasses import asdict
-from typing import Annotated
+from dataclasses import asdict, fields
+from typing import Annotated, Any
 
 try:
     import typer
 
     from deeplab_lite import doctor as _doctor
+    from deeplab_lite.train.config import Config
 except ModuleNotFoundError as error:
     sys.exit(
         f"deeplab_lite needs {error.name}, which is not installed: run `make lab`, "
@@ -34,6 +36,44 @@ def doctor(
     else:
         print(_doctor.table(checks))
     raise typer.Exit(0 if _doctor.healthy(checks) else 1)
+
+
+def train(**choices: Any) -> None:
+    """Train a network of the family. The flags are the fields of deeplab_lite.train.Config.
+
+    A run that was stopped goes on with --resume, to the same weights. On several GPUs:
+    torchrun --nproc-per-node 4 -m deeplab_lite train ...
+    """
+    try:
+        config = Config(**choices)
+        from deeplab_lite.train import train as run
+
+        trained = run(config)
+    except (ValueError, FileNotFoundError, FileExistsError, FloatingPointError) as error:
+        sys.exit(str(error))
+    if trained.weights is not None:
+        print(f"val mIoU {trained.metrics['miou']:.4f}; saved {trained.weights}")
+
+
+def _flag(field: Any) -> inspect.Parameter:
+    """The option of a field of Config: its name, type, default and line of help."""
+    kind, more = field.type, {}
+    if isinstance(field.default, tuple):  # 0.5,1,1
+        kind, more = (
+            Any,
+            {"parser": lambda text: tuple(map(float, str(text).strip("()").split(",")))},
+        )
+    option = typer.Option(help=field.metadata["help"], **more)
+    return inspect.Parameter(
+        field.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=field.default,
+        annotation=Annotated[kind, option],
+    )
+
+
+train.__signature__ = inspect.Signature([_flag(f) for f in fields(Config)])  # type: ignore[attr-defined]
+app.command()(train)
 
 
 if __name__ == "__main__":

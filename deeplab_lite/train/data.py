@@ -1,0 +1,115 @@
+"""Which image comes when: arithmetic on (seed, step, rank), so that resuming needs no state."""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from .config import Config
+
+LONG = 2**24  # a data set longer than this is not shuffled: its items are taken in their own order
+Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+
+
+class Stream(Dataset[tuple[Tensor, Tensor]]):
+    """A data set without end: item i is the i-th image of the run, a function of (seed, i) alone.
+
+    Each pass through a set of ordinary length is shuffled anew. augment(image, label, generator)
+    draws from a generator that is seeded by (seed, i).
+    """
+
+    def __init__(self, dataset: Any, seed: int, augment: Augment | None = None):
+        self.dataset, self.seed, self.augment = dataset, seed, augment
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        image, label = self.dataset[self.place(index)]
+        if self.augment is not None:
+            image, label = self.augment(image, label, generator(self.seed, index, 1))
+        return image, label
+
+    def place(self, index: int) -> int:
+        """Where in the data set the run's image `index` is."""
+        length = len(self.dataset)
+        if length > LONG:
+            return (self.seed * LONG + index) % length
+        epoch, position = divmod(index, length)
+        return int(_permutation(length, self.seed, epoch)[position])
+
+
+@functools.lru_cache(maxsize=2)
+def _permutation(length: int, seed: int, epoch: int) -> Tensor:
+    return torch.randperm(length, generator=generator(seed, epoch, 0))
+
+
+def generator(*numbers: int) -> torch.Generator:
+    """A CPU generator whose draws depend on all of `numbers`."""
+    return torch.Generator().manual_seed(mix(*numbers))
+
+
+def mix(*numbers: int) -> int:
+    """One seed of 63 bits out of several numbers (SplitMix64), so that none is the other's next."""
+    state = 0
+    for number in numbers:
+        state = (state + number + 0x9E3779B97F4A7C15) % 2**64
+        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        state = (state ^ (state >> 27)) * 0x94D049BB133111EB % 2**64
+        state ^= state >> 31
+    return state >> 1
+
+
+def order(config: Config, rank: int, world: int, first: int) -> Iterator[list[int]]:
+    """Indices of the batches of process `rank` out of `world`, from step `first` on.
+
+    Step s has the images s batch ... (s + 1) batch - 1, whatever the number of processes and
+    accumulated passes. Raises ValueError where they do not divide the batch.
+    """
+    parts = world * config.accumulate
+    if config.batch % parts:
+        raise ValueError(
+            f"batch {config.batch} is not a multiple of devices x accumulate, "
+            f"{world} x {config.accumulate}: take {config.batch + -config.batch % parts}"
+        )
+    share = config.batch // parts
+    for step in range(first, config.steps):
+        for turn in range(config.accumulate):
+            start = step * config.batch + (turn * world + rank) * share
+            yield list(range(start, start + share))
+
+
+def batches(
+    stream: Stream, config: Config, rank: int, world: int, first: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of `order`, prepared ahead by `config.workers` processes."""
+    return iter(
+        DataLoader(
+            stream,
+            batch_sampler=list(order(config, rank, world, first)),
+            num_workers=config.workers,
+            prefetch_factor=4 if config.workers else None,
+            pin_memory=torch.cuda.is_available() and config.accelerator != "cpu",
+        )
+    )
+
+
+def validation(dataset: Any, config: Config, rank: int, world: int) -> DataLoader[Any]:
+    """The share of process `rank` in the first `val_images` images, in batches."""
+    count = min(config.val_images or len(dataset), len(dataset))
+    mine = list(range(rank, count, world))
+    size = max(1, config.batch // world)
+    return DataLoader(
+        dataset,
+        batch_sampler=[mine[i : i + size] for i in range(0, len(mine), size)],
+        num_workers=config.workers,
+    )
+
+
+def open_data(config: Config) -> tuple[Any, Any]:
+    """(training set, validation set) by name. Raises ValueError for an unknown one."""
+    if config.data == "scenes":
+        from deeplab_lite.scenes import Scenes
+
+        return Scenes("train", size=config.size), Scenes("val", size=config.size)
+    raise ValueError(f"no data set is called {config.data!r}: there is scenes")

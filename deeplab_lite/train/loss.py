@@ -1,0 +1,82 @@
+"""Cross entropy over the pixels that count, summed, and the number it is divided by.
+
+The mean over a batch is no mean of the means of its parts where these hold different numbers of
+labelled pixels. So each part, whether an accumulated pass or another device, gives its sum, and
+all are divided by one number: then 1 x 16, 2 x 8 and 4 x 4 images have the same gradient.
+"""
+
+import math
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+IGNORE = 255
+
+
+def normalizer(labels: Tensor, class_weights: Tensor | None = None, ohem: float = 1.0) -> Tensor:
+    """What `loss_sum` of these labels is divided by for a mean: the weights of its pixels, added.
+
+    labels: B x H x W; 0 where every pixel is ignored. It does not look at logits.
+    """
+    counted = labels[labels != IGNORE]
+    if class_weights is None:
+        return torch.tensor(float(counted.numel()), device=labels.device) * ohem
+    return class_weights[counted].sum() * ohem
+
+
+def loss_sum(
+    logits: Tensor | Mapping[str, Tensor],
+    labels: Tensor,
+    class_weights: Tensor | None = None,
+    ohem: float = 1.0,
+    aux_weight: float = 0.4,
+) -> Tensor:
+    """Cross entropy added up over pixels, 0 where all labels are 255, which are ignored.
+
+    logits: B x K x H x W, or {"out", "aux"} of these; labels: B x H x W.
+    ohem: the share of each image's labelled pixels, the hardest, that count (v3+ section 4.1 of
+    Panoptic-DeepLab; Shrivastava et al. 2016).
+
+    Raises ValueError for a label that is no class, naming where, and for sizes that differ.
+    """
+    if isinstance(logits, Mapping):
+        parts = {"out": 1.0, "aux": aux_weight}
+        terms = [
+            parts[head] * loss_sum(scores, labels, class_weights, ohem)
+            for head, scores in logits.items()
+        ]
+        return torch.stack(terms).sum()
+    check_labels(logits, labels)
+    losses = F.cross_entropy(
+        logits.float(), labels, class_weights, ignore_index=IGNORE, reduction="none"
+    )
+    return losses.sum() if ohem == 1 else hardest(losses, labels != IGNORE, ohem)
+
+
+def hardest(losses: Tensor, counted: Tensor, share: float) -> Tensor:
+    """The sum of the largest `share` of each image's losses, at least one if it has any."""
+    kept = [
+        each[mask].topk(math.ceil(share * int(mask.sum()))).values.sum()
+        for each, mask in zip(losses, counted, strict=True)
+    ]
+    return torch.stack(kept).sum()
+
+
+def check_labels(logits: Tensor, labels: Tensor) -> None:
+    """Raises ValueError unless labels B x H x W fit logits B x K x H x W."""
+    batch, classes, *size = logits.shape
+    if tuple(labels.shape) != (batch, *size):
+        raise ValueError(
+            f"labels of shape {tuple(labels.shape)} against logits of {tuple(logits.shape)}: "
+            f"expected {(batch, *size)}, a class for each pixel"
+        )
+    wrong = (labels != IGNORE) & ((labels < 0) | (labels >= classes))
+    if bool(wrong.any()):
+        image, y, x = (int(i) for i in wrong.nonzero()[0])
+        raise ValueError(
+            f"label value {int(labels[image, y, x])} at ({y}, {x}) of image {image} in the batch: "
+            f"classes are 0..{classes - 1} and {IGNORE} is ignored. A palette PNG opened as grey "
+            'looks like this: open it with mode "P"'
+        )
