@@ -1,55 +1,66 @@
 """DeepLab v1: VGG-16 turned fully convolutional, at output stride 8. Taught in lesson 03.
 
-Chen, Papandreou, Kokkinos, Murphy and Yuille, 2014 (arXiv 1412.7062). Their dense CRF is not part
-of the network.
+Chen, Papandreou, Kokkinos, Murphy, Yuille (2014), arXiv 1412.7062. The dense CRF that refines the
+scores is no part of the network.
 """
 
 from collections import OrderedDict
-from typing import NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .common import check_images, check_size, out_channels_of, resize
-from .vgg import VGG16, init_weights, set_dilation
+from .aspp import scaled_rates, warn_of_degenerate_rates
+from .common import (
+    check_images,
+    check_output_stride,
+    check_size,
+    out_channels_of,
+    resize,
+    set_dilation,
+)
+from .vgg import VGG16, decimate, init_weights
 
 
 class FC6(NamedTuple):
-    """A form of VGG-16's first fully connected layer; rate: its dilation at output stride 8."""
+    """VGG-16's first fully connected layer as a convolution."""
 
     kernel: int
-    rate: int
-    channels: int
-    pool5a: bool  # an average over 3 x 3 units before it
+    rate: int  # its dilation at output stride 8
+    channels: int  # of fc7, too
+    pool5a: bool  # whether an average over 3 x 3 positions comes before it
 
 
+#                    kernel rate channels pool5a    field of view in the paper, 32 + 8 r (k - 1)
 FORMS = {
-    "7x7": FC6(7, 4, 4096, False),
-    "base": FC6(4, 4, 4096, False),
-    "4x4": FC6(4, 8, 4096, False),
-    "3x3": FC6(3, 1, 1024, True),
-    "largefov": FC6(3, 12, 1024, True),
+    "7x7": FC6(7, 4, 4096, False),  # 224
+    "base": FC6(4, 4, 4096, False),  # 128
+    "4x4": FC6(4, 8, 4096, False),  # 224
+    "largefov": FC6(3, 12, 1024, True),  # 224
+    "3x3": FC6(3, 1, 1024, True),  # LargeFOV without its idea
 }
+# Where a unit of the map stands: at pixel s u (corners aligned), or amid pixels s u .. s u + s - 1.
 ALIGN_CORNERS = {"caffe": True, "base": True, "notes": False, "torchvision": False}
-
-
-def init_classifier(classifier: nn.Conv2d) -> None:
-    """Weights from N(0, 0.01), biases 0: all classes are about as probable at first."""
-    nn.init.normal_(classifier.weight, std=0.01)
-    if classifier.bias is not None:
-        nn.init.zeros_(classifier.bias)
+# What MSc adds to the last map, and its stride where pool4 keeps its own.
+SIDES = {"image": 1, "pool1": 2, "pool2": 4, "pool3": 8, "pool4": 16}
 
 
 class Head(nn.Sequential):
-    """pool5a, fc6 and fc7: out_channels features at each position of pool5's map."""
+    """pool5a, fc6 and fc7: B x in_channels x h x w to B x out_channels x h x w."""
+
+    fc6: nn.Conv2d
+    fc7: nn.Conv2d
 
     def __init__(self, in_channels: int, form: FC6, width: float, batch_norm: bool, dropout: float):
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         if form.pool5a:
             layers["pool5a"] = nn.AvgPool2d(3, stride=1, padding=1)
         channels = out_channels_of(width, form.channels)
-        for number, kernel, dilation in ((6, form.kernel, form.rate), (7, 1, 1)):
-            layers[f"fc{number}"] = nn.Conv2d(in_channels, channels, kernel)
-            set_dilation(layers[f"fc{number}"], dilation)
+        for number, kernel, rate in ((6, form.kernel, form.rate), (7, 1, 1)):
+            layers[f"fc{number}"] = conv = nn.Conv2d(in_channels, channels, kernel)
+            set_rate(conv, rate)
             if batch_norm:
                 layers[f"bn{number}"] = nn.BatchNorm2d(channels)
             layers[f"relu{number}"] = nn.ReLU(inplace=True)
@@ -58,10 +69,40 @@ class Head(nn.Sequential):
             in_channels = channels
         super().__init__(layers)
         self.out_channels = channels
+        init_weights(self)
+
+
+class SideBranch(nn.Sequential):
+    """A 3x3 and a 1x1 convolution that bring an early map to the size of the last. MSc."""
+
+    def __init__(self, in_channels: int, channels: int, batch_norm: bool):
+        layers: list[nn.Module] = []
+        for conv in (
+            nn.Conv2d(in_channels, channels, 3, padding=1),
+            nn.Conv2d(channels, channels, 1),
+        ):
+            norm = [nn.BatchNorm2d(channels)] if batch_norm else []
+            layers += [conv, *norm, nn.ReLU(inplace=True)]
+        super().__init__(*layers)
+        init_weights(self)
 
 
 class DeepLabV1(nn.Module):
-    """Logits B x num_classes x H x W of images B x 3 x H x W. Lesson 03; v1, sections 3 and 4.3."""
+    """Images B x 3 x H x W to logits B x num_classes x H x W. Lesson 03; v1, sections 3 and 4.3.
+
+    - `fc6` is one of FORMS: the kernels 7x7 and 4x4 of the paper, its first model "base", and
+      "largefov"; "3x3" is LargeFOV undilated. `rate` is fc6's dilation at `output_stride`; None
+      takes the paper's, 4 to 12 at output stride 8, made for maps of 39 to 65 positions.
+    - `pools` is one of vgg.POOLS; "caffe" are those of the released models, so "base" has its own.
+    - `width`, `batch_norm`: as in VGG16, for fc6 and fc7 too. `pool5a` overrides the form's.
+    - `align_corners` None: H and W are multiples of output_stride plus 1 with the pools "caffe" and
+      "base", multiples of it with the others. So each score stands where its unit looks.
+    - `msc` adds side branches from the image and pool1 .. pool4 to what fc8 sees.
+
+    `output_stride` can be set later: the weights stay and fc6 keeps its field in pixels, but the
+    windows of pools are 3 x 3 positions at any stride, so values change. Raises ValueError for
+    options that are not known and, in forward, for sizes that do not fit.
+    """
 
     def __init__(
         self,
@@ -74,36 +115,168 @@ class DeepLabV1(nn.Module):
         rate: int | None = None,
         align_corners: bool | None = None,
         dropout: float = 0.5,
+        msc: bool = False,
         pool5a: bool | None = None,
     ):
         super().__init__()
         if fc6 not in FORMS:
             raise ValueError(f"fc6 {fc6!r}: expected one of {', '.join(FORMS)}")
-        if fc6 == "base" and pools == "caffe":
-            pools = "base"
-        self.backbone = VGG16(width, batch_norm, pools, output_stride)
         form = FORMS[fc6]
-        form = form._replace(
-            rate=max(1, form.rate * 8 // output_stride) if rate is None else rate,
-            pool5a=form.pool5a if pool5a is None else pool5a,
-        )
+        if rate is None:
+            rate = max(1, form.rate * 8 // check_output_stride(output_stride))
+        form = form._replace(rate=rate, pool5a=form.pool5a if pool5a is None else pool5a)
+        pools = "base" if (fc6, pools) == ("base", "caffe") else pools
+        self.backbone = VGG16(width, batch_norm, pools, output_stride)
         self.align_corners = ALIGN_CORNERS[pools] if align_corners is None else align_corners
         self.head = Head(self.backbone.out_channels, form, width, batch_norm, dropout)
-        self.fc8 = nn.Conv2d(self.head.out_channels, num_classes, 1)
-        init_weights(self.head)
+        channels = self.head.out_channels
+        self.msc = nn.ModuleDict()
+        if msc:
+            side = out_channels_of(width, 128)
+            for name, entering in zip(SIDES, (3, *self.backbone.channels), strict=False):
+                self.msc[name] = SideBranch(entering, side, batch_norm)
+            self._set_side_strides()
+            channels += side * len(SIDES)
+        self.fc8 = nn.Conv2d(channels, num_classes, 1)
         init_classifier(self.fc8)
+
+    def _set_side_strides(self) -> None:
+        for name, branch in self.msc.items():
+            conv = branch.get_submodule("0")
+            assert isinstance(conv, nn.Conv2d)
+            conv.stride = (max(1, self.output_stride // SIDES[name]),) * 2
+
+    @property
+    def rate(self) -> int:
+        """The dilation of fc6."""
+        return self.head.fc6.dilation[0]
 
     @property
     def output_stride(self) -> int:
         return self.backbone.output_stride
 
+    @output_stride.setter
+    def output_stride(self, output_stride: int) -> None:
+        check_output_stride(output_stride)
+        (rate,) = scaled_rates([self.rate], self.output_stride, output_stride)
+        self.backbone.output_stride = output_stride
+        set_rate(self.head.fc6, rate)
+        self._set_side_strides()
+
     def scores(self, x: Tensor) -> Tensor:
-        """fc8 before it is resized: B x num_classes x h x w at output_stride, for any size."""
+        """The logits at the output stride, B x num_classes x h x w, of images of any size."""
         check_images(x)
-        return self.fc8(self.head(self.backbone(x)["out"]))
+        names = [name for name in self.msc if name != "image"]
+        maps = {"image": x} | self.backbone.maps(x, *names, "pool5")
+        if self.head.fc6.kernel_size == (3, 3):
+            warn_of_degenerate_rates([self.rate], maps["pool5"].shape[-2:])
+        features = self.head(maps["pool5"])
+        if self.backbone.pools == "notes":
+            features = self._without_margin(features, x.shape[-2:])
+        sides = [branch(maps[name]) for name, branch in self.msc.items()]
+        sides = [resize(side, features.shape[-2:], self.align_corners) for side in sides]
+        return self.fc8(torch.cat([features, *sides], dim=1) if sides else features)
+
+    def _without_margin(self, maps: Tensor, size: Sequence[int]) -> Tensor:
+        """Without the positions beyond the image that the notes' padding of pool4, pool5 adds."""
+        h, w = (-(-side // self.output_stride) for side in size)
+        top, left = (maps.shape[2] - h) // 2, (maps.shape[3] - w) // 2
+        return maps[:, :, top : top + h, left : left + w]
 
     def forward(self, x: Tensor) -> Tensor:
         check_images(x)
-        size = (x.shape[2], x.shape[3])
-        check_size(size, self.output_stride, self.align_corners)
-        return resize(self.scores(x), size, self.align_corners)
+        check_size(x.shape[-2:], self.output_stride, self.align_corners)
+        return resize(self.scores(x), x.shape[-2:], self.align_corners)
+
+    def load_torchvision(self, state_dict: Mapping[str, Tensor]) -> None:
+        """Take all but fc8 from a state dict of torchvision's vgg16, or vgg16_bn; section 3.1.
+
+        fc6 and fc7 are its classifier.0 and classifier.3, decimated. Raises ValueError if it is
+        another network's, or width is not 1.
+        """
+        self.backbone.load_torchvision(state_dict)
+        for conv, name, kernel in ((self.head.fc6, "0", 7), (self.head.fc7, "3", 1)):
+            weight = state_dict[f"classifier.{name}.weight"].unflatten(1, (-1, kernel, kernel))
+            bias = state_dict[f"classifier.{name}.bias"]
+            weight = decimate(weight, conv.weight.shape)
+            bias = bias[:: len(bias) // conv.out_channels]
+            conv.load_state_dict({"weight": weight, "bias": bias})
+
+
+def set_rate(conv: nn.Conv2d, rate: int) -> None:
+    """Dilate a convolution, its map as large as its input; weights stay.
+
+    An even kernel at an odd rate has no centre: it pads one more below and to the right.
+    """
+    set_dilation(conv, rate)
+    if any((k - 1) * rate % 2 for k in conv.kernel_size):
+        conv.padding = "same"
+
+
+def init_classifier(conv: nn.Conv2d) -> None:
+    """Weights from N(0, 0.01) and biases 0: at first all classes are about as probable."""
+    nn.init.normal_(conv.weight, std=0.01)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+
+
+# ---- Training as the paper does it ---------------------------------------------------------------
+
+
+def shrink_labels(labels: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
+    """Labels B x H x W at the pixels where the positions of an h x w map stand: B x h x w.
+
+    Each is the nearest pixel's, so 255 stays 255 and no class is mixed. Lesson 03; v1, section 3.3.
+    """
+    rows, columns = (
+        _pixels(side, positions, align_corners).to(labels.device)
+        for side, positions in zip(labels.shape[-2:], size, strict=True)
+    )
+    return labels[..., rows[:, None], columns]
+
+
+def _pixels(side: int, positions: int, align_corners: bool) -> Tensor:
+    """The pixel nearest to the middle of each position, of the two nearest the later one."""
+    u = torch.arange(positions)
+    if align_corners:
+        last = max(1, positions - 1)
+        return (2 * u * (side - 1) + last) // (2 * last)
+    return (2 * u + 1) * side // (2 * positions)
+
+
+def map_loss(
+    scores: Tensor, labels: Tensor, align_corners: bool, ignore_index: int = 255
+) -> Tensor:
+    """The mean cross entropy over the positions of a map, 0 if all are ignored. v1, section 3.3.
+
+    scores: B x K x h x w, of `DeepLabV1.scores`; labels: B x H x W int64, of the images' size,
+    shrunk here. All positions and classes weigh the same.
+    """
+    small = shrink_labels(labels, scores.shape[-2:], align_corners)
+    total = F.cross_entropy(scores, small, ignore_index=ignore_index, reduction="sum")
+    return total / (small != ignore_index).sum().clamp(min=1)
+
+
+def parameter_groups(
+    model: nn.Module,
+    lr: float = 1e-3,
+    weight_decay: float = 5e-4,
+    new: Collection[str] = ("fc8", "msc"),
+) -> list[dict[str, Any]]:
+    """Groups for torch.optim: the paper's learning rates and decay. v1, sections 3.3 and 4.
+
+    Modules called one of `new` learn 10 times as fast as those that come from ImageNet, biases
+    twice as fast as weights. Biases, and the scale and shift of batch norm, do not decay. Frozen
+    parameters are left out.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            *path, kind = name.split(".")
+            faster = (10 if set(path) & set(new) else 1) * (2 if kind == "bias" else 1)
+            decay = weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((lr * faster, decay), []).append(parameter)
+    return [
+        {"params": params, "lr": rate, "weight_decay": decay}
+        for (rate, decay), params in groups.items()
+    ]

@@ -4,13 +4,13 @@ Simonyan and Zisserman, 2014 (arXiv 1409.1556). `features` has the keys of torch
 of its vgg16_bn, so that their weights load as they are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from .common import check_output_stride, out_channels_of
+from .common import check_output_stride, out_channels_of, set_dilation
 
 #          convolutions, channels
 STAGES = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
@@ -71,22 +71,23 @@ class VGG16(nn.Module):
             raise ValueError(f"pools {pools!r}: expected one of {', '.join(POOLS)}")
         self.batch_norm, self.pools, self.multi_grid = batch_norm, pools, tuple(multi_grid)
         self.index: dict[str, int] = {}  # of conv1_1, relu1_1 .. pool5 in `features`
+        self.channels = tuple(out_channels_of(width, channels) for _, channels in STAGES)
+        self.low_channels, self.out_channels = self.channels[2], self.channels[-1]
         layers: list[nn.Module] = []
-        channels = 3
-        for stage, (convolutions, full_width) in enumerate(STAGES, 1):
+        entering = 3
+        for stage, (convolutions, _) in enumerate(STAGES, 1):
+            leaving = self.channels[stage - 1]
             for i in range(1, convolutions + 1):
-                before, channels = channels, out_channels_of(width, full_width)
                 self.index[f"conv{stage}_{i}"] = len(layers)
-                layers.append(nn.Conv2d(before, channels, 3, padding=1))
+                layers.append(nn.Conv2d(entering, leaving, 3, padding=1))
+                entering = leaving
                 if batch_norm:
-                    layers.append(nn.BatchNorm2d(channels))
+                    layers.append(nn.BatchNorm2d(leaving))
                 self.index[f"relu{stage}_{i}"] = len(layers)
                 layers.append(nn.ReLU(inplace=True))
             self.index[f"pool{stage}"] = len(layers)
             layers.append(POOLS[pools].strided.layer())
         self.features = nn.Sequential(*layers)
-        self.low_channels = out_channels_of(width, STAGES[2][1])
-        self.out_channels = channels
         self.output_stride = output_stride
         init_weights(self)
 
@@ -101,8 +102,9 @@ class VGG16(nn.Module):
         self.features[self.index["pool4"]] = (strided if output_stride > 8 else pool4).layer()
         self.features[self.index["pool5"]] = (strided if output_stride > 16 else pool5).layer()
         for i, multiplier in enumerate(self.multi_grid, 1):
-            dilation = multiplier * (2 if output_stride == 8 else 1)
-            set_dilation(self.features[self.index[f"conv5_{i}"]], dilation)
+            conv = self.features[self.index[f"conv5_{i}"]]
+            assert isinstance(conv, nn.Conv2d)
+            set_dilation(conv, multiplier * (2 if output_stride == 8 else 1))
 
     def maps(self, x: Tensor, *names: str) -> dict[str, Tensor]:
         """The maps called `names`, of relu1_1, .. relu5_3 and pool1, .. pool5, by name."""
@@ -140,18 +142,6 @@ class VGG16(nn.Module):
         self.load_state_dict(features)
 
 
-def set_dilation(convolution: nn.Module, dilation: int) -> None:
-    """Dilate a convolution of stride 1 so that its map keeps the input's size; weights stay.
-
-    Even kernels at odd dilations pad one more to the right and below, as torch's "same" does.
-    """
-    assert isinstance(convolution, nn.Conv2d)
-    extent = [(k - 1) * dilation for k in convolution.kernel_size]
-    convolution.dilation = (dilation, dilation)
-    even = all(e % 2 == 0 for e in extent)
-    convolution.padding = (extent[0] // 2, extent[1] // 2) if even else "same"
-
-
 def init_weights(module: nn.Module) -> None:
     """Weights of convolutions before a ReLU: He and others, 2015 (Kaiming normal); biases 0."""
     for layer in module.modules():
@@ -161,14 +151,27 @@ def init_weights(module: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def decimate(weight: Tensor, kernel: int, channels: int, in_channels: int | None = None) -> Tensor:
-    """Every n-th row, column and output channel of a convolution's weights; v1, section 3.2.
+def decimate(weight: Tensor, shape: Sequence[int]) -> Tensor:
+    """Every n-th row, column and channel of a convolution's weights, until they have `shape`.
 
-    weight: O x I x k x k -> channels x I x kernel x kernel, evenly spread, the corners kept: 7 rows
-    become rows 0, 2, 4, 6 or 0, 3, 6. Lesson 03.
+    weight: O x I x k x k. Rows and columns are spread evenly and keep the first and the last: of 7
+    remain 0, 2, 4, 6 or 0, 3, 6, which at dilation 2 or 3 stand where they stood. Lesson 03; v1,
+    section 3.2.
     """
-    taps = torch.linspace(0, weight.shape[2] - 1, kernel).round().long()
-    weight = weight[:, :, taps][:, :, :, taps]
-    if in_channels is not None:
-        weight = weight[:, :: weight.shape[1] // in_channels]
-    return weight[:: weight.shape[0] // channels]
+    outputs, inputs, height, width = shape
+    rows = torch.linspace(0, weight.shape[2] - 1, height).round().long()
+    columns = torch.linspace(0, weight.shape[3] - 1, width).round().long()
+    channels = weight[:: weight.shape[0] // outputs, :: weight.shape[1] // inputs]
+    return channels[:, :, rows][..., columns]
+
+
+def imagenet_weights(batch_norm: bool = False) -> Mapping[str, Tensor]:
+    """The state dict of torchvision's vgg16, or vgg16_bn, trained on ImageNet: 528 MB.
+
+    For `load_torchvision` of VGG16 or DeepLabV1. It is downloaded once. Images are normalised with
+    mean (0.485, 0.456, 0.406) and deviation (0.229, 0.224, 0.225) of RGB in [0, 1].
+    """
+    from torchvision.models import VGG16_BN_Weights, VGG16_Weights
+
+    weights = VGG16_BN_Weights.IMAGENET1K_V1 if batch_norm else VGG16_Weights.IMAGENET1K_V1
+    return weights.get_state_dict(progress=False, check_hash=True)
