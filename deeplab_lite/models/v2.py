@@ -85,7 +85,7 @@ class DeepLabV2(nn.Module):
             options = {"stride_on": "1x1", **options}
         network: Any = trunk(backbone, output_stride, **options)
         self.backbone = network
-        branches: list[nn.Sequential]
+        branches: list[Any]
         if backbone == "vgg16":
             own = {k: v for k, v in options.items() if k in ("width", "batch_norm")}
             branches = [
@@ -97,7 +97,7 @@ class DeepLabV2(nn.Module):
         for branch in branches:
             nn.init.normal_(branch[-1].weight, std=0.01)
             nn.init.zeros_(branch[-1].bias)
-        self.branches = nn.ModuleList(branches)
+        self.branches: Any = nn.ModuleList(branches)
 
     @property
     def rates(self) -> tuple[int, ...]:
@@ -141,14 +141,12 @@ class MultiScale(nn.Module):
         model: Any = self.model
         stride, extra = model.output_stride, int(model.align_corners)
         size = x.shape[-2:]
-        best = None
+        logits = []
         for scale in self.scales:
             scaled = [max(1, round((n - extra) * scale / stride)) * stride + extra for n in size]
-            logits = resize(
-                model(resize(x, scaled, model.align_corners)), size, model.align_corners
-            )
-            best = logits if best is None else torch.maximum(best, logits)
-        return best
+            y = model(resize(x, scaled, model.align_corners))
+            logits.append(resize(y, size, model.align_corners))
+        return torch.stack(logits).amax(dim=0)
 
 
 def poly_lr(optimizer: Optimizer, steps: int, power: float = 0.9) -> LambdaLR:
