@@ -1,20 +1,29 @@
 """DeepLab v3+: v3's pyramid, then a decoder that looks at stride 4 again. Taught in lesson 07.
 
-Chen, Zhu, Papandreou, Schroff and Adam, 2018, arXiv 1802.02611.
+Chen, Zhu, Papandreou, Schroff and Adam (2018), arXiv 1802.02611.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .aspp import ASPP, AtrousSeparableConv
+from .aspp import ASPP, AtrousSeparableConv, fitting_rates, scaled_rates
 from .common import check_images, check_size, resize
 from .trunks import trunk
 
-RATES = (6, 12, 18)  # at output_stride 16; they scale with the map (section 4.1)
+# Prefixes of the keys in segmentation_models_pytorch's DeepLabV3Plus, and ours.
+SMP_KEYS = {
+    "encoder.": "backbone.",
+    "decoder.aspp.0.": "aspp.",
+    "decoder.aspp.1.": "after_aspp.0.0.",
+    "decoder.aspp.2.": "after_aspp.0.1.",
+    "decoder.block1.": "decoder.reduce.",
+    "decoder.block2.": "decoder.refine.0.",
+    "segmentation_head.0.": "classifier.",
+}
 
 
 class ConvBNReLU(nn.Sequential):
@@ -31,10 +40,10 @@ class ConvBNReLU(nn.Sequential):
 
 
 class Decoder(nn.Module):
-    """Low-level features reduced, the pyramid's enlarged and put beside them, 3x3 convolutions.
+    """The pyramid's map enlarged to stride 4, low-level features beside it, 3x3 convolutions.
 
-    Section 3.1 and figure 2. The pyramid's `channels` must outweigh the low-level ones, which are
-    many and hard to learn from: so these are reduced to 48 (table 1).
+    Low-level maps have many channels, which would outweigh the pyramid's: a 1x1 reduces them to 48
+    first. Section 3.1; tables 1 and 2 try other numbers of channels and of convolutions.
     """
 
     def __init__(
@@ -54,23 +63,25 @@ class Decoder(nn.Module):
         self.refine = nn.Sequential(*(ConvBNReLU(a, b, 3, separable) for a, b in pairwise(widths)))
 
     def forward(self, x: Tensor, low: Tensor) -> Tensor:
-        """x: B x in_channels x h x w, low: the trunk's map at stride 4; gives stride 4."""
-        wide = resize(x, low.shape[-2:], self.align_corners)
-        return self.refine(torch.cat([wide, self.reduce(low)], dim=1))
+        """x: B x in_channels x h x w, low: the trunk's map at stride 4, whose size comes out."""
+        enlarged = resize(x, low.shape[-2:], self.align_corners)
+        return self.refine(torch.cat([enlarged, self.reduce(low)], dim=1))
 
 
 class DeepLabV3Plus(nn.Module):
-    """Trunk, ASPP, decoder, 1x1 classifier: B x 3 x H x W to logits B x num_classes x H x W.
+    """Trunk, pyramid, decoder, 1x1 scores: B x 3 x H x W to logits B x num_classes x H x W.
 
-    backbone: a name of `trunks.NAMES`; further options are the trunk's (width=0.25 of VGG-16).
-    output_stride: 8, 16 or 32; settable afterwards, weights are kept and dilations and rates scale.
-    separable: depthwise and pointwise convolutions in place of the 3x3 in ASPP and decoder (3.1).
-    rates: of ASPP at this output_stride; by default 6, 12, 18 at 16, twice that at 8.
-    channels, low_channels, convs: of ASPP and decoder, of the reduced features, 3x3 in the decoder.
-    H and W are multiples of output_stride, or with align_corners multiples plus 1.
+    - `backbone` is one of trunks.NAMES; further options are the trunk's, as VGG-16's width=0.25.
+    - `output_stride` is 8, 16 or 32, and can be set later: weights stay, dilations and rates scale.
+    - `separable` puts a depthwise 3x3 and a 1x1 in place of each 3x3 of pyramid and decoder.
+    - `rates` of the pyramid are those at the given output_stride; None is 6, 12, 18 at 16, and
+      twice that at 8. `multi_grid` multiplies dilations at the end of the trunk.
+    - `channels` of pyramid and decoder, `low_channels` that the low-level map is reduced to,
+      `convs` 3x3 in the decoder; `aspp_convs` 3x3 between pyramid and decoder: the paper has none.
 
-    Raises ValueError for other sizes, and for an output_stride where a rate would be no whole
-    number; warns of rates that reach over the whole map.
+    H and W are multiples of output_stride; with align_corners, multiples plus 1. Raises ValueError
+    for other sizes, and for an output_stride where a rate would be no whole number; warns of rates
+    that belong to another output_stride, or reach over the whole map.
     """
 
     def __init__(
@@ -84,6 +95,7 @@ class DeepLabV3Plus(nn.Module):
         channels: int = 256,
         low_channels: int = 48,
         convs: int = 2,
+        aspp_convs: int = 0,
         image_pooling: bool = True,
         align_corners: bool = False,
         dropout: float = 0.5,
@@ -92,10 +104,12 @@ class DeepLabV3Plus(nn.Module):
         super().__init__()
         self.align_corners = align_corners
         network: Any = trunk(backbone, output_stride, multi_grid, **options)
+        rates = fitting_rates(rates, output_stride)
         self.backbone = network
-        if rates is None:
-            rates = scaled(RATES, 16, output_stride)
         self.aspp = ASPP(network.out_channels, rates, channels, separable, dropout, image_pooling)
+        self.after_aspp = nn.Sequential(
+            *(ConvBNReLU(channels, channels, 3, separable) for _ in range(aspp_convs))
+        )
         self.decoder = Decoder(
             channels, network.low_channels, channels, low_channels, convs, separable, align_corners
         )
@@ -108,7 +122,7 @@ class DeepLabV3Plus(nn.Module):
 
     @output_stride.setter
     def output_stride(self, output_stride: int) -> None:
-        rates = scaled(self.aspp.rates, self.output_stride, output_stride)
+        rates = scaled_rates(self.aspp.rates, self.output_stride, output_stride)
         self.backbone.output_stride = output_stride
         self.aspp.rates = rates
 
@@ -116,16 +130,21 @@ class DeepLabV3Plus(nn.Module):
         check_images(x)
         check_size(x.shape[-2:], self.output_stride, self.align_corners)
         maps = self.backbone(x)
-        x_4 = self.decoder(self.aspp(maps["out"]), maps["low"])
-        return resize(self.classifier(x_4), x.shape[-2:], self.align_corners)
+        wide = self.decoder(self.after_aspp(self.aspp(maps["out"])), maps["low"])
+        return resize(self.classifier(wide), x.shape[-2:], self.align_corners)
 
+    def load_smp(self, state_dict: Mapping[str, Tensor]) -> None:
+        """Take the weights of segmentation_models_pytorch's DeepLabV3Plus on a ResNet.
 
-def scaled(rates: Iterable[int], old: int, new: int) -> tuple[int, ...]:
-    """Rates of output stride `old` on the map of output stride `new`: the same pixels apart."""
-    rates = tuple(rates)
-    if any(rate * old % new for rate in rates):
-        raise ValueError(
-            f"rates {rates} at output_stride {old} have no whole counterparts at {new}: "
-            "build the model with `rates` for that output_stride"
-        )
-    return tuple(rate * old // new for rate in rates)
+        Its form is convs=1, aspp_convs=1, align_corners=True, and rates=(12, 24, 36) at any output
+        stride. Where layer3 or layer4 lost its stride, it dilates the first block as all others:
+        so will this model, until its output_stride is set. Raises RuntimeError for another form.
+        """
+        renamed = {}
+        for key, value in state_dict.items():
+            theirs = next((prefix for prefix in SMP_KEYS if key.startswith(prefix)), "")
+            renamed[SMP_KEYS.get(theirs, "") + key.removeprefix(theirs)] = value
+        self.load_state_dict(renamed)
+        for stage in (self.backbone.layer3, self.backbone.layer4):
+            dilation = stage[-1].conv2.dilation[0]
+            stage[0].dilate(dilation, dilation)
