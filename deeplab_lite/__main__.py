@@ -55,20 +55,20 @@ def train(**choices: Any) -> None:
         print(f"val mIoU {trained.metrics['miou']:.4f}; saved {trained.weights}")
 
 
+def _numbers(text: Any) -> tuple[float, ...]:
+    """0.5,1,1 as numbers; a field's default comes as the tuple that it is."""
+    return tuple(float(word) for word in str(text).strip("()").split(",") if word)
+
+
 def _flag(field: Any) -> inspect.Parameter:
     """The option of a field of Config: its name, type, default and line of help."""
-    kind, more = field.type, {}
-    if isinstance(field.default, tuple):  # 0.5,1,1
-        kind, more = (
-            Any,
-            {"parser": lambda text: tuple(map(float, str(text).strip("()").split(",")))},
-        )
-    option = typer.Option(help=field.metadata["help"], **more)
+    numbers = isinstance(field.default, tuple)
+    option = typer.Option(help=field.metadata["help"], parser=_numbers if numbers else None)
     return inspect.Parameter(
         field.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=field.default,
-        annotation=Annotated[kind, option],
+        annotation=Annotated[Any if numbers else field.type, option],
     )
 
 

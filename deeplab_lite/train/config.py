@@ -118,11 +118,11 @@ class Config:
         return {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
 
     def command(self) -> str:
-        """The command line that makes this run again."""
+        """The command line that trains the same weights again."""
         words = ["python -m deeplab_lite train"]
         for f in fields(self):
             value, flag = getattr(self, f.name), f.name.replace("_", "-")
-            if f.name == "resume" or (value == f.default and f.name not in ("model", "data")):
+            if f.name in FREE or (value == f.default and f.name not in ("model", "data")):
                 continue
             if isinstance(value, bool):
                 words.append(f"--{flag}" if value else f"--no-{flag}")

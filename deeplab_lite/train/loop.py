@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -69,7 +69,7 @@ def run(
     if config.init and state is None:
         fabric.print(initialize(network, config.init))
     if config.channels_last:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(memory_format=torch.channels_last)
     if world > 1 and config.sync_batch_norm:
         network = synchronize(network, fabric.device)
     model, optimizer = fabric.setup(network, make_optimizer(network, config))
@@ -96,7 +96,8 @@ def run(
         mininterval=0.5,
     )
     began = lap = time.perf_counter() - seconds
-    lap_step, metrics = step, {}
+    lap_step = step
+    metrics: dict[str, Any] = {}
     model.train()
     stream = batches(Stream(data[0], config.seed, augment), config, rank, world, step)
     while step < config.steps:
@@ -192,14 +193,14 @@ def to_device(batch: Batch, fabric: Fabric, config: Config) -> Batch:
 
 def backward(
     fabric: Fabric,
-    model: nn.Module,
+    model: Any,
     parts: list[Batch],
     config: Config,
     class_weights: Tensor | None = None,
 ) -> float:
     """Add the gradient of the mean loss over all parts of all processes; return that loss."""
     counts = [normalizer(labels, class_weights, config.ohem) for _, labels in parts]
-    count = fabric.all_reduce(torch.stack(counts).sum(), reduce_op="sum")
+    count = add_up(fabric, torch.stack(counts).sum())
     count = torch.where(count > 0, count, 1)  # a batch of 255 alone has no loss, and no gradient
     total = torch.zeros((), device=fabric.device)
     for index, (images, labels) in enumerate(parts):
@@ -208,7 +209,12 @@ def backward(
             loss = loss_sum(logits, labels, class_weights, config.ohem, config.aux_weight) / count
             fabric.backward(loss * fabric.world_size)  # DDP will divide by it
         total += loss.detach()
-    return float(fabric.all_reduce(total, reduce_op="sum"))
+    return float(add_up(fabric, total))
+
+
+def add_up(fabric: Fabric, value: Tensor) -> Tensor:
+    """The sum over processes."""
+    return cast(Tensor, fabric.all_reduce(value, reduce_op="sum"))
 
 
 @torch.no_grad()
@@ -229,7 +235,7 @@ def validate(fabric: Fabric, model: nn.Module, dataset: Any, config: Config) -> 
         seen = torch.bincount(pairs, minlength=classes**2).reshape(classes, classes)
         confusion = seen if confusion is None else confusion + seen
     assert confusion is not None
-    confusion = fabric.all_reduce(confusion, reduce_op="sum").double()
+    confusion = add_up(fabric, confusion).double()
     hit = confusion.diag()
     iou = hit / (confusion.sum(0) + confusion.sum(1) - hit)
     return {

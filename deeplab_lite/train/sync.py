@@ -15,7 +15,7 @@ class AllSum(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> Tensor:
         total = grad.contiguous().clone()
         dist.all_reduce(total)
         return total
@@ -36,14 +36,12 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         centred = wide - mean[:, None, None]
         variance = AllSum.apply(centred.square().sum(axes)) / count
         with torch.no_grad():
+            unbiased = variance * count / (count - 1)
+            for running, now in ((self.running_mean, mean), (self.running_var, unbiased)):
+                if running is not None:
+                    running.lerp_(now, self.momentum or 0.1)
             if self.num_batches_tracked is not None:
                 self.num_batches_tracked += 1
-            for running, now in (
-                (self.running_mean, mean),
-                (self.running_var, variance * count / (count - 1)),
-            ):
-                if running is not None:
-                    running.lerp_(now, self.momentum or 1 / int(self.num_batches_tracked))
         scale = (variance + self.eps).rsqrt() * (1 if self.weight is None else self.weight)
         y = centred * scale[:, None, None]
         return (y if self.bias is None else y + self.bias[:, None, None]).to(x.dtype)
