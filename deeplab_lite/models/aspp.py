@@ -92,6 +92,7 @@ class ASPP(nn.Module):
         image_pooling: bool = True,
     ):
         super().__init__()
+        rates = check_rates(rates)
         one = nn.Sequential(
             nn.Conv2d(in_channels, out_channels, 1, bias=False),
             nn.BatchNorm2d(out_channels),
@@ -133,6 +134,14 @@ def warn_of_degenerate_rates(rates: Iterable[int], size: Sequence[int]) -> None:
             "padding only, so these 3x3 are 1x1. Take smaller rates, or larger images",
             stacklevel=3,
         )
+
+
+def check_rates(rates: Iterable[int]) -> tuple[int, ...]:
+    """`rates` as a tuple; raises ValueError unless they are whole numbers of at least 1."""
+    rates = tuple(rates)
+    if any(type(rate) is not int or rate < 1 for rate in rates):
+        raise ValueError(f"rates {rates}: expected whole numbers of at least 1")
+    return rates
 
 
 def fitting_rates(rates: Iterable[int] | None, output_stride: int) -> tuple[int, ...]:

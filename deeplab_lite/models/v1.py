@@ -71,6 +71,19 @@ class Head(nn.Sequential):
         self.out_channels = channels
         init_weights(self)
 
+    def load_torchvision(self, state_dict: Mapping[str, Tensor]) -> None:
+        """Take fc6 and fc7 from classifier.0 and classifier.3 of torchvision's vgg16, decimated."""
+        if "classifier.0.weight" not in state_dict:
+            raise ValueError(
+                "there is no classifier.0 in the state dict: pass that of torchvision's whole vgg16"
+            )
+        for conv, name, kernel in ((self.fc6, "0", 7), (self.fc7, "3", 1)):
+            weight = state_dict[f"classifier.{name}.weight"].unflatten(1, (-1, kernel, kernel))
+            bias = state_dict[f"classifier.{name}.bias"]
+            weight = decimate(weight, conv.weight.shape)
+            bias = bias[:: len(bias) // conv.out_channels]
+            conv.load_state_dict({"weight": weight, "bias": bias})
+
 
 class SideBranch(nn.Sequential):
     """A 3x3 and a 1x1 convolution that bring an early map to the size of the last. MSc."""
@@ -124,6 +137,8 @@ class DeepLabV1(nn.Module):
         form = FORMS[fc6]
         if rate is None:
             rate = max(1, form.rate * 8 // check_output_stride(output_stride))
+        if type(rate) is not int or rate < 1:
+            raise ValueError(f"rate {rate!r}: expected a whole number of at least 1")
         form = form._replace(rate=rate, pool5a=form.pool5a if pool5a is None else pool5a)
         pools = "base" if (fc6, pools) == ("base", "caffe") else pools
         self.backbone = VGG16(width, batch_norm, pools, output_stride)
@@ -195,12 +210,7 @@ class DeepLabV1(nn.Module):
         another network's, or width is not 1.
         """
         self.backbone.load_torchvision(state_dict)
-        for conv, name, kernel in ((self.head.fc6, "0", 7), (self.head.fc7, "3", 1)):
-            weight = state_dict[f"classifier.{name}.weight"].unflatten(1, (-1, kernel, kernel))
-            bias = state_dict[f"classifier.{name}.bias"]
-            weight = decimate(weight, conv.weight.shape)
-            bias = bias[:: len(bias) // conv.out_channels]
-            conv.load_state_dict({"weight": weight, "bias": bias})
+        self.head.load_torchvision(state_dict)
 
 
 def set_rate(conv: nn.Conv2d, rate: int) -> None:

@@ -5,7 +5,7 @@ the network.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -13,15 +13,16 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from .aspp import scaled_rates, warn_of_degenerate_rates
-from .common import check_images, check_size, out_channels_of, resize, set_dilation
+from .aspp import check_rates, scaled_rates, warn_of_degenerate_rates
+from .common import check_images, check_size, resize, set_dilation
 from .trunks import trunk
+from .v1 import FC6, Head, init_classifier
 
 ASPP_L, ASPP_S = (6, 12, 18, 24), (2, 4, 8, 12)  # large and small rates, section 4.1.2
 
 
-class VGGBranch(nn.Sequential):
-    """fc6, fc7 and fc8 of VGG-16 as convolutions, fc6 atrous: scores at one rate."""
+class VGGBranch(Head):
+    """v1's fc6 at one rate, its fc7, and fc8: scores of their own. Section 3.2, figure 7."""
 
     def __init__(
         self,
@@ -32,20 +33,8 @@ class VGGBranch(nn.Sequential):
         batch_norm: bool = False,
         dropout: float = 0.5,
     ):
-        channels = out_channels_of(width, 1024)
-        layers: OrderedDict[str, nn.Module] = OrderedDict()
-        for number, conv in (
-            (6, nn.Conv2d(in_channels, channels, 3, padding=rate, dilation=rate)),
-            (7, nn.Conv2d(channels, channels, 1)),
-        ):
-            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-            layers[f"fc{number}"] = conv
-            if batch_norm:
-                layers[f"bn{number}"] = nn.BatchNorm2d(channels)
-            layers[f"relu{number}"] = nn.ReLU(inplace=True)
-            layers[f"drop{number}"] = nn.Dropout(dropout)
-        layers["fc8"] = nn.Conv2d(channels, num_classes, 1)
-        super().__init__(layers)
+        super().__init__(in_channels, FC6(3, rate, 1024, False), width, batch_norm, dropout)
+        self.fc8 = nn.Conv2d(self.out_channels, num_classes, 1)
 
 
 class ScoreBranch(nn.Sequential):
@@ -81,6 +70,7 @@ class DeepLabV2(nn.Module):
     ):
         super().__init__()
         self.align_corners = align_corners
+        rates = check_rates(rates)
         if backbone in ("resnet50", "resnet101"):
             options = {"stride_on": "1x1", **options}
         network: Any = trunk(backbone, output_stride, **options)
@@ -95,8 +85,7 @@ class DeepLabV2(nn.Module):
         else:
             branches = [ScoreBranch(network.out_channels, num_classes, rate) for rate in rates]
         for branch in branches:
-            nn.init.normal_(branch[-1].weight, std=0.01)
-            nn.init.zeros_(branch[-1].bias)
+            init_classifier(branch.fc8)
         self.branches: Any = nn.ModuleList(branches)
 
     @property
@@ -115,6 +104,16 @@ class DeepLabV2(nn.Module):
         self.backbone.output_stride = output_stride
         for branch, rate in zip(self.branches, rates, strict=True):
             set_dilation(branch[0], rate)
+
+    def load_torchvision(self, state_dict: Mapping[str, Tensor]) -> None:
+        """Take ImageNet's weights from torchvision's classifier of the trunk's name.
+
+        On VGG-16 each branch begins with the same fc6 and fc7, decimated as in v1.
+        """
+        self.backbone.load_torchvision(state_dict)
+        for branch in self.branches:
+            if isinstance(branch, VGGBranch):
+                branch.load_torchvision(state_dict)
 
     def forward(self, x: Tensor) -> Tensor:
         check_images(x)
@@ -151,6 +150,8 @@ class MultiScale(nn.Module):
 
 def poly_lr(optimizer: Optimizer, steps: int, power: float = 0.9) -> LambdaLR:
     """Learning rate times (1 - step / steps) ** power, 0 from `steps` on. Lesson 05; v2, 4.1.1."""
+    if steps < 1:
+        raise ValueError(f"steps {steps}: expected the number of training steps, at least 1")
     return LambdaLR(optimizer, lambda step: max(0.0, 1 - step / steps) ** power)
 
 
