@@ -25,17 +25,20 @@ def check_images(x: Tensor) -> None:
         )
 
 
-def check_size(size: Sequence[int], output_stride: int, align_corners: bool) -> None:
+def check_size(
+    size: Sequence[int], output_stride: int, align_corners: bool, extra: int | None = None
+) -> None:
     """Raises ValueError unless the sides of an image fit the grid of its logits.
 
     Units of a map whose corners are aligned with the image's lie on pixels 0, s, 2 s, ...: sides
-    k s + 1 fit. Otherwise each unit stands for s x s pixels: multiples of s fit.
+    k s + 1 fit. Otherwise each unit stands for s x s pixels: multiples of s fit. `extra` overrides
+    the 1 or 0.
     """
-    extra = int(align_corners)
+    extra = int(align_corners) if extra is None else extra
     for side, pixels in zip(("height", "width"), size, strict=True):
         if pixels < output_stride or pixels % output_stride != extra % output_stride:
             fitting = output_stride * max(1, -(-(pixels - extra) // output_stride)) + extra
-            plus = " plus 1" if extra else ""
+            plus = f" plus {extra}" if extra else ""
             raise ValueError(
                 f"{side} {pixels} is not a multiple of output_stride {output_stride}{plus}: "
                 f"pad to {fitting}"

@@ -41,8 +41,9 @@ FORMS = {
     "largefov": FC6(3, 12, 1024, True),  # 224
     "3x3": FC6(3, 1, 1024, True),  # LargeFOV without its idea
 }
-# Where a unit of the map stands: at pixel s u (corners aligned), or amid pixels s u .. s u + s - 1.
-ALIGN_CORNERS = {"caffe": True, "base": True, "notes": False, "torchvision": False}
+# Sides that fit: multiples of output_stride plus this. With 1 or 2 the units of the map stand on
+# the image's corners (within half a pixel), with 0 each stands amid output_stride pixels.
+EXTRA = {"caffe": 1, "base": 2, "notes": 0, "torchvision": 0}
 # What MSc adds to the last map, and its stride where pool4 keeps its own.
 SIDES = {"image": 1, "pool1": 2, "pool2": 4, "pool3": 8, "pool4": 16}
 
@@ -108,9 +109,10 @@ class DeepLabV1(nn.Module):
       takes the paper's, 4 to 12 at output stride 8, made for maps of 39 to 65 positions.
     - `pools` is one of vgg.POOLS; "caffe" are those of the released models, so "base" has its own.
     - `width`, `batch_norm`: as in VGG16, for fc6 and fc7 too. `pool5a` overrides the form's.
-    - `align_corners` None: H and W are multiples of output_stride plus 1 with the pools "caffe" and
-      "base", multiples of it with the others. So each score stands where its unit looks.
-    - `msc` adds side branches from the image and pool1 .. pool4 to what fc8 sees.
+    - `align_corners` None: with the pools "caffe", H and W are multiples of output_stride plus 1,
+      with "base" plus 2, with the others plus 0. Then each score stands where its unit looks.
+    - `msc` adds side branches from the image and pool1 .. pool4 to what fc8 sees. With the pools
+      "torchvision" these look at the upper left of their unit's pixels, at most 3.5 off the middle.
 
     `output_stride` can be set later: the weights stay and fc6 keeps its field in pixels, but the
     windows of pools are 3 x 3 positions at any stride, so values change. Raises ValueError for
@@ -142,11 +144,16 @@ class DeepLabV1(nn.Module):
         form = form._replace(rate=rate, pool5a=form.pool5a if pool5a is None else pool5a)
         pools = "base" if (fc6, pools) == ("base", "caffe") else pools
         self.backbone = VGG16(width, batch_norm, pools, output_stride)
-        self.align_corners = ALIGN_CORNERS[pools] if align_corners is None else align_corners
+        self.align_corners = bool(EXTRA[pools]) if align_corners is None else align_corners
         self.head = Head(self.backbone.out_channels, form, width, batch_norm, dropout)
         channels = self.head.out_channels
         self.msc = nn.ModuleDict()
         if msc:
+            if pools not in ("caffe", "torchvision"):
+                raise ValueError(
+                    f"msc with pools {pools!r}: their maps have no common grid, so take "
+                    "pools='caffe' or 'torchvision'"
+                )
             side = out_channels_of(width, 128)
             for name, entering in zip(SIDES, (3, *self.backbone.channels), strict=False):
                 self.msc[name] = SideBranch(entering, side, batch_norm)
@@ -200,7 +207,10 @@ class DeepLabV1(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         check_images(x)
-        check_size(x.shape[-2:], self.output_stride, self.align_corners)
+        extra = EXTRA[self.backbone.pools]
+        if bool(extra) != self.align_corners:
+            extra = int(self.align_corners)
+        check_size(x.shape[-2:], self.output_stride, self.align_corners, extra)
         return resize(self.scores(x), x.shape[-2:], self.align_corners)
 
     def load_torchvision(self, state_dict: Mapping[str, Tensor]) -> None:

@@ -21,7 +21,7 @@ class Pool(NamedTuple):
 
     kernel: int
     stride: int
-    padding: int
+    padding: int = 0
     ceil_mode: bool = False
 
     def layer(self) -> nn.MaxPool2d:
@@ -30,19 +30,21 @@ class Pool(NamedTuple):
 
 
 class Pools(NamedTuple):
-    """The pools of a network: with their stride, and pool4 and pool5 without it."""
+    """The pools of a network; of pool4 and pool5 the form with stride 2, and the one with 1."""
 
-    strided: Pool
-    pool4: Pool
-    pool5: Pool
+    early: Pool  # pool1 to pool3
+    pool4: tuple[Pool, Pool]
+    pool5: tuple[Pool, Pool]
 
 
+CELL, CAFFE, DENSE = Pool(2, 2), Pool(3, 2, 1, True), Pool(3, 1, 1)
+NOTES = (Pool(2, 2, 0, True), Pool(2, 1, 1))
 # "caffe" is the released LargeFOV, "base" v1's first model, "notes" a popular account of it.
 POOLS = {
-    "caffe": Pools(Pool(3, 2, 1, True), Pool(3, 1, 1), Pool(3, 1, 1)),
-    "base": Pools(Pool(2, 2, 1, True), Pool(2, 1, 0), Pool(3, 1, 1)),
-    "notes": Pools(Pool(2, 2, 0, True), Pool(2, 1, 1), Pool(2, 1, 1)),
-    "torchvision": Pools(Pool(2, 2, 0), Pool(3, 1, 1), Pool(3, 1, 1)),
+    "caffe": Pools(CAFFE, (CAFFE, DENSE), (CAFFE, DENSE)),
+    "base": Pools(Pool(2, 2, 1, True), (CELL, Pool(2, 1)), (CAFFE, DENSE)),
+    "notes": Pools(NOTES[0], NOTES, NOTES),
+    "torchvision": Pools(CELL, (CELL, DENSE), (CELL, DENSE)),
 }
 
 
@@ -86,7 +88,7 @@ class VGG16(nn.Module):
                 self.index[f"relu{stage}_{i}"] = len(layers)
                 layers.append(nn.ReLU(inplace=True))
             self.index[f"pool{stage}"] = len(layers)
-            layers.append(POOLS[pools].strided.layer())
+            layers.append(POOLS[pools].early.layer())
         self.features = nn.Sequential(*layers)
         self.output_stride = output_stride
         init_weights(self)
@@ -98,9 +100,10 @@ class VGG16(nn.Module):
     @output_stride.setter
     def output_stride(self, output_stride: int) -> None:
         self._output_stride = check_output_stride(output_stride)
-        strided, pool4, pool5 = POOLS[self.pools]
-        self.features[self.index["pool4"]] = (strided if output_stride > 8 else pool4).layer()
-        self.features[self.index["pool5"]] = (strided if output_stride > 16 else pool5).layer()
+        pools = POOLS[self.pools]
+        pool4, pool5 = pools.pool4[output_stride < 16], pools.pool5[output_stride < 32]
+        self.features[self.index["pool4"]] = pool4.layer()
+        self.features[self.index["pool5"]] = pool5.layer()
         for i, multiplier in enumerate(self.multi_grid, 1):
             conv = self.features[self.index[f"conv5_{i}"]]
             assert isinstance(conv, nn.Conv2d)
