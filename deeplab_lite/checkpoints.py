@@ -10,22 +10,24 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load as read_tensors
 from safetensors.torch import save as write_tensors
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from . import models
+from .files import replacing
+from .labels import sizes
 
 Card = dict[str, Any]
 
-# What a card must say. `save` adds the sha256; further fields are the owner's.
+# What a card must say; `save` adds the sha256, further fields are the owner's.
 FIELDS = {
     "model": '{"class": "DeepLabV3Plus", "options": {"num_classes": 9, ...}}',
     "classes": "the names of the classes, background first",
@@ -38,6 +40,7 @@ FIELDS = {
     "metrics": "what it scores, in all and per class",
 }
 PREFIXES = ("module.", "_orig_mod.")  # what DataParallel, DDP and torch.compile put before names
+OTHER = "these weights are another network's, or it was built with other options"
 PICKLES = {".pt", ".pth", ".bin", ".ckpt", ".pkl", ".tar"}
 
 
@@ -91,25 +94,20 @@ def load(
     """
     made = card(name_or_path)
     state = _read(_locate(name_or_path), made["sha256"])
-    with torch.device("meta"):  # no memory, and no random weights that are thrown away
-        model = _build(made)
+    model = load_weights(_build(made, "meta"), state)
     trained = len(made["classes"])
-    if num_classes in (None, trained):
-        load_weights(model, state)
-    elif strict:
+    if num_classes not in (None, trained) and strict:
         raise ValueError(
-            f"{name_or_path} knows {trained} classes ({', '.join(made['classes'])}), not "
+            f"{name_or_path} knows {trained} classes ({', '.join(map(str, made['classes']))}), not "
             f"{num_classes}: leave num_classes out to use it, or fine-tune it with load("
             f"{str(name_or_path)!r}, num_classes={num_classes}, strict=False), which keeps all "
             "weights but those of the last layers"
         )
-    else:
-        load_weights(model, state)
-        model = _build(made, num_classes=num_classes)
+    if num_classes not in (None, trained):
+        model = _build(made, "cpu", num_classes=num_classes)
         fresh = model.state_dict()
-        load_weights(
-            model, {k: v if v.shape == fresh[k].shape else fresh[k] for k, v in state.items()}
-        )
+        fitting = {k: v if v.shape == fresh[k].shape else fresh[k] for k, v in state.items()}
+        load_weights(model, fitting)
     return model.to(device).eval()
 
 
@@ -117,29 +115,24 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     """Give `model` the weights of a state dict, as float32, and return it.
 
     Prefixes of DDP and torch.compile ("module.", "_orig_mod.") are removed; tensors may be of half
-    precision and on another device. A model on the meta device gets its weights on the CPU.
+    precision and on another device. A model on the meta device takes copies of them as they are.
 
     Raises ValueError where names or shapes differ, naming the first key and both shapes.
     """
     own = model.state_dict()
-    state = {n if n in own else _plain_name(n): _as_float32(t) for n, t in state.items()}
+    state = {
+        name if name in own else _plain_name(name): _copy(tensor, tensor.device, torch.float32)
+        for name, tensor in state.items()
+    }
     kind = type(model).__name__
-    lacking = [name for name in own if name not in state]
-    if lacking:
-        raise ValueError(
-            f"the weights lack {_some(lacking)} of this {kind}: they are another network's, "
-            "or it was built with other options"
-        )
-    foreign = [name for name in state if name not in own]
-    if foreign:
-        raise ValueError(
-            f"the weights hold {_some(foreign)}, which this {kind} has not: they are another "
-            "network's, or it was built with other options"
-        )
+    for owner, there, other in (kind, own, state), ("the checkpoint", state, own):
+        if only := [name for name in there if name not in other]:
+            more = f" and {len(only) - 1} more" if len(only) > 1 else ""
+            raise ValueError(f"only {owner} has {only[0]}{more}: {OTHER}")
     for name, tensor in state.items():
         if tensor.shape != own[name].shape:
             raise ValueError(
-                f"{name} is {_size(tensor)} in the weights and {_size(own[name])} in this {kind}: "
+                f"{name} is {sizes(tensor)} in the weights and {sizes(own[name])} in this {kind}: "
                 "build it with the options that it was trained with; to change the number of "
                 "classes, load it as trained and replace the head"
             )
@@ -157,23 +150,21 @@ def save(model_or_state: nn.Module | Mapping[str, Tensor], path: str | Path, car
     the process is killed; equal weights give equal bytes. NaN in the card (the IoU of an absent
     class) becomes null.
 
-    Raises ValueError for a card that lacks a field, and for weights that are NaN, infinite or too
-    large for half precision, naming the key.
+    Raises ValueError for a card that lacks a field or whose model these weights do not fit, and for
+    weights that are NaN, infinite or too large for half precision, naming the key.
     """
+    card = _plain(card)
     check_card(card, "this card")
     state = model_or_state.state_dict() if isinstance(model_or_state, nn.Module) else model_or_state
     halves = {_plain_name(name): _as_half(name, tensor) for name, tensor in state.items()}
+    load_weights(_build(card, "meta"), halves)
     data = write_tensors(halves)
+    card["sha256"] = hashlib.sha256(data).hexdigest()
+    text = json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     path = _weights_file(Path(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(
-        _plain(card | {"sha256": hashlib.sha256(data).hexdigest()}),
-        indent=1,
-        ensure_ascii=False,
-        allow_nan=False,
-    )
-    for file, content in ((path, data), (path.with_suffix(".json"), f"{text}\n".encode())):
-        with _replacing(file) as temporary:
+    for file, content in ((path, data), (path.with_suffix(".json"), text.encode())):
+        with replacing(file) as temporary:
             temporary.write_bytes(content)
     return path
 
@@ -247,18 +238,27 @@ def _read(path: Path, sha256: str) -> dict[str, Tensor]:
             f"{path} ({len(data)} bytes) is not the file that its card describes: its sha256 is "
             f"{found[:12]}..., expected {sha256[:12]}...; it was changed or cut short: copy it anew"
         )
-    try:
-        return read_tensors(data)
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a safetensors file ({error})") from error
+    return read_tensors(data)
 
 
-def _build(card: Card, **overrides: Any) -> nn.Module:
+class _Undrawn(TorchFunctionMode):
+    """Leaves out normal_: on the meta device it would draw nothing, but load torch's compiler."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if function.__name__ == "normal_":  # of tensors, and of nn.init
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **(kwargs or {}))
+
+
+def _build(card: Card, device: str, **overrides: Any) -> nn.Module:
     """The network that a card describes; JSON's lists are tuples again, as rates."""
     kind, options = card["model"]["class"], card["model"]["options"] | overrides
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
     try:
-        return getattr(models, kind)(**options)
+        with torch.device(device), _Undrawn() if device == "meta" else nullcontext():
+            return getattr(models, kind)(**options)
     except TypeError as error:
         raise ValueError(
             f"{kind} does not take the options of this card ({error}): "
@@ -267,9 +267,8 @@ def _build(card: Card, **overrides: Any) -> nn.Module:
 
 
 def _as_half(name: str, tensor: Tensor) -> Tensor:
-    """A copy on the CPU, contiguous, sharing memory with nothing; whole numbers stay."""
-    kind = torch.float16 if tensor.is_floating_point() else tensor.dtype
-    half = tensor.detach().to("cpu", kind, copy=True).contiguous()
+    """A copy on the CPU in half precision."""
+    half = _copy(tensor, "cpu", torch.float16)
     if not half.isfinite().all():
         worst = float(tensor.detach().abs().max())
         raise ValueError(
@@ -279,8 +278,10 @@ def _as_half(name: str, tensor: Tensor) -> Tensor:
     return half
 
 
-def _as_float32(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.is_floating_point() else tensor.clone()
+def _copy(tensor: Tensor, device: str | torch.device, floating: torch.dtype) -> Tensor:
+    """Contiguous, sharing memory with nothing; whole numbers keep their type."""
+    kind = floating if tensor.is_floating_point() else tensor.dtype
+    return tensor.detach().to(device, kind, copy=True).contiguous()
 
 
 def _plain_name(name: str) -> str:
@@ -300,24 +301,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and math.isnan(value):
         return None
     return str(value) if isinstance(value, Path) else value
-
-
-def _some(keys: list[str]) -> str:
-    return keys[0] + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
-
-
-def _size(tensor: Tensor) -> str:
-    return " x ".join(map(str, tensor.shape)) or "one number"
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A file to write, which takes the place of `path` once it is complete and on the disk."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -16,11 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-IGNORE = 255  # the label that no score counts
+from .labels import IGNORE, Array, as_classes, as_label, check_range, sizes
+
 WIDTHS = (1, 2, 4, 8)  # of the trimap, in pixels
 COLUMNS = ("class", "iou", "accuracy", "precision", "pixels")
-
-Array = Tensor | np.ndarray
 
 # ---- Confusion matrices --------------------------------------------------------------------------
 
@@ -34,89 +33,21 @@ def confusion_matrices(prediction: Array, label: Array, num_classes: int) -> Ten
     Raises ValueError for values that are no classes, naming the first and its place, for shapes
     that do not belong together and for logits that are NaN; TypeError for what is no array.
     """
-    from torchmetrics.functional.classification import multiclass_confusion_matrix  # 2 s to import
+    from torchmetrics.functional.classification import multiclass_confusion_matrix  # takes 2 s
 
     if type(num_classes) is not int or not 1 <= num_classes <= IGNORE:
         raise ValueError(f"num_classes {num_classes!r}: expected a whole number from 1 to {IGNORE}")
-    label = _label(label)
-    predicted = _classes(prediction, label, num_classes).to(label.device)
-    _check_range(label, num_classes, "label")
-    _check_range(predicted, num_classes, "prediction")
-    height, width = label.shape[-2:]
-    pairs = zip(predicted.view(-1, height, width), label.view(-1, height, width), strict=True)
-    return torch.stack(
-        [
-            multiclass_confusion_matrix(
-                mine, true, num_classes, ignore_index=IGNORE, validate_args=False
-            )
-            for mine, true in pairs
-        ]
-    )
-
-
-def _label(label: Array) -> Tensor:
-    if not isinstance(label, Tensor | np.ndarray):
-        raise TypeError(f"label is a {type(label).__name__}: expected a tensor or a NumPy array")
-    label = torch.as_tensor(label)
-    if label.ndim not in (2, 3) or not label.numel():
-        raise ValueError(
-            f"label has shape {tuple(label.shape)}: expected N x H x W or H x W. "
-            'A palette PNG read as RGB looks like this: open it with mode "P".'
-        )
-    if label.is_floating_point() or label.is_complex():
-        raise ValueError(f"label is {label.dtype}: expected whole numbers, as uint8 or int64")
-    return label.long()
-
-
-def _classes(prediction: Array, label: Tensor, num_classes: int) -> Tensor:
-    """The class of each pixel, in the shape of label."""
-    if isinstance(prediction, dict):
-        raise TypeError(
-            "prediction is a dict, as models with an auxiliary head return: pass its 'out'"
-        )
-    if not isinstance(prediction, Tensor | np.ndarray):
-        raise TypeError(
-            f"prediction is a {type(prediction).__name__}: expected a tensor or a NumPy array"
-        )
-    prediction = torch.as_tensor(prediction)
-    if prediction.ndim == label.ndim + 1:
-        if (channels := prediction.shape[-3]) != num_classes:
-            raise ValueError(
-                f"logits have {channels} channels: expected one per class, {num_classes}"
-            )
-        if prediction.isnan().any():
-            raise ValueError("logits hold NaN, so they name no class: the network has diverged")
-        prediction = prediction.argmax(-3)
-    elif prediction.is_floating_point() or prediction.is_complex():
-        raise ValueError(
-            f"prediction is {prediction.dtype} of shape {tuple(prediction.shape)}: for label of "
-            f"shape {tuple(label.shape)} expected whole numbers of that shape, or logits with an "
-            "axis of classes before H x W"
-        )
-    if prediction.shape != label.shape:
-        raise ValueError(
-            f"the classes predicted have shape {tuple(prediction.shape)} and label has "
-            f"{tuple(label.shape)}: bring logits to the size of the label, never the label to "
-            'theirs: F.interpolate(logits, label.shape[-2:], mode="bilinear")'
-        )
-    return prediction.long()
-
-
-def _check_range(classes: Tensor, num_classes: int, what: str) -> None:
-    wrong = (classes < 0) | (classes >= num_classes)
-    if what == "label":
-        wrong &= classes != IGNORE
-    if wrong.any():
-        *image, y, x = wrong.nonzero()[0].tolist()
-        place = f"({y}, {x})" + (f" of image {image[0]}" if image else "")
-        hint = (
-            f" and {IGNORE} is ignored. A palette PNG opened as grey looks like this: "
-            'open it with mode "P".'
-        )
-        raise ValueError(
-            f"{what} value {int(classes[wrong][0])} at {place}: classes are 0..{num_classes - 1}"
-            + (hint if what == "label" else "")
-        )
+    label = as_label(label)
+    predicted = as_classes(prediction, label, num_classes)
+    check_range(label, num_classes, "label")
+    check_range(predicted, num_classes, "prediction")
+    if label.ndim == 2:
+        label, predicted = label[None], predicted[None]
+    counts = [
+        multiclass_confusion_matrix(*pair, num_classes, ignore_index=IGNORE, validate_args=False)
+        for pair in zip(predicted, label, strict=True)
+    ]
+    return torch.stack(counts)
 
 
 # ---- Scores of a confusion matrix, or of many (... x K x K) --------------------------------------
@@ -157,7 +88,7 @@ def pixel_accuracy(matrix: Tensor) -> Tensor:
 def _counts(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Pixels of each class in truth and prediction, in truth, in prediction: float64."""
     if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2]:
-        raise ValueError(f"matrix has shape {tuple(matrix.shape)}: expected ... x K x K")
+        raise ValueError(f"matrix of {sizes(matrix)}: expected ... x K x K")
     matrix = matrix.double()
     return matrix.diagonal(dim1=-2, dim2=-1), matrix.sum(-1), matrix.sum(-2)
 
@@ -180,11 +111,7 @@ Score = Callable[[Tensor], Tensor]
 
 
 def confidence_interval(
-    matrices: Tensor,
-    score: Score = miou,
-    level: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
+    matrices: Tensor, score: Score = miou, level: float = 0.95, resamples: int = 1000, seed: int = 0
 ) -> Interval:
     """A score of N images (N x K x K), and the interval that it falls into for other such images.
 
@@ -193,56 +120,45 @@ def confidence_interval(
     what another training seed would. A class that no drawn image has is left out of that mean.
     Raises ValueError for less than two images.
     """
-    value, drawn = _bootstrap(matrices, score, resamples, seed)
-    return _interval(value, drawn, level)
+    return _interval(_bootstrap(matrices, score, resamples, seed), level)
 
 
 def paired_difference(
-    first: Tensor,
-    second: Tensor,
-    score: Score = miou,
-    level: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
+    first: Tensor, second: Tensor, score: Score = miou, level: float = 0.95, seed: int = 0
 ) -> Interval:
     """How much better the first model is than the second on the same N images (N x K x K each).
 
-    Both are scored on the same draws, so that what makes an image hard for both cancels: the
+    Both are scored on the same 1000 draws, so that what makes an image hard for both cancels: the
     interval is narrower than those of the two scores suggest. If it excludes 0, the difference is
     more than the choice of images. Raises ValueError where the images are not the same.
     """
     if first.shape != second.shape or not torch.equal(first.sum(-1), second.sum(-1)):
         raise ValueError(
-            f"matrices of shapes {tuple(first.shape)} and {tuple(second.shape)} count different "
-            "pixels: both models must be scored on the same images in the same order"
+            f"matrices of {sizes(first)} and {sizes(second)} count different pixels: "
+            "score both models on the same images in the same order"
         )
-    value, drawn = _bootstrap(first, score, resamples, seed)
-    other_value, other_drawn = _bootstrap(second, score, resamples, seed)
-    return _interval(value - other_value, drawn - other_drawn, level)
+    mine, other = (_bootstrap(matrices, score, 1000, seed) for matrices in (first, second))
+    return _interval(mine - other, level)
 
 
-def _bootstrap(matrices: Tensor, score: Score, resamples: int, seed: int) -> tuple[Tensor, Tensor]:
-    """The score of all images, and of each draw."""
+def _bootstrap(matrices: Tensor, score: Score, resamples: int, seed: int) -> Tensor:
+    """The score of all images, followed by that of each draw."""
     if matrices.ndim != 3 or len(matrices) < 2:
-        raise ValueError(
-            f"matrices have shape {tuple(matrices.shape)}: expected N x K x K, one per image, "
-            "of two images or more"
-        )
-    matrices = matrices.cpu()
-    count, classes = len(matrices), matrices.shape[-1]
+        raise ValueError(f"matrices of {sizes(matrices)}: expected N x K x K, of 2 images or more")
+    count = len(matrices)
     draws = torch.randint(count, (resamples, count), generator=torch.Generator().manual_seed(seed))
-    times = torch.zeros(resamples, count, dtype=torch.float64)
-    times.scatter_add_(1, draws, torch.ones_like(times))  # how often each image is drawn
-    sums = times @ matrices.double().flatten(1)
-    return score(matrices.sum(0)), score(sums.view(-1, classes, classes))
+    times = torch.zeros(1 + resamples, count, dtype=torch.float64)  # each image is drawn
+    times[0] = 1
+    times[1:].scatter_add_(1, draws, torch.ones_like(times[1:]))
+    sums = times @ matrices.cpu().double().flatten(1)
+    return score(sums.view(-1, *matrices.shape[1:]))
 
 
-def _interval(value: Tensor, drawn: Tensor, level: float) -> Interval:
+def _interval(scores: Tensor, level: float) -> Interval:
     if not 0 < level < 1:
         raise ValueError(f"level {level!r}: expected a share between 0 and 1, as 0.95")
-    ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=drawn.dtype)
-    low, high = drawn.nanquantile(ends).tolist()
-    return Interval(float(value), low, high)
+    ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=scores.dtype)
+    return Interval(float(scores[0]), *scores[1:].nanquantile(ends).tolist())
 
 
 # ---- Near the boundaries -------------------------------------------------------------------------
@@ -258,7 +174,7 @@ def boundary_distance(label: Array) -> Tensor:
     """
     from scipy.ndimage import distance_transform_edt  # type: ignore[import-untyped]
 
-    label = _label(label)
+    label = as_label(label)
     images = label.cpu().numpy().reshape(-1, *label.shape[-2:])
     distances = np.full(images.shape, np.inf, np.float32)
     for image, distance in zip(images, distances, strict=True):
@@ -287,15 +203,15 @@ def trimap_matrices(
 
     `miou(trimap_matrices(...).sum(1))` is the curve that the papers plot over the width.
     """
-    label = _label(label)
-    predicted = _classes(prediction, label, num_classes)
+    label = as_label(label)
+    predicted = as_classes(prediction, label, num_classes)
     distance = boundary_distance(label)
     bands = [label.masked_fill(distance > _width(width), IGNORE) for width in widths]
     return torch.stack([confusion_matrices(predicted, band, num_classes) for band in bands])
 
 
 def _width(width: float) -> float:
-    if not (isinstance(width, int | float) and width > 0 and not math.isnan(width)):
+    if not (isinstance(width, int | float) and width > 0):  # nor is NaN
         raise ValueError(f"width {width!r}: expected a number of pixels above 0")
     return width
 
@@ -311,8 +227,8 @@ def records(matrix: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:
     both, true, predicted = _counts(matrix)
     if matrix.ndim != 2 or len(classes) != len(matrix):
         raise ValueError(
-            f"{len(classes)} class names for a matrix of shape {tuple(matrix.shape)}: expected "
-            "K x K, summed over images, and K names"
+            f"{len(classes)} class names for a matrix of {sizes(matrix)}: expected K x K, summed "
+            "over images, and K names"
         )
     columns = (class_iou(matrix), class_accuracy(matrix), both / predicted, true.long())
     rows = zip(classes, *(column.tolist() for column in columns), strict=True)
@@ -322,25 +238,31 @@ def records(matrix: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:
 def table(matrix: Tensor, classes: Sequence[str]) -> str:
     """`records` as text, with the means below; a dash where there is no number."""
     rows = records(matrix, classes)
-    means = [float(torch.tensor([row[key] for row in rows]).nanmean()) for key in COLUMNS[1:4]]
-    rows.append(dict(zip(COLUMNS, ["mean", *means, int(matrix.sum())], strict=True)))
+    shares = torch.tensor([[row[key] for key in COLUMNS[1:4]] for row in rows])
+    means = dict(
+        zip(COLUMNS, ("mean", *shares.nanmean(0).tolist(), int(matrix.sum())), strict=True)
+    )
     wide = max(len(name) for name in ("pixel accuracy", *classes))
     lines = [f"{'class':{wide}}        IoU   accuracy  precision      pixels"]
-    for name, *shares, pixels in (row.values() for row in rows):
-        numbers = "".join(f"{'-' if math.isnan(x) else f'{x:.3f}':>11}" for x in shares)
-        lines.append(f"{name:{wide}}{numbers}{pixels:12,}")
+    for name, *numbers, pixels in (row.values() for row in (*rows, means)):
+        cells = "".join(f"{'-' if math.isnan(x) else f'{x:.3f}':>11}" for x in numbers)
+        lines.append(f"{name:{wide}}{cells}{pixels:12,}")
     return "\n".join([*lines, f"{'pixel accuracy':{wide}}{float(pixel_accuracy(matrix)):22.3f}"])
 
 
 def report(matrices: Tensor, classes: Sequence[str], seed: int = 0) -> dict[str, Any]:
-    """N x K x K to the "metrics" of a model card: scores, the interval of mIoU, and `records`."""
+    """N x K x K to the scores of a model card, to four digits; the interval is that of mIoU.
+
+    {"images", "miou", "interval": [low, high], "accuracy" (of pixels), "mean_accuracy", "iou": per
+    class}.
+    """
     matrix = matrices.sum(0)
-    interval = confidence_interval(matrices, seed=seed)
+    mean, low, high = confidence_interval(matrices, seed=seed)
     return {
         "images": len(matrices),
-        "miou": interval.value,
-        "interval": [interval.low, interval.high],
-        "pixel_accuracy": float(pixel_accuracy(matrix)),
-        "mean_accuracy": float(mean_accuracy(matrix)),
-        "per_class": records(matrix, classes),
+        "miou": round(mean, 4),
+        "interval": [round(low, 4), round(high, 4)],
+        "accuracy": round(float(pixel_accuracy(matrix)), 4),
+        "mean_accuracy": round(float(mean_accuracy(matrix)), 4),
+        "iou": {row["class"]: round(row["iou"], 4) for row in records(matrix, classes)},
     }

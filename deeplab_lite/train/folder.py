@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from deeplab_lite.checkpoints import _replacing
+from deeplab_lite.files import replacing
 
 from .config import Config
 
@@ -43,7 +43,7 @@ class Folder:
             return
         self.path.mkdir(parents=True, exist_ok=True)
         rows = [row for row in self.rows() if int(row["step"]) <= step]
-        with _replacing(self.table) as temporary, temporary.open("w", newline="") as file:
+        with replacing(self.table) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(rows)
@@ -72,7 +72,7 @@ class Folder:
     def save(self, state: State) -> None:
         """Replace checkpoint.pt, whole or not at all, whenever the process is killed."""
         if self.writes:
-            with _replacing(self.checkpoint) as temporary:
+            with replacing(self.checkpoint) as temporary:
                 torch.save(state | {"config": self.config.exact()}, temporary)
 
     def _load(self) -> State:
