@@ -3,9 +3,10 @@
 >>> from deeplab_lite.train import Config, train
 >>> train(Config(model="v3plus", data="scenes", steps=12_500))  # doctest: +SKIP
 
-`python -m deeplab_lite train --help` has a flag for each field of Config. `loop.py` is the loop,
-the other files are what it calls: `data.py` which images come when, `loss.py` what is minimised,
-`optim.py` who is moved and how fast, `folder.py` what is kept on disk.
+`python -m deeplab_lite train --help` has a flag for each field of Config. `loop.py` is the loop;
+what it calls stands beside it: `data.py` says which images come when, `loss.py` what is minimised,
+`optim.py` how weights move, `start_from.py` from where, `folder.py` what a run is resumed from,
+`log.py` what is seen of it, `sync.py` is batch norm over processes, `card.py` the model card.
 """
 
 from importlib import import_module

@@ -88,6 +88,7 @@ class Config:
             self._check(name, getattr(self, name) >= 0, "0 or more")
         for name in ("val_images", "seed", "aux_weight"):
             self._check(name, getattr(self, name) >= 0, "0 or more")
+        self._check("val_images", self.val_images != 1, "0 for all, or 2 or more")
         self._check("lr", self.lr > 0, "more than 0")
         self._check("ema", 0 <= self.ema < 1, "a decay from 0 (none) to below 1, as 0.999")
         self._check("momentum", 0 <= self.momentum < 1, "0 to below 1")

@@ -94,16 +94,19 @@ def batches(
     )
 
 
-def validation(dataset: Any, config: Config, rank: int, world: int) -> DataLoader[Any]:
-    """The share of process `rank` in the first `val_images` images, in batches."""
+def validation(
+    dataset: Any, config: Config, rank: int, world: int
+) -> tuple[DataLoader[Any], list[int], int]:
+    """The validation images of process `rank` in batches, which ones these are, and of how many."""
     count = min(config.val_images or len(dataset), len(dataset))
     mine = list(range(rank, count, world))
-    size = max(1, config.batch // world)
-    return DataLoader(
+    size = max(1, config.batch // (world * config.accumulate))
+    loader = DataLoader(
         dataset,
         batch_sampler=[mine[i : i + size] for i in range(0, len(mine), size)],
         num_workers=config.workers,
     )
+    return loader, mine, count
 
 
 def open_data(config: Config) -> tuple[Any, Any]:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-IGNORE = 255
+from deeplab_lite.labels import IGNORE, check_range, sizes
 
 
 def normalizer(labels: Tensor, class_weights: Tensor | None = None, ohem: float = 1.0) -> Tensor:
@@ -36,8 +36,8 @@ def loss_sum(
     """Cross entropy added up over pixels, 0 where all labels are 255, which are ignored.
 
     logits: B x K x H x W, or {"out", "aux"} of these; labels: B x H x W.
-    ohem: the share of each image's labelled pixels, the hardest, that count (v3+ section 4.1 of
-    Panoptic-DeepLab; Shrivastava et al. 2016).
+    ohem: the share of each image's labelled pixels, the hardest, that count (online hard example
+    mining, Shrivastava et al. 2016). Shares are taken per image, so that parts agree on them.
 
     Raises ValueError for a label that is no class, naming where, and for sizes that differ.
     """
@@ -48,7 +48,13 @@ def loss_sum(
             for head, scores in logits.items()
         ]
         return torch.stack(terms).sum()
-    check_labels(logits, labels)
+    batch, classes, *size = logits.shape
+    if labels.shape != (batch, *size):
+        raise ValueError(
+            f"labels are {sizes(labels)} and logits {sizes(logits)}: expected a class for each "
+            f"pixel, {sizes(logits[:, 0])}"
+        )
+    check_range(labels, classes)
     losses = F.cross_entropy(
         logits.float(), labels, class_weights, ignore_index=IGNORE, reduction="none"
     )
@@ -62,21 +68,3 @@ def hardest(losses: Tensor, counted: Tensor, share: float) -> Tensor:
         for each, mask in zip(losses, counted, strict=True)
     ]
     return torch.stack(kept).sum()
-
-
-def check_labels(logits: Tensor, labels: Tensor) -> None:
-    """Raises ValueError unless labels B x H x W fit logits B x K x H x W."""
-    batch, classes, *size = logits.shape
-    if tuple(labels.shape) != (batch, *size):
-        raise ValueError(
-            f"labels of shape {tuple(labels.shape)} against logits of {tuple(logits.shape)}: "
-            f"expected {(batch, *size)}, a class for each pixel"
-        )
-    wrong = (labels != IGNORE) & ((labels < 0) | (labels >= classes))
-    if bool(wrong.any()):
-        image, y, x = (int(i) for i in wrong.nonzero()[0])
-        raise ValueError(
-            f"label value {int(labels[image, y, x])} at ({y}, {x}) of image {image} in the batch: "
-            f"classes are 0..{classes - 1} and {IGNORE} is ignored. A palette PNG opened as grey "
-            'looks like this: open it with mode "P"'
-        )

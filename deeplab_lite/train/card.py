@@ -1,0 +1,57 @@
+"""The model card of a run: what was trained, by which command, on what, and how well."""
+
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .config import Config
+
+
+def model_card(
+    config: Config, metrics: dict[str, Any], seconds: float, device: torch.device, world: int
+) -> dict[str, Any]:
+    """The card of a member of the family; metrics: `metrics.report` of the validation images."""
+    from deeplab_lite.models import lite
+
+    kind, options = lite.FAMILY[config.model]
+    return {
+        "model": {"class": kind, "options": options | config.changes()},
+        "classes": class_names(config, len(metrics["iou"])),
+        "data": {"name": config.data, "size": config.size, "images": config.steps * config.batch},
+        "seed": config.seed,
+        "command": config.command(),
+        "commit": commit(),
+        "hardware": hardware(device, world),
+        "time": f"{seconds / 60:.1f} minutes",
+        "metrics": {"val": metrics},
+    }
+
+
+def class_names(config: Config, count: int) -> list[str]:
+    """The names of the classes, or numbers where the data has none."""
+    if config.data == "scenes":
+        from deeplab_lite.scenes import CLASSES
+
+        return list(CLASSES)
+    return [str(index) for index in range(count)]
+
+
+def commit() -> str:
+    """The commit of the repository that this code is in, "unknown" outside of one."""
+    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def hardware(device: torch.device, world: int) -> str:
+    """What it was trained on, in words."""
+    if device.type == "cuda":
+        return f"{world} x {torch.cuda.get_device_name(device)}"
+    if device.type != "cpu":
+        return f"{world} x {device.type}"
+    return f"{world} x CPU ({platform.machine()}), {torch.get_num_threads()} threads"
