@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from deeplab_lite.checkpoints import _replacing
+from deeplab_lite.files import replacing
 
 from .config import Config
 
@@ -61,5 +61,5 @@ class Folder:
                 f"{wrong[0]} is no longer finite at step {state['step']}: lower lr, lengthen "
                 f"warmup or set clip. {self.checkpoint} is the last good one"
             )
-        with _replacing(self.checkpoint) as temporary:
+        with replacing(self.checkpoint) as temporary:
             torch.save(state | {"config": self.config.exact()}, temporary)

@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from deeplab_lite.checkpoints import _replacing
+from deeplab_lite.files import replacing
 
 from .config import Config
 
@@ -33,7 +33,7 @@ class Log:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         rows = [] if self.begins else read(self.path)
-        with _replacing(self.path) as temporary, temporary.open("w", newline="") as file:
+        with replacing(self.path) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(row for row in rows if int(row["step"]) <= step)
