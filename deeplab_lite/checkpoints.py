@@ -120,8 +120,9 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     Raises ValueError where names or shapes differ, naming the first key and both shapes.
     """
     own = model.state_dict()
+    ours = {_plain_name(name): name for name in own}
     state = {
-        name if name in own else _plain_name(name): _copy(tensor, tensor.device, torch.float32)
+        ours.get(_plain_name(name), name): _copy(tensor, tensor.device, torch.float32)
         for name, tensor in state.items()
     }
     kind = type(model).__name__
@@ -129,10 +130,10 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
         if only := [name for name in there if name not in other]:
             more = f" and {len(only) - 1} more" if len(only) > 1 else ""
             raise ValueError(f"only {owner} has {only[0]}{more}: {OTHER}")
-    for name, tensor in state.items():
-        if tensor.shape != own[name].shape:
+    for name, tensor in own.items():
+        if (given := state[name]).shape != tensor.shape:
             raise ValueError(
-                f"{name} is {sizes(tensor)} in the weights and {sizes(own[name])} in this {kind}: "
+                f"{name} is {sizes(given)} in the weights and {sizes(tensor)} in this {kind}: "
                 "build it with the options that it was trained with; to change the number of "
                 "classes, load it as trained and replace the head"
             )
