@@ -19,7 +19,7 @@ def model_card(
     kind, options = lite.FAMILY[config.model]
     return {
         "model": {"class": kind, "options": options | config.changes()},
-        "classes": class_names(config, len(metrics["iou"])),
+        "classes": list(metrics["iou"]),
         "data": {"name": config.data, "size": config.size, "images": config.steps * config.batch},
         "seed": config.seed,
         "command": config.command(),
@@ -30,13 +30,12 @@ def model_card(
     }
 
 
-def class_names(config: Config, count: int) -> list[str]:
-    """The names of the classes, or numbers where the data has none."""
-    if config.data == "scenes":
-        from deeplab_lite.scenes import CLASSES
+def class_names(dataset: Any, count: int) -> list[str]:
+    """The names of a data set's classes (its `classes`, if it has them), or their numbers."""
+    from deeplab_lite.scenes import CLASSES, Scenes
 
-        return list(CLASSES)
-    return [str(index) for index in range(count)]
+    names = CLASSES if isinstance(dataset, Scenes) else getattr(dataset, "classes", range(count))
+    return [str(name) for name in names]
 
 
 def commit() -> str:

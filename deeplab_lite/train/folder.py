@@ -1,6 +1,5 @@
 """The checkpoint that a run is resumed from."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +34,9 @@ class Folder:
             )
         try:
             state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        except Exception as error:  # torch.load has many
             raise ValueError(
-                f"{self.checkpoint} is damaged ({str(error).splitlines()[0]}): "
-                "delete it to begin anew"
+                f"{self.checkpoint} is damaged ({type(error).__name__}): delete it to begin anew"
             ) from error
         here, there = self.config.exact(), state["config"]
         changed = [name for name in here if here[name] != there.get(name, here[name])]

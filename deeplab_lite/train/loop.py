@@ -65,7 +65,7 @@ def train(
             fabric, config, folder, network, Stream(train_set, config.seed, augment), val_set
         )
         matrices = validate(fabric, average, val_set, config)
-    metrics = report(matrices, class_names(config, matrices.shape[-1]))
+    metrics = report(matrices, class_names(val_set, matrices.shape[-1]))
     path = None
     if model is None and fabric.is_global_zero:
         card = model_card(config, metrics, seconds, fabric.device, fabric.world_size)
