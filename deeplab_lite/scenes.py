@@ -29,7 +29,7 @@ CLASSES = (
     *("cross", "crescent", "ring", "hourglass"),
 )
 TEXTURES = ("brick", "grass", "gravel")  # photographs in skimage/data, 512 x 512, grey
-MEAN, STD = 127.5, 64.0  # of `normalize`, for all three channels
+HALF = 127.5  # `normalize` maps [0, 255] to [-1, 1], as EfficientNet-Lite0 expects it too
 
 #         first seed   scenes
 SPLITS = {
@@ -137,9 +137,9 @@ def full_scene(
 
 
 def normalize(image: np.ndarray) -> Tensor:
-    """uint8 (H, W, 3) or (B, H, W, 3) to what the networks take: float32, channels first."""
+    """uint8 (H, W, 3) or (B, H, W, 3) to what the networks take: float32 in [-1, 1], channels first."""
     pixels = torch.from_numpy(np.ascontiguousarray(image))
-    return pixels.movedim(-1, -3).float().sub_(MEAN).div_(STD)
+    return pixels.movedim(-1, -3).float().div_(HALF).sub_(1)
 
 
 class Scenes(Dataset[tuple[Tensor, Tensor]]):

@@ -10,30 +10,20 @@ from torch import nn
 
 from deeplab_lite import models
 
-VGG = {"num_classes": 9, "width": 0.25, "batch_norm": True, "pools": "torchvision"}
-#                 model             what sets it apart
+VGG: dict[str, Any] = {
+    **{"num_classes": 9, "width": 0.25, "batch_norm": True, "pools": "torchvision"},
+    "dropout": 0.0,  # scenes never come twice
+}
+HALF = {"backbone": "vgg16", "output_stride": 16, "rates": (1, 2, 3), "channels": 64}
+LITE0 = {"num_classes": 9, "backbone": "efficientnet_lite0", "dropout": 0.0}
+#    name            class            options
 FAMILY: dict[str, tuple[str, dict[str, Any]]] = {
-    "v1-small": ("DeepLabV1", VGG | {"fc6": "3x3", "dropout": 0.0}),
-    "v1": ("DeepLabV1", VGG | {"fc6": "largefov", "rate": 4, "dropout": 0.0}),
-    "v2": (
-        "DeepLabV2",
-        VGG | {"backbone": "vgg16", "rates": (2, 4, 6, 8), "align_corners": False},
-    ),
-    "v3": (
-        "DeepLabV3",
-        VGG | {"backbone": "vgg16", "output_stride": 16, "rates": (1, 2, 3), "channels": 64},
-    ),
-    "v3plus": (
-        "DeepLabV3Plus",
-        VGG | {"backbone": "vgg16", "output_stride": 16, "rates": (1, 2, 3), "channels": 64},
-    ),
-    "v3plus-lite0": (
-        "DeepLabV3Plus",
-        {
-            **{"num_classes": 9, "backbone": "efficientnet_lite0", "output_stride": 16},
-            **{"rates": (1, 2, 3), "channels": 64},
-        },
-    ),
+    "v1-small": ("DeepLabV1", VGG | {"fc6": "3x3"}),
+    "v1": ("DeepLabV1", VGG | {"fc6": "largefov", "rate": 4}),
+    "v2": ("DeepLabV2", VGG | {"rates": (2, 4, 6, 8), "align_corners": False}),
+    "v3": ("DeepLabV3", VGG | HALF),
+    "v3plus": ("DeepLabV3Plus", VGG | HALF | {"low_channels": 16}),
+    "v3plus-lite0": ("DeepLabV3Plus", LITE0 | {"rates": (1, 2, 3), "channels": 64}),
 }
 
 
