@@ -406,7 +406,9 @@ def test_weights_that_half_precision_cannot_hold(tmp_path, value):
     model = network()
     with torch.no_grad():
         model.fc8.bias[1] = value
-    with pytest.raises(ValueError, match=r"fc8.bias cannot be stored in half precision, its larg"):
+    with pytest.raises(
+        ValueError, match=r"fc8.bias cannot be stored in half precision, its largest"
+    ):
         checkpoints.save(model, tmp_path / "bad", CARD)
     assert not list(tmp_path.iterdir())
 
