@@ -98,15 +98,11 @@ def main() -> None:
     for field in FIELDS:
         model = train(field, *known[:2], steps=3_000)
         right = accuracy(model, field, *unseen[:2])
-        weights = sum(p.numel() for p in model.parameters())
         for low, high in RADII:
             here = (unseen[2] >= low) & (unseen[2] < high)
-            rows.append(
-                (field, low, high, int(here.sum()), round(right[here].float().mean().item(), 3))
-            )
-            print(
-                f"field {field:2}  radius {low:2} to {high:2}  {rows[-1][-1]:.3f}  ({weights} weights)"
-            )
+            share = right[here].float().mean().item()
+            rows.append((field, low, high, int(here.sum()), round(share, 3)))
+            print(f"field {field:2}, radius {low:2} to {high:2}: {share:.3f} of {int(here.sum())}")
     with (ASSETS / "field_size.csv").open("w", newline="") as file:
         csv.writer(file).writerows(
             [("field", "radius_from", "radius_to", "shapes", "accuracy"), *rows]

@@ -137,7 +137,7 @@ def full_scene(
 
 
 def normalize(image: np.ndarray) -> Tensor:
-    """uint8 (H, W, 3) or (B, H, W, 3) to what the networks take: float32 in [-1, 1], channels first."""
+    """uint8 (H, W, 3) or (B, H, W, 3) as networks take it: float32 in [-1, 1], channels first."""
     pixels = torch.from_numpy(np.ascontiguousarray(image))
     return pixels.movedim(-1, -3).float().div_(HALF).sub_(1)
 

@@ -34,6 +34,19 @@ def test_palette_keeps_eight_classes_apart():
     assert min(deltaE_ciede2000(a, b) for a, b in combinations(lab, 2)) > 20
 
 
+def test_paint_gives_each_class_of_the_scenes_its_own_colour_and_void_white():
+    label = np.arange(9).reshape(3, 3)
+    assert len(np.unique(draw.paint(label).reshape(-1, 3), axis=0)) == 9
+    lab = rgb2lab(draw.SCENE_PALETTE / 255)
+    assert min(deltaE_ciede2000(a, b) for a, b in combinations(lab, 2)) > 18
+    assert draw.paint(np.full((1, 1), 255)).tolist() == [[[255, 255, 255]]]
+    assert (draw.paint(label, draw.PALETTE[[2] * 9]) == draw.PALETTE[2]).all()
+    with pytest.raises(ValueError, match=r"label 9 at \(0, 0\): the palette colours 0..8"):
+        draw.paint([[9]])
+    with pytest.raises(ValueError, match=r"dtype float64 and shape \(2,\): expected integers"):
+        draw.paint([0.5, 1])
+
+
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3), (5, 7, 4)])
 def test_png_keeps_every_pixel(shape):
     array = np.random.default_rng(1).integers(0, 256, shape, np.uint8)

@@ -4,7 +4,7 @@ Functions of arrays return uint8 arrays. Functions that take `ax` draw on it, or
 figure, and return it: a lesson composes them, a widget renders them without pyplot's global state.
 """
 
-from .arrays import COLORS, PALETTE, VOID, checked, heat, overlay, png
+from .arrays import COLORS, PALETTE, SCENE_PALETTE, VOID, checked, heat, overlay, paint, png
 from .axes import box, pixels, show, style
 from .family import FAMILY, family
 from .taps import cone, tap_colors, tap_grid, tap_shade
@@ -13,6 +13,7 @@ __all__ = [
     "COLORS",
     "FAMILY",
     "PALETTE",
+    "SCENE_PALETTE",
     "VOID",
     "box",
     "checked",
@@ -20,6 +21,7 @@ __all__ = [
     "family",
     "heat",
     "overlay",
+    "paint",
     "pixels",
     "png",
     "show",

@@ -19,6 +19,8 @@ COLORS = {
     "purple": "#CC79A7",
 }
 PALETTE = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in COLORS.values()], np.uint8)
+# For the nine classes of the scenes: a pale ground, then all eight colours, black last.
+SCENE_PALETTE = np.vstack([np.full((1, 3), 236, np.uint8), PALETTE[1:], PALETTE[:1]])
 VOID = 255  # the label that no metric and no loss counts
 
 
@@ -81,6 +83,14 @@ def _few(image: Image.Image, colors: int) -> Image.Image:
     return fit
 
 
+def paint(label: Any, palette: np.ndarray = SCENE_PALETTE) -> np.ndarray:
+    """A label map (H, W) as a picture (H, W, 3): each class in its colour, 255 (void) white.
+
+    Raises ValueError when a label has no colour.
+    """
+    return _table(palette, 255)[_indices(label, palette)]
+
+
 def overlay(
     image: Any, label: Any, alpha: float = 0.5, palette: np.ndarray = PALETTE
 ) -> np.ndarray:
@@ -95,6 +105,19 @@ def overlay(
             f"labels of dtype {label.dtype} and shape {label.shape} on an image of shape "
             f"{image.shape}: expected integers of shape {image.shape[:2]}"
         )
+    label, table = _indices(label, palette), _table(palette, 160)
+    window = 1 + 2 * max(1, max(label.shape) // 320)  # outlines survive a shrunk photo
+    edge = maximum_filter(label, window) != minimum_filter(label, window)
+    strength = np.where(edge & (label != VOID), max(alpha, 0.95), alpha) if alpha else alpha
+    return _blend(image, table[label], np.where(label == 0, 0, strength))
+
+
+def _indices(label: Any, palette: np.ndarray) -> np.ndarray:
+    label = np.asarray(label)
+    if label.ndim != 2 or label.dtype.kind not in "iub":
+        raise ValueError(
+            f"labels of dtype {label.dtype} and shape {label.shape}: expected integers (H, W)"
+        )
     label, last = label.astype(np.int64), len(palette) - 1
     bad = (label < 0) | ((label > last) & (label != VOID))
     if bad.any():
@@ -102,12 +125,13 @@ def overlay(
         raise ValueError(
             f"label {label[y, x]} at ({y}, {x}): the palette colours 0..{last}, and {VOID} is void"
         )
-    table = np.full((VOID + 1, 3), 160, np.uint8)
-    table[: last + 1] = palette
-    window = 1 + 2 * max(1, max(label.shape) // 320)  # outlines survive a shrunk photo
-    edge = maximum_filter(label, window) != minimum_filter(label, window)
-    strength = np.where(edge & (label != VOID), max(alpha, 0.95), alpha) if alpha else alpha
-    return _blend(image, table[label], np.where(label == 0, 0, strength))
+    return label
+
+
+def _table(palette: np.ndarray, void: int) -> np.ndarray:
+    table = np.full((VOID + 1, 3), void, np.uint8)
+    table[: len(palette)] = palette
+    return table
 
 
 def heat(

@@ -1,0 +1,79 @@
+"""The shipped family, trained on the scenes: `make train`. A run that was stopped goes on.
+
+    python -m tools.family [MODEL ...]     all of them, or some
+
+Every network of RUNS learns from scratch (the one on EfficientNet-Lite0 from ImageNet) for the same
+steps on the same scenes. Of the seeds, the one with the best validation mIoU is kept: its weights
+and card go to assets/checkpoints, the curves of all seeds to assets/curves. Scores on the test
+scenes are added by `python -m benchmarks.family`.
+"""
+
+import csv
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from deeplab_lite.models.lite import FAMILY
+from deeplab_lite.train import Config, train
+
+ROOT = Path(__file__).resolve().parents[1]
+CHECKPOINTS, CURVES = ROOT / "assets" / "checkpoints", ROOT / "assets" / "curves"
+
+#             the same for all: 80,000 scenes of 96 pixels
+SAME = Config(
+    size=96, batch=16, steps=5_000, precision="bf16-mixed", threads=1, workers=0, val_images=200
+)
+SEEDS = (0, 1)
+LITE0 = replace(SAME, model="v3plus-lite0", init="imagenet", lr=1e-3, steps=2_000)
+
+
+def runs(model: str) -> list[Config]:
+    """The runs of a member of the family, one for each seed."""
+    if model == "v3plus-lite0":
+        return [LITE0]
+    return [replace(SAME, model=model, seed=seed) for seed in SEEDS]
+
+
+def curve(config: Config) -> list[dict[str, str]]:
+    """The rows of a run's log.csv; empty where it has not begun."""
+    path = ROOT / config.folder / "log.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def best(configs: list[Config]) -> Config:
+    """The finished run with the highest mIoU on the validation scenes."""
+    scores = {c: float(rows[-1]["val_miou"]) for c in configs if (rows := curve(c))}
+    return max(scores, key=lambda config: scores[config])
+
+
+def ship(configs: list[Config]) -> None:
+    """Copy the best run's weights and card, and all runs' curves, to assets/."""
+    chosen = best(configs)
+    for folder in (CHECKPOINTS, CURVES):
+        folder.mkdir(parents=True, exist_ok=True)
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(ROOT / chosen.folder / f"{chosen.name}{suffix}", CHECKPOINTS)
+    for config in configs:
+        rows = [(r["images"], r["loss"], r["val_miou"]) for r in curve(config)]
+        with (CURVES / f"{config.name}-{config.seed}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([("images", "loss", "val_miou"), *rows])
+
+
+def main(models: list[str]) -> None:
+    for model in models or FAMILY:
+        if model not in FAMILY:
+            sys.exit(f"no model is called {model!r}: there are {', '.join(FAMILY)}")
+        configs = runs(model)
+        for config in configs:
+            if not (ROOT / config.folder / f"{config.name}.safetensors").exists():
+                train(replace(config, resume=True))
+        ship(configs)
+        print(f"{model}: seed {best(configs).seed} shipped")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
