@@ -49,6 +49,11 @@ def train(**choices: Any) -> None:
         from deeplab_lite.train import train as run
 
         trained = run(config)
+    except ModuleNotFoundError as error:
+        sys.exit(
+            f"training needs {error.name}, which is not installed: "
+            f'`{sys.executable} -m pip install -e ".[lab]"` in the folder of the course'
+        )
     except (ValueError, FileNotFoundError, FileExistsError, FloatingPointError) as error:
         sys.exit(str(error))
     if trained.weights is not None:

@@ -5,6 +5,8 @@ import inspect
 import json
 import math
 import os
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -42,15 +44,37 @@ def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
 
 
-def child(folder, *words, runner=()):
-    """train_child.py in a process of its own: its exit status and what it says."""
-    command = [sys.executable, *runner, str(TESTS / "train_child.py"), *map(str, words)]
+def child(folder, *words, **variables):
+    """train_child.py in a process of its own, and the file with what it says."""
     paths = [str(TESTS.parent), os.environ.get("PYTHONPATH", "")]
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
-    said = folder / "said.txt"  # no pipe: a killed run's worker would hold it open for seconds
-    with said.open("w") as file:
-        done = subprocess.run(command, env=env, stdout=file, stderr=file, timeout=240)
-    return done.returncode, said.read_text()
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"} | variables
+    said = folder / f"said-{variables.get('RANK', 0)}.txt"
+    command = [sys.executable, str(TESTS / "train_child.py"), *map(str, words)]
+    with said.open("w") as file:  # no pipe: a killed run's worker would hold it open for seconds
+        return subprocess.Popen(command, env=env, stdout=file, stderr=file), said
+
+
+def exit_status(process):
+    """Of a process that ends, or is ended after five minutes."""
+    try:
+        return process.wait(timeout=300)
+    finally:
+        process.kill()
+
+
+def as_torchrun(rank, world, port):
+    """The variables that torchrun sets. It looks up this machine's name, which tests may not do."""
+    return {
+        **{"RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0"},
+        **{"WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world)},
+        **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test"},
+    }
+
+
+def free_port():
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        return door.getsockname()[1]
 
 
 # ---- the loss ----
@@ -290,9 +314,10 @@ def frozen_gradient(config, rows):
 
 
 def test_two_processes_have_the_gradient_and_the_weights_of_one(tmp_path):
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
-    status, said = child(tmp_path, "two", tmp_path, runner=[*torchrun, "--nproc-per-node", "2"])
-    assert status == 0, said
+    port = free_port()
+    ranks = [child(tmp_path, "two", tmp_path, **as_torchrun(rank, 2, port)) for rank in (0, 1)]
+    for process, said in ranks:
+        assert exit_status(process) == 0, said.read_text()
     two = torch.load(tmp_path / "two.pt", weights_only=True)
     one = gradient(small("", **CHOICES), lambda rank: [slice(0, 8)])
     trained = train(small(tmp_path / "one"), net(), DATA)
@@ -304,10 +329,10 @@ def test_two_processes_have_the_gradient_and_the_weights_of_one(tmp_path):
 
 def test_a_run_that_was_killed_twice_and_resumed_gives_the_weights_of_an_unbroken_one(tmp_path):
     broken, whole = tmp_path / "broken", tmp_path / "whole"
-    assert child(tmp_path, "killed", broken, "begun", "in step 13")[0] == -9
-    assert torch.load(broken / "checkpoint.pt", weights_only=True)["step"] == 10
-    assert child(tmp_path, "killed", broken, "resumed", "saving step 15")[0] == -9
-    assert torch.load(broken / "checkpoint.pt", weights_only=True)["step"] == 10
+    for begun, when in (("begun", "in step 13"), ("resumed", "saving step 15")):
+        process, said = child(tmp_path, "killed", broken, begun, when)
+        assert exit_status(process) == -signal.SIGKILL, said.read_text()
+        assert torch.load(broken / "checkpoint.pt", weights_only=True)["step"] == 10
     resumed = train(everything(broken, resume=True), net(dropout=0.5), DATA)
     unbroken = train(everything(whole), net(dropout=0.5), DATA)
     assert same(resumed.model.state_dict(), unbroken.model.state_dict())
