@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .aspp import ASPP, AtrousSeparableConv, fitting_rates, scaled_rates
-from .common import check_images, check_size, resize
+from .common import check_images, check_output_stride, check_size, resize
 from .trunks import trunk
 
 # Prefixes of the keys in segmentation_models_pytorch's DeepLabV3Plus, and ours.
@@ -103,6 +103,7 @@ class DeepLabV3Plus(nn.Module):
     ):
         super().__init__()
         self.align_corners = align_corners
+        check_output_stride(output_stride)
         network: Any = trunk(backbone, output_stride, multi_grid, **options)
         rates = fitting_rates(rates, output_stride)
         self.backbone = network
@@ -122,6 +123,7 @@ class DeepLabV3Plus(nn.Module):
 
     @output_stride.setter
     def output_stride(self, output_stride: int) -> None:
+        check_output_stride(output_stride)
         rates = scaled_rates(self.aspp.rates, self.output_stride, output_stride)
         self.backbone.output_stride = output_stride
         self.aspp.rates = rates
