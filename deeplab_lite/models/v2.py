@@ -22,7 +22,7 @@ ASPP_L, ASPP_S = (6, 12, 18, 24), (2, 4, 8, 12)  # large and small rates, sectio
 
 
 class VGGBranch(Head):
-    """v1's fc6 at one rate, its fc7, and fc8: scores of their own. Section 3.2, figure 7."""
+    """v1's fc6 at one rate, its fc7, and fc8: scores of their own. Section 4.1.2, figure 7."""
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class MultiScale(nn.Module):
 
 
 def poly_lr(optimizer: Optimizer, steps: int, power: float = 0.9) -> LambdaLR:
-    """Learning rate times (1 - step / steps) ** power, 0 from `steps` on. Lesson 05; v2, 4.1.1."""
+    """Learning rate times (1 - step / steps) ** power, 0 from `steps` on. Lesson 05; v2, 4.1.2."""
     if steps < 1:
         raise ValueError(f"steps {steps}: expected the number of training steps, at least 1")
     return LambdaLR(optimizer, lambda step: max(0.0, 1 - step / steps) ** power)
