@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from deeplab_lite.atrous import with_output_stride
 from deeplab_lite.models import DeepLabV3Plus, v3plus
-from deeplab_lite.models.efficientnet import EfficientNetLite0, SameConv2d, load_imagenet
+from deeplab_lite.models.efficientnet import EfficientNetLite0, load_imagenet
 from deeplab_lite.models.trunks import trunk
 from deeplab_lite.models.xception import Xception65
 from deeplab_lite.photos import classifier
@@ -152,38 +152,54 @@ def lite0():
     return load_imagenet(EfficientNetLite0(32)).eval()
 
 
-@pytest.mark.parametrize("size", [(96, 128), (97, 130), (65, 63)])
-def test_efficientnet_is_timms_at_any_size(lite0, size):
-    """The trained network pads by size and stride; here so do its dense forms."""
+def test_efficientnet_is_timms(lite0):
+    """At sides of 32 k + 1, where the 'same' padding that it was trained with is symmetric."""
     theirs = classifier()
-    image = noise(1, 3, *size)
+    features = nn.Sequential(theirs.conv_stem, theirs.bn1, theirs.blocks).eval()
+    image = noise(1, 3, 97, 129)
     with torch.no_grad():
         lite0.output_stride = 32
-        features = theirs.bn1(theirs.conv_stem(image))
-        low = theirs.blocks[:2](features)
-        assert difference(lite0(image)["low"], low) < ROUNDING
-        assert difference(lite0(image)["out"], theirs.blocks[2:](low)) < ROUNDING
+        assert difference(lite0(image)["low"], features[2][:2](features[:2](image))) < ROUNDING
+        assert difference(lite0(image)["out"], features(image)) < ROUNDING
         for output_stride in (16, 8):
             lite0.output_stride = output_stride
-            layers = nn.Sequential(theirs.conv_stem, theirs.bn1, theirs.blocks).eval()
-            dense = with_output_stride(layers, output_stride)
+            dense = with_output_stride(features, output_stride)
             assert difference(lite0(image)["out"], dense(image)) < ROUNDING
 
 
-def test_symmetric_padding_would_miss_the_trained_phase(lite0):
-    """Why there is a SameConv2d: of an even side, a stride of 2 starts at another pixel."""
-    image = noise(1, 3, 96, 96)
-    naive = EfficientNetLite0(32).eval()
-    naive.load_state_dict(lite0.state_dict())
-    for conv in naive.modules():
-        if isinstance(conv, SameConv2d):
-            both = conv.kernel_size[0] // 2
-            conv.forward = lambda x, conv=conv, both=both: nn.functional.conv2d(
-                x, conv.weight, None, conv.stride, both, 1, conv.groups
-            )
-    lite0.output_stride = 32
-    with torch.no_grad():
-        assert difference(naive(image)["out"], lite0(image)["out"]) > 0.1
+def shift(field):
+    """Pixels from the first unit's centre to pixel 0."""
+    return (field.size[0] - 1) / 2 - field.padding[0]
+
+
+TINY_VGG = {"name": "vgg16", "width": 1 / 16}
+
+
+@pytest.mark.parametrize("size", [256, 257])
+@pytest.mark.parametrize(
+    ("options", "align_corners"),
+    [
+        (TINY_VGG | {"pools": "torchvision"}, False),
+        (TINY_VGG | {"pools": "caffe"}, True),
+        ({"name": "resnet18"}, True),
+        ({"name": "xception65"}, True),
+        ({"name": "efficientnet_lite0"}, True),
+    ],
+)
+def test_where_the_units_of_a_trunk_lie(options, align_corners, size):
+    """On pixels 0, s, 2 s, .. as align_corners=True has it, or amid each s x s, as False does."""
+    net = on_meta(trunk, output_stride=16, **options)
+    fields = receptive_fields(net, input_size=size)
+    for key, stride in (("low", 4), ("out", 16)):
+        assert shift(fields[key]) == (0 if align_corners else (stride - 1) / 2)
+
+
+def test_same_padding_moves_the_units_of_timms_efficientnet():
+    """Why ours pads both sides alike: maps 28 pixels apart do not belong side by side."""
+    theirs = timm.create_model("tf_efficientnet_lite0", features_only=True).eval()
+    for size, low, out in ((256, 3, 31), (257, 0, 0)):
+        fields = receptive_fields(theirs, input_size=size)
+        assert shift(fields["blocks.1"]) == low and shift(fields["blocks.6"]) == out
 
 
 # ---- Counts of the whole -------------------------------------------------------------------------

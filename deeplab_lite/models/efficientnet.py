@@ -7,12 +7,9 @@ and ReLU6: EfficientNet (Tan and Le, 2019, arXiv 1905.11946) for small devices. 
 from collections import OrderedDict
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deeplab_lite.atrous.dense_layers import Window
-
-from .common import check_output_stride
+from .common import check_output_stride, set_dilation
 
 #  kernel stride widening channels blocks
 STAGES = (
@@ -27,34 +24,6 @@ STAGES = (
 LOW = 1
 
 
-class SameConv2d(nn.Conv2d):
-    """A convolution with TensorFlow's 'same' padding, whose map may be denser than it was.
-
-    That padding depends on the size: of an even side, a stride of 2 pads more at the end than at
-    the beginning. On a denser map the taps go where lesson 02 puts them, the borders included.
-    """
-
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1
-    ):
-        super().__init__(in_channels, out_channels, kernel, stride, groups=groups, bias=False)
-        self.own_stride = stride
-        self.lay_out(1, stride)
-
-    def lay_out(self, spacing: int, step: int, unit: int = 1) -> None:
-        """Read a map whose old neighbours lie `spacing` apart, and keep the stride `step`.
-
-        unit multiplies the dilation, as multi-grid does.
-        """
-        kernel = self.kernel_size[0]
-        self.window = Window(kernel, self.own_stride, unit, "same", False, spacing, step)
-        self.stride, self.dilation = (step, step), (self.window.rate, self.window.rate)
-
-    def forward(self, input: Tensor) -> Tensor:
-        rows, columns = (self.window.border(n) for n in input.shape[-2:])
-        return super().forward(F.pad(input, (*columns, *rows)))
-
-
 class InvertedResidual(nn.Sequential):
     """1x1 (left out where it would not widen), depthwise, 1x1; added to its input if that fits."""
 
@@ -62,7 +31,7 @@ class InvertedResidual(nn.Sequential):
         self, in_channels: int, out_channels: int, kernel: int, stride: int, widening: int
     ):
         wide = widening * in_channels
-        depthwise = SameConv2d(wide, wide, kernel, stride, groups=wide)
+        depthwise = nn.Conv2d(wide, wide, kernel, stride, kernel // 2, groups=wide, bias=False)
         narrow = nn.Conv2d(wide, out_channels, 1, bias=False)
         if widening == 1:
             layers = {"conv_dw": depthwise, "bn1": batch_norm(wide), "act1": nn.ReLU6()}
@@ -81,19 +50,23 @@ class InvertedResidual(nn.Sequential):
 
 
 class EfficientNetLite0(nn.Module):
-    """B x 3 x H x W to {"low": B x 24 at stride 4, "out": B x 320 at output_stride}.
+    """B x 3 x H x W to {"low": B x 24 at stride 4, "out": B x 320 at output_stride}. Lesson 07.
 
-    Normalise images as `photos.preprocess` does, (value - 127) / 128. Each map of a smaller
-    output_stride has the values of the larger one at the positions they share. multi_grid:
-    multipliers of the dilation of the last three blocks. Raises ValueError for an output_stride
-    other than 8, 16 or 32.
+    - `output_stride` is 8, 16 or 32, and can be set later: weights stay. The values are those of
+      the strided network at its positions (lesson 02).
+    - `multi_grid` multiplies the dilations of the last three blocks.
+    - Both sides of a map are padded alike, so that unit i lies on pixel i * stride. That is timm's
+      network at sides of 32 k + 1. At even ones its 'same' padding shifts the last map by 31
+      pixels and the low-level one by 3: no matter for a class, but a decoder wants both in place.
+
+    Normalise images as photos.preprocess does. Raises ValueError for another output_stride.
     """
 
     low_channels, out_channels = 24, 320
 
     def __init__(self, output_stride: int = 16, multi_grid: tuple[int, int, int] = (1, 1, 1)):
         super().__init__()
-        self.conv_stem = SameConv2d(3, 32, 3, stride=2)
+        self.conv_stem = nn.Conv2d(3, 32, 3, stride=2, padding=1, bias=False)
         self.bn1 = batch_norm(32)
         self.act1 = nn.ReLU6()
         stages, channels = [], 32
@@ -105,24 +78,25 @@ class EfficientNetLite0(nn.Module):
                 channels = out_channels
             stages.append(stage)
         self.blocks = nn.Sequential(*stages)
-        self.multi_grid = multi_grid
+        self.multi_grid = tuple(multi_grid)
         self.output_stride = output_stride
 
     @property
     def output_stride(self) -> int:
-        """Pixels between neighbours on the last map; settable, weights are kept."""
         return self._output_stride
 
     @output_stride.setter
     def output_stride(self, output_stride: int) -> None:
         self._output_stride = check_output_stride(output_stride)
-        layers = [m for m in self.modules() if isinstance(m, SameConv2d)]
-        units = [1] * (len(layers) - 3) + list(self.multi_grid)
-        reached, spacing = 1, 1
-        for conv, unit in zip(layers, units, strict=True):
-            step = conv.own_stride if reached * conv.own_stride <= output_stride else 1
-            conv.lay_out(spacing, step, unit)
-            reached, spacing = reached * step, spacing * conv.own_stride // step
+        depthwise = [m for m in self.modules() if isinstance(m, nn.Conv2d) and m.groups > 1]
+        strides = [stride if i == 0 else 1 for _, stride, _, _, n in STAGES for i in range(n)]
+        grid = [1] * (len(strides) - len(self.multi_grid)) + list(self.multi_grid)
+        reached, dilation = 2, 1  # after the stem
+        for conv, stride, multiplier in zip(depthwise, strides, grid, strict=True):
+            kept = stride if reached * stride <= output_stride else 1
+            conv.stride = (kept, kept)
+            set_dilation(conv, multiplier * dilation)
+            reached, dilation = reached * kept, dilation * stride // kept
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         x = self.act1(self.bn1(self.conv_stem(x)))

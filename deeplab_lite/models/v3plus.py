@@ -79,9 +79,12 @@ class DeepLabV3Plus(nn.Module):
     - `channels` of pyramid and decoder, `low_channels` that the low-level map is reduced to,
       `convs` 3x3 in the decoder; `aspp_convs` 3x3 between pyramid and decoder: the paper has none.
 
-    H and W are multiples of output_stride; with align_corners, multiples plus 1. Raises ValueError
-    for other sizes, and for an output_stride where a rate would be no whole number; warns of rates
-    that belong to another output_stride, or reach over the whole map.
+    H and W are multiples of output_stride; with align_corners, multiples plus 1. Then the units of
+    ResNet, Xception and EfficientNet lie on their pixels at every stride, and so do VGG-16's with
+    pools="caffe"; those with pools="torchvision" do without align_corners.
+
+    Raises ValueError for other sizes, and for an output_stride where a rate would be no whole
+    number; warns of rates that belong to another output_stride, or reach over the whole map.
     """
 
     def __init__(

@@ -92,11 +92,14 @@ class Block(nn.Module):
 
 
 class Xception65(nn.Module):
-    """B x 3 x H x W to {"low": B x 256 x H/4 x W/4, "out": B x 2048 at output_stride}.
+    """B x 3 x H x W to {"low": B x 256 at stride 4, "out": B x 2048 at output_stride}. Lesson 07.
 
-    multi_grid: multipliers of the dilation of the last block's three 3x3. As in the released code,
-    "low" is taken after BN and before ReLU, and a block that loses its stride keeps the dilation of
-    the one before. Raises ValueError for an output_stride other than 8, 16 or 32.
+    - `output_stride` is 8, 16 or 32, and can be set later: weights stay. The values are those of
+      the strided network at its positions (lesson 02).
+    - `multi_grid` multiplies the dilations of the last block's three 3x3.
+    - "low" is taken after BN and before ReLU, as in the paper's own code.
+
+    Raises ValueError for another output_stride.
     """
 
     low_channels, out_channels = 256, 2048
@@ -110,12 +113,11 @@ class Xception65(nn.Module):
             Block(channels[i], widths, stride, last=i == len(table) - 1)
             for i, (widths, stride) in enumerate(table)
         )
-        self.multi_grid = multi_grid
+        self.multi_grid = tuple(multi_grid)
         self.output_stride = output_stride
 
     @property
     def output_stride(self) -> int:
-        """Pixels between neighbours on the last map; settable, weights are kept."""
         return self._output_stride
 
     @output_stride.setter
