@@ -1,7 +1,9 @@
 """Aligned Xception-65, the trunk of DeepLab v3+ (section 3.2, figure 4). Taught in lesson 07.
 
 Xception made deeper, its max pools replaced by separable convolutions with a stride, so that all
-strides can be traded for dilation, and BN after each depthwise 3x3. Keys are timm's.
+strides can be traded for dilation, and BN after each depthwise 3x3. The paper adds a ReLU there
+too; its code, whose weights are the published ones, does so in the last block only, and so does
+this. Keys are timm's.
 """
 
 from collections import OrderedDict
