@@ -406,9 +406,7 @@ def test_weights_that_half_precision_cannot_hold(tmp_path, value):
     model = network()
     with torch.no_grad():
         model.fc8.bias[1] = value
-    with pytest.raises(
-        ValueError, match=r"fc8.bias cannot be stored in half precision, its largest"
-    ):
+    with pytest.raises(ValueError, match=r"fc8.bias cannot be stored in half .* up to 65504; tr"):
         checkpoints.save(model, tmp_path / "bad", CARD)
     assert not list(tmp_path.iterdir())
 
