@@ -3,7 +3,7 @@
 from importlib import import_module
 
 HOMES = {"DeepLabV1": "v1", "DeepLabV2": "v2", "DeepLabV3": "v3", "DeepLabV3Plus": "v3plus"}
-__all__ = ["DeepLabV1", "DeepLabV2", "DeepLabV3", "DeepLabV3Plus"]  # noqa: F822 (see __getattr__)
+__all__ = ["DeepLabV1", "DeepLabV2", "DeepLabV3", "DeepLabV3Plus"]
 
 
 def __getattr__(name: str) -> object:
