@@ -21,6 +21,7 @@ from scipy.ndimage import maximum_filter, minimum_filter  # type: ignore[import-
 from torch import Tensor, nn
 
 from .atrous import with_output_stride
+from .labels import IGNORE
 
 #               file in skimage/data     height width
 PHOTOS = {
@@ -29,7 +30,7 @@ PHOTOS = {
     "coffee": ("coffee.png", (400, 600)),
     "motorcycle": ("motorcycle_left.png", (500, 741)),
 }
-IGNORE = 255  # the label that no metric and no loss counts
+
 
 Names = str | Sequence[str]
 

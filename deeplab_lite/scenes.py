@@ -22,7 +22,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .photos import IGNORE, _package
+from .labels import IGNORE
+from .photos import _package
 
 CLASSES = (
     *("background", "disc", "square", "triangle", "star"),
