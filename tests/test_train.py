@@ -15,7 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from train_child import BATCH, CHOICES, CLASSES, DATA, Colours, everything, gradient, net, small
+from train_child import CHOICES, CLASSES, DATA, Colours, everything, gradient, net, small
 from typer.testing import CliRunner
 
 from deeplab_lite import checkpoints, metrics
@@ -290,27 +290,28 @@ def test_the_score_is_that_of_all_validation_images(tmp_path):
     assert trained.metrics == metrics.report(matrices, ["0", "1", "2"])
 
 
+def test_classes_have_the_names_that_the_data_gives_them(tmp_path):
+    class Named(Colours):
+        classes = ("red", "green", "blue")
+
+    trained = train(small(tmp_path, steps=1), net(), (DATA[0], Named(4)))
+    assert list(trained.metrics["iou"]) == ["red", "green", "blue"]
+
+
 def list_of(dataset):
     return [dataset[i] for i in range(len(dataset))]
 
 
 @pytest.mark.parametrize("accumulate", [2, 4])
 def test_accumulated_passes_have_the_gradient_of_one(accumulate):
+    """With batch norm in eval mode: in train mode it sees one pass at a time."""
     share = 8 // accumulate
     passes = [slice(i * share, i * share + share) for i in range(accumulate)]
-    choices = small("", **CHOICES)
-    whole, parts = (frozen_gradient(choices, cut) for cut in ([slice(0, 8)], passes))
+    config = small("", **CHOICES)
+    whole = gradient(config, lambda rank: [slice(0, 8)], train=False)
+    parts = gradient(config, lambda rank: passes, train=False)
     for name in whole:
         torch.testing.assert_close(parts[name], whole[name], rtol=1e-4, atol=1e-6, msg=name)
-
-
-def frozen_gradient(config, rows):
-    """The gradient with batch norm in eval mode: in train mode it sees one pass at a time."""
-    fabric = loop.start(config)
-    model = fabric.setup(net().eval())
-    images, labels = (torch.stack(e) for e in zip(*[DATA[0][i] for i in BATCH], strict=True))
-    loss = loop.backward(fabric, model, [(images[r], labels[r]) for r in rows], config)
-    return {"loss": torch.tensor(loss)} | {n: p.grad for n, p in model.module.named_parameters()}
 
 
 def test_two_processes_have_the_gradient_and_the_weights_of_one(tmp_path):
@@ -320,7 +321,7 @@ def test_two_processes_have_the_gradient_and_the_weights_of_one(tmp_path):
         assert exit_status(process) == 0, said.read_text()
     two = torch.load(tmp_path / "two.pt", weights_only=True)
     one = gradient(small("", **CHOICES), lambda rank: [slice(0, 8)])
-    trained = train(small(tmp_path / "one"), net(), DATA)
+    trained = train(small(tmp_path / "one", steps=5), net(), DATA)
     one |= trained.model.state_dict()
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-5, msg=name)
@@ -344,7 +345,8 @@ def test_a_run_that_was_killed_twice_and_resumed_gives_the_weights_of_an_unbroke
         [[row[c] for c in ("step", "images", "lr", "loss", "val_miou")] for row in read(p)]
         for p in (broken / "log.csv", whole / "log.csv")
     ]
-    assert logs[0] == logs[1] and len(logs[1]) == 6
+    assert logs[0] == logs[1] and len(logs[1]) == 5
+    assert sorted(path.name for path in broken.iterdir()) == ["checkpoint.pt", "log.csv"]
 
 
 def test_the_average_of_a_resumed_run_is_not_the_weights(tmp_path):
@@ -458,7 +460,7 @@ def test_a_run_of_the_family_leaves_a_checkpoint_with_its_card(tmp_path):
     assert same(loaded, {k: v.half().float() if v.ndim else v for k, v in kept.items()})
     other = lite.build("v3plus")
     report = start_from(other, str(trained.weights))
-    assert "tensors taken over; new: " in report and "fc8.weight" in report.split("left out")[1]
+    assert "tensors taken over; new: " in report and "; left out: " in report
     name = "backbone.features.0.weight"
     assert torch.equal(other.state_dict()[name], loaded[name])
 
@@ -489,6 +491,11 @@ def test_imagenet_is_there_for_efficientnet_and_for_no_narrow_trunk():
 
 
 # ---- choices ----
+
+
+def test_choices_load_without_torch():
+    code = "import sys, deeplab_lite.train.config; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=TESTS.parent)
 
 
 @pytest.mark.parametrize(

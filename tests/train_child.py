@@ -60,9 +60,8 @@ def small(out, **changes):
 
 def everything(out, resume=False):
     """All that has a state: AdamW, the average, dropout, bf16, a worker, two passes a step."""
-    return small(
-        out, resume=resume, precision="bf16-mixed", workers=1, accumulate=2, clip=1.0, ohem=0.7
-    )
+    options = {"precision": "bf16-mixed", "workers": 1, "accumulate": 2, "clip": 1.0, "ohem": 0.7}
+    return small(out, resume=resume, val_every=16, **options)
 
 
 def killed(out, resume, when):
@@ -92,10 +91,10 @@ BATCH = data.order(small(""), 0, 1, 0).__next__()
 CHOICES = {"class_weights": (1.0, 0.2, 3.0), "ohem": 0.6}
 
 
-def gradient(config, parts_of):
-    """Gradient and batch norm's statistics after one step's passes."""
+def gradient(config, parts_of, train=True):
+    """Loss, gradient and batch norm's statistics of one step; parts_of: rank to rows per pass."""
     fabric = loop.start(config)
-    network = net()
+    network = net().train(train)
     if fabric.world_size > 1:
         network = loop.synchronize(network, fabric.device)
     model = fabric.setup(network)
@@ -110,7 +109,7 @@ def gradient(config, parts_of):
 def two(out):
     """As one of two processes: the gradient of half a batch each, then a whole run."""
     found = gradient(small("", **CHOICES), lambda rank: [slice(4 * rank, 4 * rank + 4)])
-    trained = loop.train(small(Path(out) / "run"), net(), DATA)
+    trained = loop.train(small(Path(out) / "run", steps=5), net(), DATA)
     if int(os.environ["RANK"]) == 0:
         scores = {"miou": torch.tensor(trained.metrics["miou"])}
         torch.save(found | trained.model.state_dict() | scores, Path(out) / "two.pt")

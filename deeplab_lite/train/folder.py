@@ -59,5 +59,7 @@ class Folder:
                 f"{wrong[0]} is no longer finite at step {state['step']}: lower lr, lengthen "
                 f"warmup or set clip. {self.checkpoint} is the last good one"
             )
+        for left in self.path.glob(f".{self.checkpoint.name}.*"):  # by a process that was killed
+            left.unlink()
         with replacing(self.checkpoint) as temporary:
             torch.save(state | {"config": self.config.exact()}, temporary)

@@ -50,10 +50,12 @@ def train(
     3 x H x W and a label H x W, int64 with 255 ignored. augment(image, label, generator) changes
     training items.
 
-    A run that was killed and resumed gives the weights of one that was not, on a CPU bit for bit.
-    torch's global generator is left as it was. Raises FloatingPointError when the loss is no
-    number, with the batch saved; FileExistsError where `out` holds a run and resume is False;
-    ValueError where it was begun with another config. Taught in lesson 09.
+    A run that was killed and resumed gives the weights of one that was not: bit for bit on a CPU
+    with as many threads. torch's global generator is left as it was.
+
+    Raises FloatingPointError when the loss is no number, with the batch saved; FileExistsError
+    where `out` holds a run and resume is False; ValueError where it was begun with another config.
+    Taught in lesson 09.
     """
     fabric = start(config)
     with torch.random.fork_rng([fabric.device] if fabric.device.type == "cuda" else []):

@@ -28,9 +28,15 @@ def start_from(network: nn.Module, source: str) -> str:
     new, unused = ([n for n in names if n not in fitting] for names in (own, state))
     return (
         f"{source}: {len(fitting)} of {len(own)} tensors taken over"
-        + (f"; new: {', '.join(new)}" if new else "")
-        + (f"; left out: {', '.join(unused)}" if unused else "")
+        + (f"; new: {some(new)}" if new else "")
+        + (f"; left out: {some(unused)}" if unused else "")
     )
+
+
+def some(names: list[str], shown: int = 4) -> str:
+    """The first of many names, and how many more there are."""
+    rest = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + rest
 
 
 def read(source: str) -> dict[str, Tensor]:
