@@ -10,15 +10,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from deeplab_lite.models import DeepLabV1
-from deeplab_lite.models.v1 import (
-    FORMS,
-    SIDES,
-    init_classifier,
-    map_loss,
-    parameter_groups,
-    shrink_labels,
-)
-from deeplab_lite.models.vgg import POOLS, VGG16, decimate, imagenet_weights
+from deeplab_lite.models.v1 import FORMS, SIDES, map_loss, parameter_groups, shrink_labels
+from deeplab_lite.models.vgg import POOLS, VGG16, decimate, imagenet_weights, init_classifier
 from deeplab_lite.receptive_field import receptive_fields
 
 LITE = {"pools": "torchvision", "width": 0.25, "batch_norm": True}
@@ -200,11 +193,16 @@ def test_strides_are_traded_for_dilation(pools, output_stride, multi_grid, dilat
     with torch.device("meta"):
         trunk = VGG16(0.25, True, pools, output_stride, multi_grid)
     layers = {name: trunk.features[i] for name, i in trunk.index.items()}
-    convs = [layers[f"conv5_{i}"] for i in (1, 2, 3)]
-    assert [conv.dilation[0] for conv in convs] == [conv.padding[0] for conv in convs] == dilations
+    convs = [layer for layer in trunk.features if isinstance(layer, nn.Conv2d)]
+    assert [conv.dilation for conv in convs] == [(1, 1)] * 10 + [(d, d) for d in dilations]
+    assert all(conv.padding == conv.dilation for conv in convs)
     assert [layers[f"pool{i}"].stride for i in range(1, 6)] == pool_strides
-    others = [conv for conv in trunk.features if isinstance(conv, nn.Conv2d) and conv not in convs]
-    assert {conv.dilation for conv in others} == {(1, 1)}
+
+
+@pytest.mark.parametrize("multi_grid", [(1, 2), (1, 2, 4, 8), (0, 1, 1)])
+def test_a_multi_grid_of_other_than_three_multipliers_raises(multi_grid):
+    with pytest.raises(ValueError, match="expected three multipliers"):
+        VGG16(multi_grid=multi_grid)
 
 
 def test_width_scales_every_channel_count():
@@ -318,7 +316,7 @@ def test_decimated_taps_stand_where_they_stood(kernel, dilation):
 def test_a_state_dict_without_the_classifier_is_refused(vgg16):
     state = {k: v for k, v in vgg16.state_dict().items() if k.startswith("features.")}
     with pytest.raises(ValueError, match=r"no classifier.0 in .*: pass .* vgg16"):
-        DeepLabV1().load_torchvision(state)
+        on_meta().head.load_torchvision(state)
 
 
 # ---- Where scores stand --------------------------------------------------------------------------
@@ -555,6 +553,13 @@ def test_a_crop_of_ignored_pixels_has_loss_0_and_no_gradient():
     loss.backward()
     assert loss.item() == 0
     assert torch.equal(scores.grad, torch.zeros_like(scores))
+
+
+def test_a_label_that_is_no_class_raises():
+    labels = torch.zeros(1, 33, 33, dtype=torch.uint8)
+    labels[0, 3, 5] = 128
+    with pytest.raises(ValueError, match=r"label value 128 at \(3, 5\) .* classes are 0\.\.3"):
+        map_loss(noise(1, 4, 5, 5), labels, align_corners=True)
 
 
 def test_parameter_groups_are_the_papers():

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deeplab_lite.labels import IGNORE, as_label, check_range
+
 from .aspp import scaled_rates, warn_of_degenerate_rates
 from .common import (
     check_images,
@@ -21,7 +23,7 @@ from .common import (
     resize,
     set_dilation,
 )
-from .vgg import VGG16, decimate, init_weights
+from .vgg import VGG16, decimate, init_classifier, init_weights
 
 
 class FC6(NamedTuple):
@@ -73,7 +75,10 @@ class Head(nn.Sequential):
         init_weights(self)
 
     def load_torchvision(self, state_dict: Mapping[str, Tensor]) -> None:
-        """Take fc6 and fc7 from classifier.0 and classifier.3 of torchvision's vgg16, decimated."""
+        """Take fc6 and fc7 from classifier.0 and classifier.3 of torchvision's vgg16, decimated.
+
+        Raises ValueError for a state dict without them.
+        """
         if "classifier.0.weight" not in state_dict:
             raise ValueError(
                 "there is no classifier.0 in the state dict: pass that of torchvision's whole vgg16"
@@ -233,20 +238,13 @@ def set_rate(conv: nn.Conv2d, rate: int) -> None:
         conv.padding = "same"
 
 
-def init_classifier(conv: nn.Conv2d) -> None:
-    """Weights from N(0, 0.01) and biases 0: at first all classes are about as probable."""
-    nn.init.normal_(conv.weight, std=0.01)
-    if conv.bias is not None:
-        nn.init.zeros_(conv.bias)
-
-
 # ---- Training as the paper does it ---------------------------------------------------------------
 
 
 def shrink_labels(labels: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
     """Labels B x H x W at the pixels where the positions of an h x w map stand: B x h x w.
 
-    Each is the nearest pixel's, so 255 stays 255 and no class is mixed. Lesson 03; v1, section 3.3.
+    Each is the nearest pixel's, so 255 stays 255 and no class is mixed. Lesson 03; v1, section 3.1.
     """
     rows, columns = (
         _pixels(side, positions, align_corners).to(labels.device)
@@ -264,17 +262,17 @@ def _pixels(side: int, positions: int, align_corners: bool) -> Tensor:
     return (2 * u + 1) * side // (2 * positions)
 
 
-def map_loss(
-    scores: Tensor, labels: Tensor, align_corners: bool, ignore_index: int = 255
-) -> Tensor:
-    """The mean cross entropy over the positions of a map, 0 if all are ignored. v1, section 3.3.
+def map_loss(scores: Tensor, labels: Tensor, align_corners: bool) -> Tensor:
+    """The mean cross entropy over the positions of a map, 0 if all are 255. v1, section 3.1.
 
-    scores: B x K x h x w, of `DeepLabV1.scores`; labels: B x H x W int64, of the images' size,
-    shrunk here. All positions and classes weigh the same.
+    scores: B x K x h x w, of `DeepLabV1.scores`; labels: B x H x W, of the images' size, shrunk
+    here. All positions and classes weigh the same. Raises ValueError for labels that are no class.
     """
+    labels = as_label(labels)
+    check_range(labels, scores.shape[1])
     small = shrink_labels(labels, scores.shape[-2:], align_corners)
-    total = F.cross_entropy(scores, small, ignore_index=ignore_index, reduction="sum")
-    return total / (small != ignore_index).sum().clamp(min=1)
+    total = F.cross_entropy(scores, small, ignore_index=IGNORE, reduction="sum")
+    return total / (small != IGNORE).sum().clamp(min=1)
 
 
 def parameter_groups(
@@ -283,11 +281,11 @@ def parameter_groups(
     weight_decay: float = 5e-4,
     new: Collection[str] = ("fc8", "msc"),
 ) -> list[dict[str, Any]]:
-    """Groups for torch.optim: the paper's learning rates and decay. v1, sections 3.3 and 4.
+    """Groups for torch.optim: the paper's learning rates and decay. Lesson 03; v1, section 5.
 
-    Modules called one of `new` learn 10 times as fast as those that come from ImageNet, biases
-    twice as fast as weights. Biases, and the scale and shift of batch norm, do not decay. Frozen
-    parameters are left out.
+    Modules called one of `new` learn 10 times as fast as those that come from ImageNet; biases, as
+    in the released models, twice as fast as weights. Neither they nor the scale and shift of batch
+    norm decay. Frozen parameters are left out.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():

@@ -57,7 +57,8 @@ class VGG16(nn.Module):
       conv5 gets dilation 2; `multi_grid` multiplies the dilations of conv5_1, conv5_2, conv5_3.
 
     `output_stride` can be set later, and the weights stay. Raises ValueError for another
-    output_stride than 8, 16 and 32, and for pools that are not among POOLS.
+    output_stride than 8, 16 and 32, for pools that are not among POOLS, and for a multi_grid of
+    other than three multipliers.
     """
 
     def __init__(
@@ -71,8 +72,10 @@ class VGG16(nn.Module):
         super().__init__()
         if pools not in POOLS:
             raise ValueError(f"pools {pools!r}: expected one of {', '.join(POOLS)}")
+        if len(multi_grid) != 3 or min(multi_grid) < 1:
+            raise ValueError(f"multi_grid {multi_grid!r}: expected three multipliers, as (1, 2, 4)")
         self.batch_norm, self.pools, self.multi_grid = batch_norm, pools, tuple(multi_grid)
-        self.index: dict[str, int] = {}  # of conv1_1, relu1_1 .. pool5 in `features`
+        self.index: dict[str, int] = {}  # of relu1_1, .. pool5 in `features`
         self.channels = tuple(out_channels_of(width, channels) for _, channels in STAGES)
         self.low_channels, self.out_channels = self.channels[2], self.channels[-1]
         layers: list[nn.Module] = []
@@ -80,7 +83,6 @@ class VGG16(nn.Module):
         for stage, (convolutions, _) in enumerate(STAGES, 1):
             leaving = self.channels[stage - 1]
             for i in range(1, convolutions + 1):
-                self.index[f"conv{stage}_{i}"] = len(layers)
                 layers.append(nn.Conv2d(entering, leaving, 3, padding=1))
                 entering = leaving
                 if batch_norm:
@@ -104,9 +106,8 @@ class VGG16(nn.Module):
         pool4, pool5 = pools.pool4[output_stride < 16], pools.pool5[output_stride < 32]
         self.features[self.index["pool4"]] = pool4.layer()
         self.features[self.index["pool5"]] = pool5.layer()
-        for i, multiplier in enumerate(self.multi_grid, 1):
-            conv = self.features[self.index[f"conv5_{i}"]]
-            assert isinstance(conv, nn.Conv2d)
+        convolutions = [layer for layer in self.features if isinstance(layer, nn.Conv2d)]
+        for conv, multiplier in zip(convolutions[-3:], self.multi_grid, strict=True):
             set_dilation(conv, multiplier * (2 if output_stride == 8 else 1))
 
     def maps(self, x: Tensor, *names: str) -> dict[str, Tensor]:
@@ -152,6 +153,13 @@ def init_weights(module: nn.Module) -> None:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def init_classifier(conv: nn.Conv2d) -> None:
+    """Weights from N(0, 0.01) and biases 0: at first all classes are about as probable."""
+    nn.init.normal_(conv.weight, std=0.01)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
 
 
 def decimate(weight: Tensor, shape: Sequence[int]) -> Tensor:
