@@ -6,11 +6,11 @@ NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb)
 FIRST     := notebooks/00_start_here.ipynb
 INPUTS    := pyproject.toml constraints.txt tools/install.py
 
-.PHONY: help lab test notebooks figures clean
+.PHONY: help lab test notebooks figures train bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
-	@echo "ARGS=... reaches jupyter lab, pytest or tools/notebooks.py; PYTHON=... names another python3."
+	@echo "ARGS=... reaches jupyter lab, pytest, tools/notebooks.py or tools/family.py; PYTHON=... names another python3."
 
 lab: .venv/.trusted  ## install, then open lesson 00 in JupyterLab (ARGS=--no-browser on a server)
 	$(BIN)/jupyter lab --ip=127.0.0.1 --LabApp.default_url=/lab/tree/$(FIRST) $(ARGS)
@@ -23,6 +23,15 @@ notebooks: .venv/.test  ## run all lessons in clean kernels and save their outpu
 
 figures: .venv/.test  ## take the README's figures from the lessons' saved outputs
 	$(BIN)/python -m tools.figures
+
+train: .venv/.test  ## train the shipped networks anew and score them: hours on a CPU; stop it at will
+	$(BIN)/python -m tools.family $(ARGS)
+	$(BIN)/python -m benchmarks.family
+
+bench: .venv/.test  ## ratios against peers, what the scenes are for, the scores of the shipped networks
+	$(BIN)/python -m benchmarks.peers
+	$(BIN)/python -m benchmarks.field_size
+	$(BIN)/python -m benchmarks.family
 
 clean:  ## remove the environment and everything else that make made
 	rm -rf .venv build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache

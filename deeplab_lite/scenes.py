@@ -4,7 +4,7 @@ A scene shows shapes of eight classes. The outline alone tells the class: fills 
 from the same lottery of colours, colour noise and scikit-image's texture photographs. So the middle
 of a large shape can be named only by a network whose receptive field reaches its outline, small
 shapes and thin handles suffer from a coarse output stride, and each idea of DeepLab has something
-to mend. Used from lesson 00 on; receptive field against shape size is lesson 01's story.
+to mend; benchmarks/field_size.py shows the first of these. Used from lesson 00 on.
 
 Everything is drawn with +, -, x, / and square roots, which every machine rounds alike, from the
 random stream that NumPy has frozen (NEP 19): a seed gives the same bytes everywhere.

@@ -101,7 +101,7 @@ def imports(paths: list[Path]) -> set[str]:
         (["deeplab_lite"], ["core", "lab", "crf"]),
         (["deeplab_lite/atrous", "deeplab_lite/receptive_field"], ["core"]),
         (["deeplab_lite/__init__.py", "deeplab_lite/__main__.py"], ["core"]),
-        (["tests", "tools", "conftest.py"], ["core", "lab", "test"]),
+        (["tests", "tools", "benchmarks", "conftest.py"], ["core", "lab", "test"]),
     ],
 )
 def test_what_is_imported_is_declared(where, groups):
