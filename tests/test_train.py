@@ -479,6 +479,15 @@ def test_first_weights_come_from_a_checkpoint_where_they_fit(tmp_path):
         start_from(nn.Linear(2, 2), str(tmp_path / "first" / "checkpoint.pt"))
 
 
+def test_a_run_starts_from_its_init_and_says_so(tmp_path, capsys):
+    train(small(tmp_path / "first"), net(), DATA)
+    first = str(tmp_path / "first" / "checkpoint.pt")
+    trained = train(small(tmp_path / "next", steps=1, lr=1e-9, init=first), net(seed=1), DATA)
+    assert f"{first}: 8 of 8 tensors taken over\n" in capsys.readouterr().out
+    taken = torch.load(first, weights_only=True)["average"]["4.weight"]
+    torch.testing.assert_close(trained.model[4].weight, taken)
+
+
 def test_imagenet_is_there_for_efficientnet_and_for_no_narrow_trunk():
     from deeplab_lite.photos import classifier
 

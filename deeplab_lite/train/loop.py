@@ -89,12 +89,13 @@ def run(
         network = synchronize(network, fabric.device)
     model, optimizer = fabric.setup(network, make_optimizer(network, config))
     average = Average(network, config.ema)
-    saved = {
+    log = Log(config, folder.path, begins=state is None, writes=fabric.is_global_zero)
+    saved: dict[str, Any] = {
         "model": network,
         "average": average.model,
         "optimizer": optimizer,
         "scaler": fabric.strategy.precision,  # of 16-mixed
-        "log": Log(config, folder.path, begins=state is None, writes=fabric.is_global_zero),
+        "log": log,
     }
     step = 0
     if state is not None:
@@ -102,7 +103,6 @@ def run(
         for name, part in saved.items():
             part.load_state_dict(state[name])
     fabric.barrier()  # all have read the folder before the first one writes to it
-    log = cast(Log, saved["log"])
     log.open(step)
     loader = batches(stream, config, rank, world, step)
     model.train()
