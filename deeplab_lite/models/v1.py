@@ -294,7 +294,4 @@ def parameter_groups(
             faster = (10 if set(path) & set(new) else 1) * (2 if kind == "bias" else 1)
             decay = weight_decay if parameter.ndim > 1 else 0.0
             groups.setdefault((lr * faster, decay), []).append(parameter)
-    return [
-        {"params": params, "lr": rate, "weight_decay": decay}
-        for (rate, decay), params in groups.items()
-    ]
+    return [{"params": p, "lr": rate, "weight_decay": d} for (rate, d), p in groups.items()]

@@ -131,7 +131,7 @@ class VGG16(nn.Module):
         """
         features = {k: v for k, v in state_dict.items() if k.startswith("features.")}
         ours = {k: v.shape for k, v in self.state_dict().items() if k in features}
-        if len(ours) < len(self.state_dict()) or len(features) > len(ours):
+        if len(ours) < len(self.state_dict()):
             name = "vgg16_bn" if self.batch_norm else "vgg16"
             raise ValueError(
                 f"the state dict has not the convolutions of torchvision's {name}: pass that of "
