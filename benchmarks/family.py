@@ -24,7 +24,7 @@ from deeplab_lite.scenes import CLASSES, SPLITS, full_scene, normalize
 
 ASSETS = Path(__file__).parents[1] / "assets"
 RADII = ((8, 12), (12, 18), (18, 26), (26, 40))  # pixels
-SIZE, COUNT, BATCH = 128, 1_000, 50
+SIZE, COUNT, BATCH = 129, 1_000, 50
 SHOWN = (3, 8, 11, 23, 40)  # test scenes of the picture
 #            shipped name   output_stride if it is not the one of training
 VARIANTS = [*((name, None) for name in FAMILY), ("v3", 8), ("v3plus", 8)]

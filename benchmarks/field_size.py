@@ -30,7 +30,7 @@ def middles(scenes: int, first_seed: int) -> tuple[Tensor, Tensor, Tensor]:
     half = max(FIELDS) // 2
     windows, labels, radii = [], [], []
     for seed in range(first_seed, first_seed + scenes):
-        drawn = full_scene(seed, difficulty=PLAIN)
+        drawn = full_scene(seed, 128, PLAIN)
         for index, shape in enumerate(drawn.shapes):
             y, x = (int(c) for c in shape.center)
             inside = half <= min(y, x) and max(y, x) < 128 - half

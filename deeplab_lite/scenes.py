@@ -45,7 +45,7 @@ class Difficulty:
     """What makes a scene hard. Lengths in pixels.
 
     radius: least and largest radius of the shapes' circumscribed circles.
-    shapes: least and largest number of shapes on 128 x 128 pixels.
+    shapes: least and largest number of shapes on 129 x 129 pixels.
     thin: share of shapes with a handle, 2 to 3.5 pixels wide, which is part of the shape.
     occlusion: 0 keeps circumscribed circles apart, 0.5 lets them overlap by half.
     contrast: least distance of a shape's mean colour from the ground's, as a share of 255.
@@ -96,7 +96,7 @@ class Scene(NamedTuple):
 
 
 def scene(
-    seed: int, size: int = 128, difficulty: Difficulty | None = None, *, outline: float = 0.7
+    seed: int, size: int = 129, difficulty: Difficulty | None = None, *, outline: float = 0.7
 ) -> tuple[np.ndarray, np.ndarray]:
     """An image, uint8 (size, size, 3), and its label, uint8 (size, size): indices into CLASSES.
 
@@ -108,7 +108,7 @@ def scene(
 
 
 def full_scene(
-    seed: int, size: int = 128, difficulty: Difficulty | None = None, *, outline: float = 0.7
+    seed: int, size: int = 129, difficulty: Difficulty | None = None, *, outline: float = 0.7
 ) -> Scene:
     """`scene` with what was drawn: each pixel's shape, and the shapes from back to front."""
     if not (isinstance(seed, int | np.integer) and 0 <= seed < 2**32):
@@ -154,7 +154,7 @@ class Scenes(Dataset[tuple[Tensor, Tensor]]):
         self,
         split: str = "train",
         length: int | None = None,
-        size: int = 128,
+        size: int = 129,
         difficulty: Difficulty | None = None,
         *,
         outline: float = 0.7,
@@ -244,7 +244,7 @@ def _arrange(random: np.random.RandomState, size: int, difficulty: Difficulty) -
     """Shapes from back to front, the large ones behind; fewer than asked for where none fits."""
     low, high = difficulty.radius
     least, most = difficulty.shapes
-    share = (size / 128) * (size / 128)
+    share = (size / 129) * (size / 129)
     wanted = max(1, int(share * (least + (most + 1 - least) * random.random_sample())))
     shapes: list[Shape] = []
     for _ in range(8 * wanted):

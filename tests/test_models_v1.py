@@ -419,12 +419,26 @@ def test_the_stride_can_be_changed_and_changed_back():
     assert (model.rate, model.backbone.output_stride) == (4, 8)
     twin = DeepLabV1(3, rate=4, output_stride=8, msc=True, **TINY).eval()
     twin.load_state_dict(model.state_dict())
+    twin.backbone.features[-1] = model.backbone.features[-1]  # pool5, dilated as the map is denser
     assert torch.equal(model(x), twin(x))
     assert model.scores(x).shape[-2:] == (8, 12)
     assert not torch.allclose(model(x), at_16)
     model.output_stride = 16
     assert torch.equal(model(x), at_16)
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("built_at, set_to", [(32, 16), (32, 8), (16, 8)])
+def test_a_smaller_stride_gives_the_same_values_at_shared_positions(built_at, set_to):
+    """As lesson 02's with_output_stride: nothing is lost but positions."""
+    trunk = seeded(VGG16(0.25, True, "caffe", built_at, multi_grid=(1, 2, 4))).eval()
+    x = noise(1, 3, 97, 129)
+    coarse, step = trunk(x)["out"], built_at // set_to
+    trunk.output_stride = set_to
+    dense = trunk(x)["out"]
+    assert dense.shape[-2:] == (96 // set_to + 1, 128 // set_to + 1)
+    torch.testing.assert_close(dense[..., ::step, ::step], coarse)
 
 
 @torch.inference_mode()

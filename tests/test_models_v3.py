@@ -320,6 +320,12 @@ def test_at_a_rate_as_large_as_the_map_a_3x3_is_its_centre_tap(rate, same):
     assert [f"rates [{rate}] on a map of 9 x 9" in str(w.message) for w in seen] == [True] * same
 
 
+def test_a_rate_that_reaches_along_one_side_does_not_warn():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ASPP(3, (9,), 4).eval()(noise(1, 3, 5, 10))
+
+
 # ---- The pyramid ---------------------------------------------------------------------------------
 
 
@@ -417,6 +423,15 @@ def test_the_auxiliary_head_scores_layer3(training):
     assert found["out"].shape == found["aux"].shape == (2, 3, 64, 96)
     if not training:  # dropout
         assert torch.equal(found["aux"], expected)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [lambda: ResNet("resnet18").layer4[1], lambda: small(cascade=5, rates=None).classifier[0][1]],
+)
+def test_residual_blocks_begin_with_kaimings_weights_by_fan_out(block):
+    weight = block().conv2.weight.detach()
+    assert float(weight.std()) == pytest.approx((2 / (9 * weight.shape[0])) ** 0.5, rel=0.1)
 
 
 @pytest.mark.parametrize("options", [{}, {"cascade": 6, "rates": None}])

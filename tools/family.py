@@ -20,9 +20,9 @@ from deeplab_lite.train import Config, train
 ROOT = Path(__file__).resolve().parents[1]
 CHECKPOINTS, CURVES = ROOT / "assets" / "checkpoints", ROOT / "assets" / "curves"
 
-#             the same for all: 80,000 scenes of 96 pixels
+#             the same for all: 64,000 scenes of 97 pixels
 SAME = Config(
-    size=96, batch=16, steps=5_000, precision="bf16-mixed", threads=1, workers=0, val_images=200
+    size=97, batch=16, steps=4_000, precision="bf16-mixed", threads=1, workers=0, val_images=200
 )
 SEEDS = (0, 1)
 LITE0 = replace(SAME, model="v3plus-lite0", init="imagenet", lr=1e-3, steps=2_000)

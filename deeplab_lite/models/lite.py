@@ -1,7 +1,9 @@
 """The family that the course trains on its scenes: one trunk, one idea more from line to line.
 
 The trunk is VGG-16 with batch norm, a quarter wide. The papers' rates suit maps of 33 to 65 units
-(crops of 513 pixels); a scene of 128 pixels gives maps of 8 to 16, so rates shrink alike.
+(crops of 513 pixels); a scene of 129 pixels gives maps of 9 to 17, so rates shrink alike. Corners
+are aligned, as in the papers: sides of 16 k + 1 fit, and then a trunk set from output stride 16 to
+8 gives the same values, with others between them.
 """
 
 from typing import Any
@@ -10,20 +12,17 @@ from torch import nn
 
 from deeplab_lite import models
 
-VGG: dict[str, Any] = {
-    **{"num_classes": 9, "width": 0.25, "batch_norm": True, "pools": "torchvision"},
-    "dropout": 0.0,  # scenes never come twice
-}
-HALF = {"backbone": "vgg16", "output_stride": 16, "rates": (1, 2, 3), "channels": 64}
-LITE0 = {"num_classes": 9, "backbone": "efficientnet_lite0", "dropout": 0.0}
+SAME: dict[str, Any] = {"num_classes": 9, "align_corners": True, "dropout": 0.0}
+VGG = SAME | {"width": 0.25, "batch_norm": True, "pools": "caffe"}
+AT_16 = {"output_stride": 16, "rates": (1, 2, 3), "channels": 64}
 #    name            class            options
 FAMILY: dict[str, tuple[str, dict[str, Any]]] = {
     "v1-small": ("DeepLabV1", VGG | {"fc6": "3x3"}),
     "v1": ("DeepLabV1", VGG | {"fc6": "largefov", "rate": 4}),
-    "v2": ("DeepLabV2", VGG | {"rates": (2, 4, 6, 8), "align_corners": False}),
-    "v3": ("DeepLabV3", VGG | HALF),
-    "v3plus": ("DeepLabV3Plus", VGG | HALF | {"low_channels": 16}),
-    "v3plus-lite0": ("DeepLabV3Plus", LITE0 | {"rates": (1, 2, 3), "channels": 64}),
+    "v2": ("DeepLabV2", VGG | {"rates": (2, 4, 6, 8)}),
+    "v3": ("DeepLabV3", VGG | AT_16 | {"backbone": "vgg16"}),
+    "v3plus": ("DeepLabV3Plus", VGG | AT_16 | {"backbone": "vgg16", "low_channels": 16}),
+    "v3plus-lite0": ("DeepLabV3Plus", SAME | AT_16 | {"backbone": "efficientnet_lite0"}),
 }
 
 

@@ -56,9 +56,12 @@ class VGG16(nn.Module):
     - `pools` is one of POOLS. At output_stride 16 pool5 loses its stride, at 8 pool4 too, and then
       conv5 gets dilation 2; `multi_grid` multiplies the dilations of conv5_1, conv5_2, conv5_3.
 
-    `output_stride` can be set later, and the weights stay. Raises ValueError for another
-    output_stride than 8, 16 and 32, for pools that are not among POOLS, and for a multi_grid of
-    other than three multipliers.
+    `output_stride` can be set later, and the weights stay. With the pools "caffe" a smaller one then
+    gives the same values at the positions that both have (lesson 02): pool5 is dilated too, which
+    a network built at output stride 8 does without.
+
+    Raises ValueError for another output_stride than 8, 16 and 32, for pools that are not among
+    POOLS, and for a multi_grid of other than three multipliers.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class VGG16(nn.Module):
             self.index[f"pool{stage}"] = len(layers)
             layers.append(POOLS[pools].early.layer())
         self.features = nn.Sequential(*layers)
+        self.built_at = output_stride
         self.output_stride = output_stride
         init_weights(self)
 
@@ -106,6 +110,10 @@ class VGG16(nn.Module):
         pool4, pool5 = pools.pool4[output_stride < 16], pools.pool5[output_stride < 32]
         self.features[self.index["pool4"]] = pool4.layer()
         self.features[self.index["pool5"]] = pool5.layer()
+        if output_stride == 8 < self.built_at and pool5 == DENSE:  # its map is twice as dense now
+            wide = nn.MaxPool2d(3, stride=1, dilation=2)  # PyTorch pads dilated pools by 1 at most;
+            edge = nn.ZeroPad2d(2)  # after a ReLU a 0 takes no maximum
+            self.features[self.index["pool5"]] = nn.Sequential(edge, wide)
         convolutions = [layer for layer in self.features if isinstance(layer, nn.Conv2d)]
         for conv, multiplier in zip(convolutions[-3:], self.multi_grid, strict=True):
             set_dilation(conv, multiplier * (2 if output_stride == 8 else 1))
