@@ -61,10 +61,12 @@ def crop(windows: Tensor, field: int) -> Tensor:
     return windows[..., edge : edge + field, edge : edge + field]
 
 
-def train(field: int, windows: Tensor, labels: Tensor, steps: int, seed: int = 0) -> nn.Module:
+def train(
+    field: int, windows: Tensor, labels: Tensor, steps: int, width: int = 32, seed: int = 0
+) -> nn.Module:
     """A network of this field after `steps` batches of 64, mirrored and turned at random."""
     torch.manual_seed(seed)
-    model = network(field)
+    model = network(field, width)
     optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
     for _ in range(steps):

@@ -56,9 +56,9 @@ class VGG16(nn.Module):
     - `pools` is one of POOLS. At output_stride 16 pool5 loses its stride, at 8 pool4 too, and then
       conv5 gets dilation 2; `multi_grid` multiplies the dilations of conv5_1, conv5_2, conv5_3.
 
-    `output_stride` can be set later, and the weights stay. With the pools "caffe" a smaller one then
-    gives the same values at the positions that both have (lesson 02): pool5 is dilated too, which
-    a network built at output stride 8 does without.
+    `output_stride` can be set later, and the weights stay. With the pools "caffe" a smaller one
+    then gives the same values at the positions that both have (lesson 02): pool5 is dilated too,
+    which a network built at output stride 8 does without.
 
     Raises ValueError for another output_stride than 8, 16 and 32, for pools that are not among
     POOLS, and for a multi_grid of other than three multipliers.
