@@ -103,7 +103,7 @@ def test_every_model_of_the_family_comes_back_and_takes_another_head(tmp_path, n
     random = torch.get_rng_state()
     loaded = checkpoints.load(path)
     assert torch.equal(torch.get_rng_state(), random)  # no weight was drawn
-    image = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    image = torch.rand(1, 3, 97, 97, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected, found = model(image), loaded(image)
     assert (found - expected).abs().max() < 0.01 * expected.abs().max()
@@ -114,7 +114,7 @@ def test_every_model_of_the_family_comes_back_and_takes_another_head(tmp_path, n
     assert fresh and all(own[key].shape[0] == 4 for key in fresh)
     assert all(torch.equal(own[key], trained[key]) for key in own if key not in fresh)
     with torch.no_grad():
-        assert tuned(image).shape == (1, 4, 96, 96)
+        assert tuned(image).shape == (1, 4, 97, 97)
 
 
 def test_loading_is_quick_and_imports_neither_compiler_nor_torchvision(tmp_path):

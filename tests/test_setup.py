@@ -108,7 +108,7 @@ def test_what_is_imported_is_declared(where, groups):
     paths = [ROOT / name for name in where]
     files = [f for path in paths for f in ([path] if path.is_file() else path.rglob("*.py"))]
     owners = metadata.packages_distributions()
-    ours = {f.stem for f in files} | {"deeplab_lite", "tools", "tomli"}
+    ours = {f.stem for f in files} | {"deeplab_lite", "tools", "benchmarks", "tomli"}
     declared = set(requirements(*groups))
     for module in imports(files) - set(sys.stdlib_module_names) - ours:
         names = {canonicalize_name(name) for name in owners.get(module, [module])}
@@ -117,19 +117,20 @@ def test_what_is_imported_is_declared(where, groups):
         assert names & declared, f"{module} is imported in {where} and not among {groups}"
 
 
-def test_the_wheel_carries_the_whole_package_and_nothing_else(tmp_path):
+def test_the_wheel_carries_the_whole_package_its_checkpoints_and_nothing_else(tmp_path):
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     packed = {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
     listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "deeplab_lite"],
+        ["git", "ls-files", "-co", "--exclude-standard", "deeplab_lite", "assets/checkpoints"],
         cwd=ROOT,
         check=True,
         capture_output=True,
         text=True,
     )
-    assert packed == {name for name in listed.stdout.split() if (ROOT / name).exists()}
+    there = [name for name in listed.stdout.split() if (ROOT / name).exists()]
+    assert packed == {re.sub("^assets/", "deeplab_lite/assets/", name) for name in there}
 
 
 def test_one_version_everywhere():

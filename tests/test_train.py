@@ -449,7 +449,7 @@ def test_half_precision_with_a_scaler_asks_for_a_gpu(tmp_path):
 
 
 def test_a_run_of_the_family_leaves_a_checkpoint_with_its_card(tmp_path):
-    config = small(tmp_path, model="v1-small", steps=2, batch=2, size=64, val_images=2)
+    config = small(tmp_path, model="v1-small", steps=2, batch=2, size=65, val_images=2)
     trained = train(config)
     assert trained.weights == tmp_path / "v1-small-scenes.safetensors"
     card = checkpoints.card(trained.weights)
