@@ -148,13 +148,26 @@ class MultiScale(nn.Module):
         return torch.stack(logits).amax(dim=0)
 
 
-def poly_lr(optimizer: Optimizer, steps: int, power: float = 0.9) -> LambdaLR:
-    """Learning rate times (1 - step / steps) ** power, 0 from `steps` on. Lesson 05; v2, 4.1.2."""
+def poly(step: int, steps: int, power: float = 0.9) -> float:
+    """What the learning rate is multiplied by: (1 - step / steps) ** power, then 0. Section 4.1.2.
+
+    Raises ValueError for less than one step in all.
+    """
     if steps < 1:
         raise ValueError(f"steps {steps}: expected the number of training steps, at least 1")
-    return LambdaLR(optimizer, lambda step: max(0.0, 1 - step / steps) ** power)
+    return max(0.0, 1 - step / steps) ** power
+
+
+def drop(step: int, every: int = 2000, factor: float = 0.1) -> float:
+    """What the learning rate is multiplied by: `factor` once more after each `every` steps; v1."""
+    return factor ** (step // every)
+
+
+def poly_lr(optimizer: Optimizer, steps: int, power: float = 0.9) -> LambdaLR:
+    """The schedule `poly` for torch's optimizers. Lesson 05."""
+    return LambdaLR(optimizer, lambda step: poly(step, steps, power))
 
 
 def step_lr(optimizer: Optimizer, every: int = 2000, factor: float = 0.1) -> LambdaLR:
-    """Learning rate times `factor` after each `every` steps, as v1 trains. Lesson 05."""
-    return LambdaLR(optimizer, lambda step: factor ** (step // every))
+    """The schedule `drop` for torch's optimizers. Lesson 05."""
+    return LambdaLR(optimizer, lambda step: drop(step, every, factor))

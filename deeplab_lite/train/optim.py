@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from deeplab_lite.models.v2 import drop, poly
+
 from .config import Config
 
 
@@ -34,9 +36,9 @@ def make_optimizer(model: nn.Module, config: Config) -> torch.optim.Optimizer:
 def factor(step: int, config: Config) -> float:
     """What the learning rate of step 0, 1, 2, ... is multiplied by (v2, section 4.1)."""
     if config.schedule == "poly":
-        value = (1 - step / config.steps) ** config.power
+        value = poly(step, config.steps, config.power)
     else:
-        value = 0.1 ** (step // config.drop_every)
+        value = drop(step, config.drop_every)
     return value * min(1.0, (step + 1) / (config.warmup + 1))
 
 
