@@ -1,6 +1,6 @@
 """Do the scenes do what they are for? The centre pixel of a shape, named from a window around it.
 
-    python -m benchmarks.field_size            trains four networks (4 minutes on two cores)
+    python -m benchmarks.field_size            trains four networks (2 minutes on two cores)
                                                and writes assets/field_size.{csv,png}
 
 Four networks of six convolutions have receptive fields of 7, 15, 31 and 63 pixels. Each
@@ -95,10 +95,10 @@ def main() -> None:
 
     from deeplab_lite import draw
 
-    known, unseen = middles(12_000, 300_000_000), middles(1_500, 400_000_000)
+    known, unseen = middles(6_000, 300_000_000), middles(1_500, 400_000_000)
     rows = []
     for field in FIELDS:
-        model = train(field, *known[:2], steps=3_000)
+        model = train(field, *known[:2], steps=1_500, width=16)
         right = accuracy(model, field, *unseen[:2])
         for low, high in RADII:
             here = (unseen[2] >= low) & (unseen[2] < high)
