@@ -25,7 +25,7 @@ SAME = Config(
     size=97, batch=16, steps=4_000, precision="bf16-mixed", threads=1, workers=0, val_images=200
 )
 SEEDS = (0, 1)
-LITE0 = replace(SAME, model="v3plus-lite0", init="imagenet", lr=1e-3, steps=2_000)
+LITE0 = replace(SAME, model="v3plus-lite0", init="imagenet", lr=1e-3, steps=1_200)
 
 
 def runs(model: str) -> list[Config]:
