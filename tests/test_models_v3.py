@@ -246,12 +246,17 @@ def test_another_output_stride_has_the_same_values_at_shared_positions(name, opt
 def test_setting_output_stride_8_is_building_at_8_with_the_same_weights(
     options, options_at_8, width
 ):
-    """On ResNet; VGG-16 built at 8 dilates pool5 less than one that is set to 8."""
+    """But for the 3x3 after the pyramid, which is dilated: it was trained on a map half as dense.
+
+    On ResNet; VGG-16's pool5 is such a layer as well.
+    """
     torch.manual_seed(0)
     resnet = {"num_classes": 4, "backbone": "resnet18", "multi_grid": (1, 1, 1)}
     model = as_if_trained(DeepLabV3(**resnet, **options, output_stride=16))
     other = DeepLabV3(**resnet, **options_at_8, output_stride=8).eval()
     other.load_state_dict(model.state_dict())
+    if "cascade" not in options:
+        other.classifier.conv.dilation = other.classifier.conv.padding = (2, 2)
     x = noise(1, 3, 64, width)
     with torch.no_grad():
         before = model(x)

@@ -9,7 +9,9 @@ import torch
 
 from benchmarks import family as scored
 from deeplab_lite import checkpoints, metrics
+from deeplab_lite.models import lite
 from deeplab_lite.models.lite import FAMILY
+from deeplab_lite.receptive_field import receptive_fields
 from deeplab_lite.scenes import CLASSES
 from tools import family as trained
 
@@ -51,8 +53,9 @@ def test_the_best_of_the_family_is_good():
 
 def test_the_table_says_what_the_cards_say():
     rows = table()
-    assert list(rows) == [scored.label_of(key) for key in scored.VARIANTS]
-    for (name, output_stride), row in zip(scored.VARIANTS, rows.values(), strict=True):
+    names = [scored.label_of(key) for key in scored.VARIANTS]
+    assert list(rows) == [*names, *(f"labels at stride {stride}" for stride in (16, 8, 4))]
+    for (name, output_stride), row in zip(scored.VARIANTS, rows.values(), strict=False):
         test = json.loads((ASSETS / "checkpoints" / f"{name}-scenes.json").read_text("utf-8"))
         result = test["metrics"]["test at OS8" if output_stride else "test"]
         assert float(row["miou"]) == result["miou"]
@@ -91,3 +94,57 @@ def test_the_output_stride_can_change_after_training(name, some):
     assert (fine.argmax(1) == coarse.argmax(1)).float().mean() > 0.8
     model.output_stride = 16
     assert torch.equal(model(x), coarse)
+
+
+def test_the_readme_shows_the_table():
+    rows, shown = table(), 0
+    for line in (ASSETS.parent / "README.md").read_text("utf-8").splitlines():
+        cells = [cell.strip(" `*") for cell in line.split("|")[1:-1]]
+        if cells and cells[0] in rows and len(cells) == 6:
+            row, shown = rows[cells[0]], shown + 1
+            assert cells[2:4] == [f"{float(row[key]):.3f}" for key in ("miou", "trimap_2")]
+            if row["parameters"]:
+                sizes = (int(row[key]) / 1e6 for key in ("parameters", "multiply_adds"))
+                assert cells[4:] == [f"{millions:.{2 - i}f} M" for i, millions in enumerate(sizes)]
+    assert shown == len(rows)
+
+
+# ---- What the notes of the cards say -------------------------------------------------------------
+
+
+def test_large_fov_cannot_help_where_the_field_is_larger_than_the_scene():
+    field = receptive_fields(lite.build("v1-small").eval(), 129)["fc8"].size
+    assert field == (259, 259)
+    rows = table()
+    assert float(rows["v1-small"]["miou"]) >= float(rows["v1"]["miou"])
+
+
+def test_most_is_lost_to_the_output_stride():
+    rows = {name: float(row["miou"]) for name, row in table().items()}
+    assert rows["labels at stride 16"] < rows["v3"] < rows["labels at stride 8"]
+    assert max(rows["v1"], rows["v2"]) < rows["labels at stride 8"] < rows["v3plus"]
+    assert rows["v3plus"] < rows["labels at stride 4"]
+    assert abs(rows["v3"] - rows["v3 at OS8"]) < 0.05
+    assert abs(rows["v3plus"] - rows["v3plus at OS8"]) < 0.01
+
+
+@pytest.mark.parametrize("better, worse", [("v2", "v1"), ("v3 at OS8", "v3")])
+def test_more_of_the_shapes_of_every_radius_is_named(better, worse):
+    rows = table()
+    radii = [key for key in rows[worse] if key.startswith("radius")]
+    assert len(radii) == 4
+    assert all(float(rows[better][key]) > float(rows[worse][key]) for key in radii)
+
+
+def test_every_card_has_its_note():
+    assert {name: checkpoints.card(f"{name}-scenes")["notes"] for name in FAMILY} == trained.NOTES
+
+
+def test_labels_through_a_stride_keep_what_is_larger_than_it():
+    label = torch.zeros(1, 65, 65, dtype=torch.uint8)
+    label[:, :32, 20:] = 3
+    assert torch.equal(scored.through_stride(label, 1), label)
+    kept = scored.through_stride(label, 8)
+    assert (kept != label).float().mean() < 0.06
+    label[0, 50, 10] = 5
+    assert 5 not in scored.through_stride(label, 8)

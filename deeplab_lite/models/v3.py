@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .aspp import ASPP, fitting_rates, scaled_rates
-from .common import check_images, check_output_stride, check_size, resize
+from .common import check_images, check_output_stride, check_size, resize, set_dilation
 from .resnet import Bottleneck, dilate_grid, init_weights
 from .trunks import trunk
 
@@ -36,6 +36,11 @@ class DeepLabHead(nn.Sequential):
     @property
     def aspp(self) -> Any:
         return self[0]
+
+    @property
+    def conv(self) -> nn.Conv2d:
+        """The 3x3 after the pyramid: torchvision's, the paper has none."""
+        return self.get_submodule("1")  # type: ignore[return-value]
 
     @property
     def rates(self) -> tuple[int, ...]:
@@ -133,7 +138,7 @@ class DeepLabV3(nn.Module):
         **options: Any,
     ):
         super().__init__()
-        check_output_stride(output_stride)
+        self.built_at = check_output_stride(output_stride)
         self.align_corners = align_corners
         network: Any = trunk(backbone, output_stride, multi_grid, **options)
         self.backbone = network
@@ -173,6 +178,8 @@ class DeepLabV3(nn.Module):
         )
         self.backbone.output_stride = output_stride
         self.classifier.rates = rates
+        if isinstance(self.classifier, DeepLabHead):  # its 3x3 keeps its field in pixels as well
+            set_dilation(self.classifier.conv, max(1, self.built_at // output_stride))
 
     def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
         check_images(x)
