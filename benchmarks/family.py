@@ -146,12 +146,12 @@ def picture(test: TestSet, predicted: dict[tuple[str, int | None], Tensor]) -> N
     }
     size = (1.3 * len(columns), 1.34 * len(SHOWN) + 0.25)
     figure, axes = plt.subplots(len(SHOWN), len(columns), figsize=size)
-    for row, index in zip(axes, SHOWN, strict=True):
-        for ax, (title, maps) in zip(row, columns.items(), strict=True):
+    for index, line in zip(SHOWN, axes, strict=True):
+        for ax, (title, maps) in zip(line, columns.items(), strict=True):
             ax.imshow(test.images[index] if maps is None else draw.paint(maps[index].numpy()))
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
-            if row is axes[0]:
+            if index == SHOWN[0]:
                 ax.set_title(title, fontsize=9, loc="center")
     figure.savefig(ASSETS / "predictions.png", dpi=90)
 
