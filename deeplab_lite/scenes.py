@@ -100,6 +100,7 @@ def scene(
 ) -> tuple[np.ndarray, np.ndarray]:
     """An image, uint8 (size, size, 3), and its label, uint8 (size, size): indices into CLASSES.
 
+    129 is 16 x 8 + 1: the shipped networks align the corners of their maps with the image's.
     Pixels whose centres lie within `outline` pixels of a visible outline are labelled 255, as in
     Pascal VOC; outline=0 labels every pixel. Raises ValueError for a size below 32, or a seed that
     is not a whole number in [0, 2^32).
