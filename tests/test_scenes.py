@@ -210,16 +210,16 @@ def test_the_networks_of_the_benchmark_have_the_field_they_are_named_for(field):
 def test_the_middle_of_a_shape_is_named_once_the_field_reaches_its_outline():
     """Radius 8 to 11 needs 15 pixels and more, radius 16 to 30 needs 31; 7 see only fill."""
     known, unseen = (
-        field_size.middles(700, 300_000_000),
+        field_size.middles(1000, 300_000_000),
         field_size.middles(250, 400_000_000),
     )
     radii = unseen[2]
     small, large = (radii < 11), (radii >= 16)
     right = {}
     for field in (7, 15, 31):
-        model = field_size.train(field, *known[:2], steps=220, width=16)
+        model = field_size.train(field, *known[:2], steps=350, width=16)
         found = field_size.accuracy(model, field, *unseen[:2]).float()
         right[field] = found[small].mean().item(), found[large].mean().item()
-    assert right[7][0] < 0.4 and right[7][1] < 0.4  # chance is 0.2
-    assert right[15][0] > right[7][0] + 0.3 and right[15][1] < 0.45
+    assert right[7][0] < 0.45 and right[7][1] < 0.35  # chance is 0.2
+    assert right[15][0] > right[7][0] + 0.3 and right[15][1] < 0.35
     assert right[31][1] > right[15][1] + 0.15
