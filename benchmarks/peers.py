@@ -54,7 +54,7 @@ def main() -> None:
         seconds = turns({"ours": lambda m=ours: m(image), "theirs": lambda m=theirs: m(image)})
         print(f"{name}: ours / theirs {seconds['ours'] / seconds['theirs']:.2f}")
     seconds = turns({"scene": lambda: [scenes.scene(seed) for seed in range(20)]})
-    print(f"a scene of 128 pixels: {1000 * seconds['scene'] / 20:.1f} ms on one core")
+    print(f"a scene of 129 pixels: {1000 * seconds['scene'] / 20:.1f} ms on one core")
     for name in checkpoints.names():
         seconds = turns({"load": lambda n=name: checkpoints.load(n)})
         print(f"load({name!r}): {1000 * seconds['load']:.0f} ms")

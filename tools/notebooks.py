@@ -70,6 +70,7 @@ def kernel_environment(scratch: Path) -> dict[str, str]:
     paths = [str(ROOT / "tools" / "offline"), os.environ.get("PYTHONPATH", "")]
     return {
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(filter(None, paths))),
+        "OMP_WAIT_POLICY": "passive",  # threads that spin while they wait crawl on a busy machine
         "OMP_NUM_THREADS": "2",  # sums over threads round differently for another number of them
         "PYTHONHASHSEED": "0",
         "IPYTHONDIR": str(scratch / "ipython"),
