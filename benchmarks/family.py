@@ -9,7 +9,6 @@ the table are no networks: labels shrunk to stride 16, 8 and 4, and enlarged aga
 
 import csv
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.peers import turns
 from deeplab_lite import checkpoints, metrics
 from deeplab_lite.files import replacing
 from deeplab_lite.models.common import resize
@@ -43,9 +43,10 @@ class TestSet:
             drawn = full_scene(seed, size)
             images.append(drawn.image)
             banded.append(drawn.label)
-            exact.append(full_scene(seed, size, outline=0).label)
+            classes = np.array([*(shape.label for shape in drawn.shapes), 0], np.uint8)
             radius = np.array([*(shape.radius for shape in drawn.shapes), 0])
-            radii.append(radius[drawn.owner])  # owner -1, the ground, takes the last: 0
+            exact.append(classes[drawn.owner])  # owner -1, the ground, takes the last: 0
+            radii.append(radius[drawn.owner])
         self.images, self.radii = np.stack(images), torch.from_numpy(np.stack(radii))
         self.banded, self.exact = (torch.from_numpy(np.stack(x)) for x in (banded, exact))
 
@@ -101,17 +102,11 @@ def multiply_adds(name: str, output_stride: int | None) -> int:
 
 
 @torch.inference_mode()
-def speeds(models: dict[Any, nn.Module], rounds: int = 15) -> dict[Any, float]:
+def speeds(models: dict[Any, nn.Module], rounds: int = 13) -> dict[Any, float]:
     """Images per second, one at a time, the median of rounds in which all take turns."""
     image = torch.randn(1, 3, SIZE, SIZE).to(memory_format=torch.channels_last)
-    spent: dict[Any, list[float]] = {key: [] for key in models}
-    for _ in range(rounds):
-        for key, model in models.items():
-            began = time.perf_counter()
-            for _ in range(5):
-                model(image)
-            spent[key].append((time.perf_counter() - began) / 5)
-    return {key: 1 / float(np.median(times[2:])) for key, times in spent.items()}
+    calls = {k: lambda m=m: [m(image) for _ in range(5)] for k, m in models.items()}
+    return {key: 5 / seconds for key, seconds in turns(calls, rounds).items()}
 
 
 def label_of(key: tuple[str, int | None]) -> str:

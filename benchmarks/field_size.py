@@ -64,7 +64,7 @@ def crop(windows: Tensor, field: int) -> Tensor:
 def train(
     field: int, windows: Tensor, labels: Tensor, steps: int, width: int = 32, seed: int = 0
 ) -> nn.Module:
-    """A network of this field after `steps` batches of 64, mirrored and turned at random."""
+    """A network of this field after `steps` batches of 64, each turned at random."""
     torch.manual_seed(seed)
     model = network(field, width)
     optimizer = torch.optim.AdamW(model.parameters(), 3e-3)

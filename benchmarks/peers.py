@@ -15,9 +15,9 @@ from deeplab_lite import checkpoints, scenes
 from deeplab_lite.models import DeepLabV3, DeepLabV3Plus
 
 
-def turns(calls: dict[str, Callable[[], Any]], rounds: int = 9) -> dict[str, float]:
+def turns(calls: dict[Any, Callable[[], Any]], rounds: int = 9) -> dict[Any, float]:
     """Median seconds of each call; all take turns, and the first two rounds do not count."""
-    spent: dict[str, list[float]] = {name: [] for name in calls}
+    spent: dict[Any, list[float]] = {name: [] for name in calls}
     for _ in range(rounds + 2):
         for name, call in calls.items():
             began = time.perf_counter()
