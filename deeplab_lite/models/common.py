@@ -16,6 +16,23 @@ def check_output_stride(output_stride: int, known: tuple[int, ...] = OUTPUT_STRI
     return output_stride
 
 
+class Trunk(nn.Module):
+    """A network whose output_stride is 8, 16 or 32, and can be set when it has its layers."""
+
+    @property
+    def output_stride(self) -> int:
+        return self._output_stride
+
+    @output_stride.setter
+    def output_stride(self, output_stride: int) -> None:
+        self._output_stride = check_output_stride(output_stride)
+        self.set_strides(output_stride)
+
+    def set_strides(self, output_stride: int) -> None:
+        """Trade late strides for dilation, or back; the weights stay."""
+        raise NotImplementedError
+
+
 def check_images(x: Tensor) -> None:
     """Raises ValueError unless x is a batch of images B x 3 x H x W."""
     if x.ndim != 4 or x.shape[1] != 3:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .common import check_output_stride, set_dilation
+from .common import Trunk, set_dilation
 
 #  kernel stride widening channels blocks
 STAGES = (
@@ -49,7 +49,7 @@ class InvertedResidual(nn.Sequential):
         return x + y if self.skip else y
 
 
-class EfficientNetLite0(nn.Module):
+class EfficientNetLite0(Trunk):
     """B x 3 x H x W to {"low": B x 24 at stride 4, "out": B x 320 at output_stride}. Lesson 07.
 
     - `output_stride` is 8, 16 or 32, and can be set later: weights stay. The values are those of
@@ -81,13 +81,7 @@ class EfficientNetLite0(nn.Module):
         self.multi_grid = tuple(multi_grid)
         self.output_stride = output_stride
 
-    @property
-    def output_stride(self) -> int:
-        return self._output_stride
-
-    @output_stride.setter
-    def output_stride(self, output_stride: int) -> None:
-        self._output_stride = check_output_stride(output_stride)
+    def set_strides(self, output_stride: int) -> None:
         depthwise = [m for m in self.modules() if isinstance(m, nn.Conv2d) and m.groups > 1]
         strides = [stride if i == 0 else 1 for _, stride, _, _, n in STAGES for i in range(n)]
         grid = [1] * (len(strides) - len(self.multi_grid)) + list(self.multi_grid)

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .common import check_output_stride, set_dilation
+from .common import Trunk, set_dilation
 
 # output_stride: (stride, dilation) of layer2, layer3, layer4
 STAGES = {
@@ -107,7 +107,7 @@ BLOCKS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] =
 }
 
 
-class ResNet(nn.Module):
+class ResNet(Trunk):
     """B x 3 x H x W to {"low": stride 4, "aux": layer3's map, "out": at output_stride}. Lesson 06.
 
     - `output_stride` is 8, 16 or 32, and can be set later: weights stay. The values are then those
@@ -161,13 +161,7 @@ class ResNet(nn.Module):
         self.output_stride = output_stride
         init_weights(self)
 
-    @property
-    def output_stride(self) -> int:
-        return self._output_stride
-
-    @output_stride.setter
-    def output_stride(self, output_stride: int) -> None:
-        self._output_stride = check_output_stride(output_stride)
+    def set_strides(self, output_stride: int) -> None:
         layers = (self.layer2, self.layer3, self.layer4)
         before = 1
         for layer, (stride, after) in zip(layers, STAGES[output_stride], strict=True):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .common import check_output_stride, out_channels_of, set_dilation
+from .common import Trunk, out_channels_of, set_dilation
 
 #          convolutions, channels
 STAGES = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
@@ -48,7 +48,7 @@ POOLS = {
 }
 
 
-class VGG16(nn.Module):
+class VGG16(Trunk):
     """The 13 convolutions and 5 pools of VGG-16: B x 3 x H x W -> {"low", "out"}. Lesson 03.
 
     - "low" is conv3_3 after its ReLU, at stride 4, "out" is pool5, at `output_stride`.
@@ -99,13 +99,7 @@ class VGG16(nn.Module):
         self.output_stride = output_stride
         init_weights(self)
 
-    @property
-    def output_stride(self) -> int:
-        return self._output_stride
-
-    @output_stride.setter
-    def output_stride(self, output_stride: int) -> None:
-        self._output_stride = check_output_stride(output_stride)
+    def set_strides(self, output_stride: int) -> None:
         pools = POOLS[self.pools]
         pool4, pool5 = pools.pool4[output_stride < 16], pools.pool5[output_stride < 32]
         self.features[self.index["pool4"]] = pool4.layer()

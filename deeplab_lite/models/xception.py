@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .common import check_output_stride, set_dilation
+from .common import Trunk, set_dilation
 
 #             channels of the three convolutions, stride
 ENTRY = (
@@ -93,7 +93,7 @@ class Block(nn.Module):
         return y + (x if self.shortcut is None else self.shortcut(x)), second
 
 
-class Xception65(nn.Module):
+class Xception65(Trunk):
     """B x 3 x H x W to {"low": B x 256 at stride 4, "out": B x 2048 at output_stride}. Lesson 07.
 
     - `output_stride` is 8, 16 or 32, and can be set later: weights stay. The values are those of
@@ -118,13 +118,7 @@ class Xception65(nn.Module):
         self.multi_grid = tuple(multi_grid)
         self.output_stride = output_stride
 
-    @property
-    def output_stride(self) -> int:
-        return self._output_stride
-
-    @output_stride.setter
-    def output_stride(self, output_stride: int) -> None:
-        self._output_stride = check_output_stride(output_stride)
+    def set_strides(self, output_stride: int) -> None:
         reached, dilation = 2, 1  # the stem's stride
         for block, (_, stride) in zip(self.blocks, (*ENTRY, *MIDDLE, *EXIT), strict=True):
             kept = stride if reached * stride <= output_stride else 1
