@@ -7,10 +7,12 @@ figure, and return it: a lesson composes them, a widget renders them without pyp
 from .arrays import COLORS, PALETTE, SCENE_PALETTE, VOID, checked, heat, overlay, paint, png
 from .axes import box, pixels, show, style
 from .family import FAMILY, family
+from .segmentation import ERRORS, doubt, error_kinds, errors, grey, strip
 from .taps import cone, tap_colors, tap_grid, tap_shade
 
 __all__ = [
     "COLORS",
+    "ERRORS",
     "FAMILY",
     "PALETTE",
     "SCENE_PALETTE",
@@ -18,13 +20,18 @@ __all__ = [
     "box",
     "checked",
     "cone",
+    "doubt",
+    "error_kinds",
+    "errors",
     "family",
+    "grey",
     "heat",
     "overlay",
     "paint",
     "pixels",
     "png",
     "show",
+    "strip",
     "style",
     "tap_colors",
     "tap_grid",

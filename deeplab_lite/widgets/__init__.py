@@ -7,8 +7,15 @@ _HOME = {
     "DilationExplorer": "dilation_explorer",
     "FieldOnPhoto": "field_on_photo",
     "OutputStrideLab": "output_stride",
+    "SegmentationViewer": "segmentation_viewer",
 }
-__all__ = ["DilationExplorer", "FieldOnPhoto", "OutputStrideLab", "ReceptiveFieldExplorer"]
+__all__ = [
+    "DilationExplorer",
+    "FieldOnPhoto",
+    "OutputStrideLab",
+    "ReceptiveFieldExplorer",
+    "SegmentationViewer",
+]
 
 
 def __getattr__(name: str) -> object:

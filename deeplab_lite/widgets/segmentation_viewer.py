@@ -1,0 +1,333 @@
+"""Segmentation viewer: any checkpoint on any scene, its errors and its doubt. Lesson 03 on."""
+
+import asyncio
+import base64
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from textwrap import fill
+from typing import Any, NamedTuple
+
+import ipywidgets
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .. import checkpoints, draw, metrics, scenes
+from ._twin import Twin, figure
+
+VIEWS = {"prediction": "prediction", "errors": "error map", "confidence": "confidence"}
+GATHER = 0.02  # seconds in which changes gather: a dragged slider gets one picture, not ten
+WIDTH = 800  # pixels, about, of the three pictures together
+
+
+class Result(NamedTuple):
+    """What one network says of one image: all that the pictures and sentences are made from."""
+
+    image: np.ndarray  # uint8 (H, W, 3)
+    label: np.ndarray | None  # classes (H, W), 255 where none is given
+    probabilities: np.ndarray  # float32 (K, H, W)
+    classes: tuple[str, ...]
+    palette: np.ndarray  # uint8 (K, 3) or more rows
+
+    @property
+    def prediction(self) -> np.ndarray:
+        return self.probabilities.argmax(0)
+
+    @property
+    def matrix(self) -> Tensor:
+        """K x K: pixels by true and predicted class."""
+        assert self.label is not None
+        matrices = metrics.confusion_matrices(self.prediction, self.label, len(self.classes))
+        return matrices[0]
+
+
+# ---- Pictures and sentences ----------------------------------------------------------------------
+
+
+def panels(result: Result, view: str, alpha: float) -> dict[str, np.ndarray]:
+    """The pictures (H, W, 3) by their titles: the image, the truth if it is known, the view."""
+    image, label = result.image, result.label
+    shown = {"image": draw.checked(image)}
+    if label is not None:
+        shown["truth"] = draw.overlay(draw.grey(image), label, alpha, result.palette)
+    if view == "prediction":
+        made = draw.overlay(draw.grey(image), result.prediction, alpha, result.palette)
+    elif view == "errors" and label is not None:
+        made = draw.errors(image, result.prediction, label, alpha)
+    elif view == "confidence":
+        made = draw.doubt(image, result.probabilities, alpha)
+    else:
+        known = ", ".join(views(label))
+        raise ValueError(f"view {view!r}: expected one of {known} (errors need labels)")
+    return {**shown, VIEWS[view]: made}
+
+
+def views(label: np.ndarray | None) -> list[str]:
+    """The views that there are, with labels and without."""
+    return [view for view in VIEWS if label is not None or view != "errors"]
+
+
+def frame(result: Result, view: str, alpha: float) -> np.ndarray:
+    """The panels side by side, pixels enlarged to fill about WIDTH: uint8 (H, W, 3)."""
+    pictures = list(panels(result, view, alpha).values())
+    scale = max(1, WIDTH // sum(picture.shape[1] for picture in pictures))
+    return draw.strip(pictures, scale)
+
+
+def describe(result: Result) -> str:
+    """The scores on this image, and the commonest mistake, in a sentence or two."""
+    if result.label is None:
+        found = [result.classes[k] for k in np.unique(result.prediction) if k]
+        sure = float(result.probabilities.max(0).mean())
+        names = ", ".join(found) or "nothing but background"
+        return f"Without labels there is no score. Found: {names}; mean confidence {sure:.2f}."
+    matrix = result.matrix
+    seen = int(metrics.class_iou(matrix).isfinite().sum())
+    text = (
+        f"mIoU {float(metrics.miou(matrix)):.3f} over the {seen} classes of truth and prediction; "
+        f"{100 * float(metrics.pixel_accuracy(matrix)):.1f} % of the pixels are right."
+    )
+    wrong = matrix.clone().fill_diagonal_(0)
+    if most := int(wrong.max()):
+        true, taken = divmod(int(wrong.argmax()), len(matrix))
+        text += (
+            f" Commonest mistake: {most:,} pixels of {result.classes[true]} "
+            f"taken for {result.classes[taken]}."
+        )
+    return text
+
+
+def legend(result: Result, view: str) -> list[tuple[str, np.ndarray, str]]:
+    """(name, colour, number) of what the view shows: IoU per class, or pixels per kind of error."""
+    if view == "errors" and result.label is not None:
+        kinds = draw.error_kinds(result.prediction, result.label)
+        return [
+            (f"{name}: {meaning}", color, f"{int((kinds == kind).sum()):,}")
+            for kind, (name, (meaning, color)) in enumerate(draw.ERRORS.items(), 1)
+        ]
+    if result.label is None:
+        here = np.bincount(result.prediction.ravel(), minlength=len(result.classes))
+        numbers = [f"{100 * count / here.sum():.0f} %" if count else "" for count in here]
+    else:
+        scores = metrics.class_iou(result.matrix).tolist()
+        numbers = [f"{score:.2f}" if score == score else "" for score in scores]
+    colors = [np.full(3, 150, np.uint8), *result.palette[1:]]  # background keeps the image's grey
+    rows = zip(result.classes, colors, numbers, strict=False)
+    return [row for row in rows if row[2]]
+
+
+def ramp(result: Result, alpha: float, width: int = 160) -> np.ndarray:
+    """The colours of the confidence view, from sure to as unsure as can be, on mid-grey."""
+    k = len(result.classes)
+    top = np.broadcast_to(np.linspace(1, 1 / k, width), (10, width))
+    rest = (1 - top) / max(1, k - 1)
+    return draw.doubt(
+        np.full((10, width, 3), 128, np.uint8), np.stack([top, *[rest] * (k - 1)]), alpha
+    )
+
+
+def picture(result: Result, view: str, alpha: float, title: str) -> np.ndarray:
+    """The viewer's state as a picture, uint8 (H, W, 3): panels, legend, sentence."""
+    shown = panels(result, view, alpha)
+    fig = figure(7.6, 7.6 / len(shown) * result.image.shape[0] / result.image.shape[1] + 1.15)
+    axes = fig.subplots(1, len(shown), squeeze=False)[0]
+    for ax, (name, array) in zip(axes, shown.items(), strict=True):
+        draw.show(array, ax, title=name)
+        ax.title.set_fontsize(10)
+    fig.suptitle(fill(f"{title}. {describe(result)}", 104), fontsize=9.5, x=0.01, ha="left")
+    rows = legend(result, view)
+    from matplotlib.patches import Patch
+
+    patches = [
+        Patch(fc=color / 255, ec="#8A93A0", lw=0.5, label=f"{name} {number}")
+        for name, color, number in rows
+    ]
+    if patches:
+        fig.legend(
+            handles=patches, loc="outside lower left", ncols=3 if view == "errors" else 5,
+            fontsize=8 if view == "errors" else 9, frameon=False, handlelength=1.2,
+        )  # fmt: skip
+    return draw.pixels(fig)
+
+
+# ---- The widget ----------------------------------------------------------------------------------
+
+
+class SegmentationViewer(Twin, ipywidgets.VBox):
+    """Choose a scene and a network: what it sees, where it errs, where it is unsure.
+
+    - `models`: names of checkpoints (all that are shipped, if None), or a dict of name to network,
+      such as one that a lesson has just trained; a value None means the checkpoint of that name.
+      Networks take images as `scenes.normalize` makes them and give logits of the images' size.
+    - `image`, uint8 (H, W, 3), takes the place of the scenes, with its `label` (H, W) if there is
+      one. `classes` and `palette` (K x 3) are those of the scenes unless given.
+    - `view` is one of VIEWS, `alpha` the strength of the overlay.
+
+    Raises ValueError for an unknown model, view or seed; what goes wrong later, such as an image
+    whose size does not fit the network, is said in the widget.
+    """
+
+    colors = 96
+
+    def __init__(
+        self,
+        seed: int = 7,
+        model: str | None = None,
+        view: str = "prediction",
+        alpha: float = 0.7,
+        *,
+        models: Iterable[str] | Mapping[str, nn.Module | None] | None = None,
+        image: Any = None,
+        label: Any = None,
+        classes: Sequence[str] = scenes.CLASSES,
+        palette: np.ndarray = draw.SCENE_PALETTE,
+    ):
+        given = checkpoints.names() if models is None else models
+        self._models = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given)
+        model = ("v1-scenes" if "v1-scenes" in self._models else None) if model is None else model
+        model = next(iter(self._models), None) if model is None else model
+        if model not in self._models:
+            raise ValueError(f"model {model!r}: expected one of {', '.join(self._models) or 'any'}")
+        if len(palette) < len(classes):
+            raise ValueError(f"{len(palette)} colours for {len(classes)} classes: give a palette")
+        self._classes, self._palette = tuple(classes), np.asarray(palette, np.uint8)
+        self._image = None if image is None else draw.checked(image)
+        self._label = None if label is None else np.asarray(label)
+        known = views(label if image is not None else np.zeros(0))
+        if view not in known:
+            raise ValueError(f"view {view!r}: expected one of {', '.join(known)}")
+        # A network and a scene are read once; other views and strengths follow at once.
+        self._network = lru_cache(maxsize=8)(self._find_network)
+        self._result = lru_cache(maxsize=32)(self._segment)
+
+        wide = {"style": {"description_width": "60px"}}
+        self.seed = ipywidgets.BoundedIntText(
+            value=seed, min=0, max=2**32 - 1, description="scene", layout={"width": "180px"}, **wide
+        )
+        self.model = ipywidgets.Dropdown(
+            options=list(self._models), value=model, description="network",
+            layout={"width": "280px"}, **wide,
+        )  # fmt: skip
+        self.alpha = ipywidgets.FloatSlider(
+            value=alpha, min=0, max=1, step=0.05, description="overlay",
+            layout={"width": "300px"}, **wide,
+        )  # fmt: skip
+        self.view = ipywidgets.ToggleButtons(
+            options=[(VIEWS[name], name) for name in known], value=view,
+            tooltips=[f"show the {VIEWS[name]}" for name in known],
+            style={"button_width": "100px"}, layout={"margin": "2px 0 2px 12px"},
+        )  # fmt: skip
+        self.names = ipywidgets.HTML(layout={"width": f"{WIDTH}px", "max_width": "100%"})
+        self.image = ipywidgets.Image(
+            format="png", layout={"width": f"{WIDTH}px", "max_width": "100%"}
+        )
+        self.note = ipywidgets.HTML(layout={"max_width": f"{WIDTH}px"})
+        first = [self.model] if self._image is not None else [self.seed, self.model]
+        rows = (first, [self.alpha, self.view])
+        bars = [ipywidgets.HBox(row, layout={"flex_flow": "row wrap"}) for row in rows]
+        super().__init__([*bars, self.names, self.image, self.note])
+        self._due = False
+        self._draw(colors=128)  # smaller, for this one is saved with the notebook
+        for control in (self.seed, self.model, self.alpha, self.view):
+            control.observe(self._ask, "value")
+
+    @property
+    def result(self) -> Result:
+        """What the chosen network says of the chosen image."""
+        return self._result(self.model.value, self.seed.value)
+
+    def picture(self) -> np.ndarray:
+        return picture(self.result, self.view.value, self.alpha.value, self._title())
+
+    def alt(self) -> str:
+        """What is shown, and the scores, in two or three sentences."""
+        return f"{self._title()}, {VIEWS[self.view.value]}. {describe(self.result)}"
+
+    def _title(self) -> str:
+        where = f"scene {self.seed.value}" if self._image is None else "an image"
+        return f"{self.model.value} on {where}"
+
+    def _find_network(self, name: str) -> nn.Module:
+        network = self._models[name]
+        return checkpoints.load(name) if network is None else network
+
+    def _segment(self, name: str, seed: int) -> Result:
+        image, label = self._image, self._label
+        if image is None:
+            image, label = scenes.scene(seed)
+        network = self._network(name)
+        device = next((p.device for p in network.parameters()), torch.device("cpu"))
+        was_training = network.training
+        network.eval()
+        try:
+            with torch.inference_mode():
+                logits = network(scenes.normalize(image)[None].to(device))
+        finally:
+            network.train(was_training)
+        height, width = image.shape[:2]
+        expected = (1, len(self._classes), height, width)
+        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        if found != expected:
+            raise ValueError(
+                f"{name} gives {found}: expected logits {expected}, the classes named and the "
+                "image's size"
+            )
+        probabilities = logits[0].float().softmax(0).cpu().numpy()
+        return Result(image, label, probabilities, self._classes, self._palette)
+
+    def _ask(self, change: Any) -> None:
+        """Draw soon, once for all changes until then; at once where no event loop runs."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._draw()
+            return
+        if not self._due:
+            self._due = True
+            loop.call_later(GATHER, self._draw)
+
+    def _draw(self, colors: int | None = None) -> None:
+        self._due = False
+        view, alpha = self.view.value, self.alpha.value
+        try:
+            result = self.result
+            shown = frame(result, view, alpha)
+            self.image.value = draw.png(shown, colors=colors)
+            self.names.value = _row(list(panels(result, view, alpha)))
+            self.note.value = _text(result, view, alpha)
+        except Exception as error:  # in a callback it would go unseen
+            tint = "color:var(--jp-error-color1,#D55E00)"
+            self.note.value = f'<p role="alert" style="{tint}">{html.escape(str(error))}</p>'
+
+
+def _row(names: list[str]) -> str:
+    """Titles above the panels."""
+    cells = "".join(f'<span style="flex:1">{html.escape(name)}</span>' for name in names)
+    return f'<div style="display:flex;gap:6px;font-weight:600">{cells}</div>'
+
+
+def _text(result: Result, view: str, alpha: float) -> str:
+    swatch = (
+        "display:inline-block;width:13px;height:13px;border:1px solid #8A93A0;vertical-align:-2px"
+    )
+    items = "".join(
+        f'<span style="margin-right:16px;white-space:nowrap"><span style="{swatch};background:'
+        f'rgb({",".join(map(str, color))})"></span> {html.escape(name)} {number}</span>'
+        for name, color, number in legend(result, view)
+    )
+    unit = (
+        "pixels" if view == "errors" else "IoU" if result.label is not None else "share of pixels"
+    )
+    scale = ""
+    if view == "confidence":
+        code = base64.b64encode(draw.png(ramp(result, alpha))).decode()
+        scale = (
+            f'<div>likeliest class: probability 1 <img alt="colours of the scale" src="data:image/'
+            f'png;base64,{code}" style="display:inline;vertical-align:middle"> '
+            f"{1 / len(result.classes):.2f}</div>"
+        )
+    return (
+        f'<p style="margin:4px 0">{html.escape(describe(result))}</p>{scale}'
+        f'<div style="line-height:1.7">{items}<span style="opacity:.7">({unit})</span></div>'
+    )
