@@ -1,0 +1,93 @@
+"""The fully connected CRF that sharpens DeepLab v1 and v2's label maps. Taught in lesson 04.
+
+Krähenbühl and Koltun 2011 (arXiv:1210.5644); DeepLab v1 section 3.3, v2 section 3.3. One model in
+three forms: `exact` looks at all pairs of pixels, `lattice` filters on a permutohedral lattice in
+torch, `pydensecrf` calls the reference C++ code. They give the same answer, up to the lattice.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..labels import Array
+from . import checks, exact, lattice, reference
+from .mean_field import Kernels, Trace, mean_field, traced
+
+BACKENDS = ("auto", "exact", "lattice", "pydensecrf")
+
+__all__ = ["BACKENDS", "Trace", "dense_crf"]
+
+
+def dense_crf(
+    probs: Array,
+    image: Array,
+    *,
+    iterations: int = 10,
+    w_appearance: float | Tensor = 5.0,
+    sigma_xy: float = 50.0,
+    sigma_rgb: float = 3.0,
+    w_smooth: float | Tensor = 3.0,
+    sigma_smooth: float = 3.0,
+    compat: str | Array = "potts",
+    backend: str = "auto",
+    trace: bool = False,
+) -> Any:
+    """Marginals of a dense CRF after mean-field steps: of probs' shape and kind (NumPy or torch).
+
+    probs: (B x) K x H x W, probabilities of K classes, as softmax gives them.
+    image: (B x) H x W x 3, uint8, or float from 0 to 1.
+    w_appearance, sigma_xy (pixels), sigma_rgb (of 255): pixels that are near and of like colour
+    pull each other to one class; w_smooth, sigma_smooth (pixels): so do near ones of any colour.
+    The defaults are DeepLab v1's.
+    compat: "potts", or a symmetric K x K matrix of penalties for neighbours of classes k and l.
+    backend: "exact" (up to 9,216 pixels), "lattice", "pydensecrf" (CPU, no gradient), or "auto",
+    the fastest that can do it. Gradients flow through the first two, to probs, weights and compat.
+    trace: return a `Trace` of every step instead ("exact" and "lattice").
+
+    Raises ValueError or TypeError, with what to do, for what is not as above. Lesson 04.
+    """
+    settings = checks.settings(
+        iterations=iterations,
+        w_appearance=w_appearance,
+        sigma_xy=sigma_xy,
+        sigma_rgb=sigma_rgb,
+        w_smooth=w_smooth,
+        sigma_smooth=sigma_smooth,
+    )
+    problem = checks.problem(probs, image, compat)
+    backend = checks.backend(backend, problem, settings, trace)
+    if backend == "pydensecrf":
+        return problem.like_given(reference.infer(problem, settings))
+    filters = exact.Filter if backend == "exact" else lattice.Filter
+    run = traced if trace else mean_field
+    results: list[Any] = []
+    for log_probs, colours in zip(problem.log_probs, problem.images, strict=True):
+        near_and_alike, near = features(colours, settings)
+        kernels: Kernels = {
+            "appearance": (filters(near_and_alike, log_probs.dtype), settings.w_appearance),
+            "smoothness": (filters(near, log_probs.dtype), settings.w_smooth),
+        }
+        rows = log_probs.flatten(1).t().contiguous()
+        results.append(run(rows, kernels, problem.compat, settings.iterations))
+    if trace:
+        return problem.trace(results)
+    return problem.like_given(problem.maps(torch.stack(results)))
+
+
+def features(image: Tensor, settings: "checks.Settings") -> tuple[Tensor, Tensor]:
+    """The two spaces in which pixels are near: 5 x N (x, y, red, green, blue) and 2 x N (x, y).
+
+    image: H x W x 3, in 0 to 255. Each axis is divided by its sigma, so that the kernels are
+    exp(-distance² / 2).
+    """
+    height, width, _ = image.shape
+    y, x = torch.meshgrid(
+        torch.arange(height, device=image.device),
+        torch.arange(width, device=image.device),
+        indexing="ij",
+    )
+    place = torch.stack([x, y]).flatten(1).to(image.dtype)
+    colours = image.reshape(-1, 3).t()
+    appearance = torch.cat([place / settings.sigma_xy, colours / settings.sigma_rgb])
+    return appearance, place / settings.sigma_smooth
