@@ -4,28 +4,36 @@ Functions of arrays return uint8 arrays. Functions that take `ax` draw on it, or
 figure, and return it: a lesson composes them, a widget renders them without pyplot's global state.
 """
 
+from .architecture import Column, layer_chain
 from .arrays import COLORS, PALETTE, SCENE_PALETTE, VOID, checked, heat, overlay, paint, png
 from .axes import box, pixels, show, style
 from .family import FAMILY, family
+from .mean_field import CHANGES, change_kinds, changes, energy_chart
 from .segmentation import ERRORS, doubt, error_kinds, errors, grey, strip
 from .taps import cone, tap_colors, tap_grid, tap_shade
 
 __all__ = [
+    "CHANGES",
     "COLORS",
     "ERRORS",
     "FAMILY",
     "PALETTE",
     "SCENE_PALETTE",
     "VOID",
+    "Column",
     "box",
+    "change_kinds",
+    "changes",
     "checked",
     "cone",
     "doubt",
+    "energy_chart",
     "error_kinds",
     "errors",
     "family",
     "grey",
     "heat",
+    "layer_chain",
     "overlay",
     "paint",
     "pixels",

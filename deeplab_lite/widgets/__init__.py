@@ -3,15 +3,19 @@
 from importlib import import_module
 
 _HOME = {
+    "ArchitectureExplorer": "architecture_explorer",
     "ReceptiveFieldExplorer": "receptive_field_explorer",
     "DilationExplorer": "dilation_explorer",
     "FieldOnPhoto": "field_on_photo",
+    "MeanFieldReplay": "mean_field_replay",
     "OutputStrideLab": "output_stride",
     "SegmentationViewer": "segmentation_viewer",
 }
 __all__ = [
+    "ArchitectureExplorer",
     "DilationExplorer",
     "FieldOnPhoto",
+    "MeanFieldReplay",
     "OutputStrideLab",
     "ReceptiveFieldExplorer",
     "SegmentationViewer",
