@@ -59,35 +59,32 @@ def dense_crf(
     backend = checks.backend(backend, problem, settings, trace)
     if backend == "pydensecrf":
         return problem.like_given(reference.infer(problem, settings))
-    filters = exact.Filter if backend == "exact" else lattice.Filter
+    build = exact.Filter if backend == "exact" else lattice.Filter
     run = traced if trace else mean_field
+    log_probs = problem.log_probs.flatten(2).transpose(1, 2).contiguous()
+    weights = [
+        torch.as_tensor(weight).to(log_probs)
+        for weight in (settings.w_appearance, settings.w_smooth)
+    ]
+    smoothness = build(places(problem.images[0]) / settings.sigma_smooth, log_probs.dtype)
     results: list[Any] = []
-    for log_probs, colours in zip(problem.log_probs, problem.images, strict=True):
-        near_and_alike, near = features(colours, settings)
+    for rows, image in zip(log_probs, problem.images, strict=True):
+        near_and_alike = torch.cat(
+            [places(image) / settings.sigma_xy, image.flatten(0, 1).t() / settings.sigma_rgb]
+        )
+        appearance = build(near_and_alike, log_probs.dtype)
         kernels: Kernels = {
-            "appearance": (filters(near_and_alike, log_probs.dtype), settings.w_appearance),
-            "smoothness": (filters(near, log_probs.dtype), settings.w_smooth),
+            "appearance": (appearance, weights[0]),
+            "smoothness": (smoothness, weights[1]),
         }
-        rows = log_probs.flatten(1).t().contiguous()
         results.append(run(rows, kernels, problem.compat, settings.iterations))
     if trace:
         return problem.trace(results)
     return problem.like_given(problem.maps(torch.stack(results)))
 
 
-def features(image: Tensor, settings: "checks.Settings") -> tuple[Tensor, Tensor]:
-    """The two spaces in which pixels are near: 5 x N (x, y, red, green, blue) and 2 x N (x, y).
-
-    image: H x W x 3, in 0 to 255. Each axis is divided by its sigma, so that the kernels are
-    exp(-distance² / 2).
-    """
+def places(image: Tensor) -> Tensor:
+    """Where the pixels of H x W x 3 are: 2 x N, x above y, in pixels."""
     height, width, _ = image.shape
-    y, x = torch.meshgrid(
-        torch.arange(height, device=image.device),
-        torch.arange(width, device=image.device),
-        indexing="ij",
-    )
-    place = torch.stack([x, y]).flatten(1).to(image.dtype)
-    colours = image.reshape(-1, 3).t()
-    appearance = torch.cat([place / settings.sigma_xy, colours / settings.sigma_rgb])
-    return appearance, place / settings.sigma_smooth
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return torch.stack([x, y]).flatten(1).to(image)

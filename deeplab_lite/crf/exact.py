@@ -14,17 +14,13 @@ class Filter:
     """
 
     def __init__(self, features: Tensor, dtype: torch.dtype = torch.float32):
-        points = features.t().double()
-        self.kernel = torch.cat(
-            [
-                torch.cdist(rows, points, compute_mode="donot_use_mm_for_euclid_dist")
-                .square_()
-                .mul_(-0.5)
-                .exp_()
-                .to(dtype)
-                for rows in points.split(ROWS)
-            ]
-        )
+        features = features.double()
+        halves = features.square().sum(0) / 2
+        points = features.shape[1]
+        self.kernel = torch.empty(points, points, dtype=dtype, device=features.device)
+        for some in torch.arange(points, device=features.device).split(ROWS):
+            exponents = features[:, some].t() @ features - halves[some, None] - halves
+            self.kernel[some] = exponents.clamp_(max=0).to(dtype).exp_()
         norm = self.kernel.sum(1).rsqrt()
         self.kernel *= norm
         self.kernel *= norm[:, None]
@@ -35,4 +31,4 @@ class Filter:
 
 def bytes_needed(pixels: int, dtype: torch.dtype) -> int:
     """Of memory, for the two kernels of one image."""
-    return 2 * pixels**2 * dtype.itemsize + 2 * ROWS * pixels * 8
+    return 2 * pixels**2 * dtype.itemsize + 3 * ROWS * pixels * 8

@@ -25,15 +25,23 @@ class Filter:
 
     def __init__(self, features: Tensor, dtype: torch.dtype = torch.float32):
         keys, weights, steps = corners(features)
-        vertices, corner = keys.flatten().unique(return_inverse=True)
-        corner, weights = corner.view(keys.shape).t(), weights.t().to(dtype)
-        self.slice = _bags(corner, weights)
-        self.splat = _transposed(corner, weights, len(vertices))
+        axes, points = keys.shape
+        keys, order = keys.flatten().sort(stable=True)
+        first = torch.cat([keys.new_ones(1, dtype=torch.bool), keys[1:] != keys[:-1]])
+        begin = first.nonzero()[:, 0]
+        vertices = keys[begin]
+        corner = torch.empty_like(order, dtype=torch.int32)
+        corner[order] = first.cumsum(0, dtype=torch.int32) - 1
+
+        weights = weights.to(dtype)
+        begin = torch.cat([begin, begin.new_tensor([len(order)])]).int()
+        self.splat = ((order % points).int(), weights.flatten()[order], begin)
         self.blur = [_neighbours(vertices, step, dtype) for step in steps]
-        ones = torch.ones(features.shape[1], 1, dtype=dtype, device=features.device)
-        norm = self._apply(ones)[:, 0].clamp_(min=1e-20).rsqrt_()
-        self.slice[1].view(-1, len(keys)).mul_(norm[:, None])
-        self.splat[1].mul_(norm[self.splat[0].long()])
+        self.slice = _bags(corner.view(axes, points).t(), weights.t())
+
+        norm = self._apply(weights.new_ones(points, 1))[:, 0].clamp_(min=1e-20).rsqrt_()
+        self.splat[1].mul_(norm[self.splat[0]])
+        self.slice[1].view(points, axes).mul_(norm[:, None])
 
     def __call__(self, values: Tensor) -> Tensor:
         if values.requires_grad and torch.is_grad_enabled():
@@ -120,32 +128,24 @@ def _sum_rows(values: Tensor, index: Tensor, weight: Tensor, begin: Tensor) -> T
 
 
 def _bags(index: Tensor, weight: Tensor) -> Bags:
-    """A sum of T terms for each row of N x T."""
+    """N sums of T terms each: both are N x T."""
     sums, terms = index.shape
     begin = torch.arange(0, sums * terms + 1, terms, dtype=torch.int32, device=index.device)
-    return index.int().flatten(), weight.flatten(), begin
-
-
-def _transposed(index: Tensor, weight: Tensor, rows: int) -> Bags:
-    """The same weights the other way: row `index` of `rows` collects what it gave to each sum."""
-    order = index.int().flatten().argsort(stable=True)
-    counts = torch.bincount(index.flatten(), minlength=rows)
-    begin = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    return (order // index.shape[1]).int(), weight.flatten()[order], begin.int()
+    return index.flatten(), weight.flatten(), begin
 
 
 def _neighbours(vertices: Tensor, step: int, dtype: torch.dtype) -> Bags:
     """The blur along one axis: half the previous corner, the corner, half the next one.
 
-    A corner that no pixel touches does not exist: its half is given weight 0.
+    Where no pixel made that neighbour, the corner stands in for it, with weight 0.
     """
-    own = torch.arange(len(vertices), device=vertices.device)
-    found = torch.searchsorted(vertices, vertices + step).clamp_(max=len(vertices) - 1)
-    there = vertices[found] == vertices + step
-    index = own.repeat(3, 1)
-    weight = torch.ones(3, len(vertices), dtype=dtype, device=vertices.device)
-    index[2] = torch.where(there, found, own)
-    index[0, found[there]] = own[there]
-    weight[2] = there / 2
-    weight[0] = (index[0] != own) / 2
-    return _bags(index.t(), weight.t())
+    count = len(vertices)
+    own = torch.arange(count + 1, device=vertices.device)  # the last stands for "not there"
+    following = torch.searchsorted(vertices, vertices + step).clamp_(max=count - 1)
+    there = vertices[following] == vertices + step
+    previous = own.scatter(0, torch.where(there, following, count), own[:-1])[:-1]
+    own = own[:-1]
+    index = torch.stack([previous, own, torch.where(there, following, own)], 1).int()
+    weight = (index != index[:, 1:2]).to(dtype) / 2
+    weight[:, 1] = 1
+    return _bags(index, weight)
