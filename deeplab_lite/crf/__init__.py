@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from ..labels import Array
-from . import checks, exact, lattice, reference
+from . import checks, exact, inputs, lattice, reference
+from .checks import BACKENDS
 from .mean_field import Kernels, Trace, mean_field, traced
-
-BACKENDS = ("auto", "exact", "lattice", "pydensecrf")
 
 __all__ = ["BACKENDS", "Trace", "dense_crf"]
 
@@ -55,7 +54,7 @@ def dense_crf(
         w_smooth=w_smooth,
         sigma_smooth=sigma_smooth,
     )
-    problem = checks.problem(probs, image, compat)
+    problem = inputs.problem(probs, image, compat)
     backend = checks.backend(backend, problem, settings, trace)
     if backend == "pydensecrf":
         return problem.like_given(reference.infer(problem, settings))
@@ -68,9 +67,9 @@ def dense_crf(
     ]
     smoothness = build(places(problem.images[0]) / settings.sigma_smooth, log_probs.dtype)
     results: list[Any] = []
-    for rows, image in zip(log_probs, problem.images, strict=True):
+    for rows, colours in zip(log_probs, problem.images, strict=True):
         near_and_alike = torch.cat(
-            [places(image) / settings.sigma_xy, image.flatten(0, 1).t() / settings.sigma_rgb]
+            [places(colours) / settings.sigma_xy, colours.flatten(0, 1).t() / settings.sigma_rgb]
         )
         appearance = build(near_and_alike, log_probs.dtype)
         kernels: Kernels = {

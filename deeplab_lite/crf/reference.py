@@ -4,33 +4,34 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .checks import Problem, Settings
+from .checks import Settings
+from .inputs import Problem
 
 
 def infer(problem: Problem, settings: Settings) -> Tensor:
-    """Marginals B x K x H x W. Raises ModuleNotFoundError where pydensecrf is not installed."""
+    """Marginals B x K x N, in the dtype of the problem; the reference code is float32.
+
+    The two kernels are handed over as features. DenseCRF2D.addPairwiseBilateral would build the
+    same ones, from uint8 images only: float images would have to be rounded to 255 levels.
+    """
     import pydensecrf.densecrf as densecrf
 
+    _, classes, height, width = problem.log_probs.shape
+    y, x = np.mgrid[:height, :width].reshape(2, -1).astype(np.float32)
+    smooth = np.stack([x, y]) / np.float32(settings.sigma_smooth)
+    place = np.stack([x, y]) / np.float32(settings.sigma_xy)
     results = []
     for log_probs, image in zip(problem.log_probs, problem.images, strict=True):
-        classes, height, width = log_probs.shape
-        crf = densecrf.DenseCRF2D(width, height, classes)
-        unary = -log_probs.float().flatten(1).contiguous().numpy()
-        crf.setUnaryEnergy(unary)
-        crf.addPairwiseGaussian(
-            sxy=settings.sigma_smooth, compat=_compat(settings.w_smooth, problem.compat)
-        )
-        crf.addPairwiseBilateral(
-            sxy=settings.sigma_xy,
-            srgb=settings.sigma_rgb,
-            rgbim=image.round().byte().contiguous().numpy(),
-            compat=_compat(settings.w_appearance, problem.compat),
-        )
-        marginals = np.array(crf.inference(settings.iterations), dtype=np.float32)
-        results.append(torch.from_numpy(marginals).view(classes, height, width))
-    return torch.stack(results)
+        colours = image.reshape(-1, 3).t().numpy() / np.float32(settings.sigma_rgb)
+        crf = densecrf.DenseCRF(height * width, classes)
+        crf.setUnaryEnergy(-log_probs.float().flatten(1).contiguous().numpy())
+        crf.addPairwiseEnergy(smooth, _compat(settings.w_smooth, problem.compat))
+        alike = np.concatenate([place, colours])
+        crf.addPairwiseEnergy(alike, _compat(settings.w_appearance, problem.compat))
+        results.append(torch.from_numpy(np.array(crf.inference(settings.iterations))))
+    return torch.stack(results).to(problem.log_probs)
 
 
 def _compat(weight: float | Tensor, matrix: Tensor | None) -> float | np.ndarray:
     weight = float(weight)
-    return weight if matrix is None else (weight * matrix).float().numpy()
+    return weight if matrix is None else (weight * matrix.detach()).float().numpy()
