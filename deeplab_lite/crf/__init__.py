@@ -14,8 +14,9 @@ from ..labels import Array
 from . import checks, exact, inputs, lattice, reference
 from .checks import BACKENDS
 from .mean_field import Kernels, Trace, mean_field, traced
+from .search import search
 
-__all__ = ["BACKENDS", "Trace", "dense_crf"]
+__all__ = ["BACKENDS", "Trace", "dense_crf", "search"]
 
 
 def dense_crf(
