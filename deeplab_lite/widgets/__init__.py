@@ -6,6 +6,7 @@ _HOME = {
     "ArchitectureExplorer": "architecture_explorer",
     "ReceptiveFieldExplorer": "receptive_field_explorer",
     "DilationExplorer": "dilation_explorer",
+    "CRFPlayground": "crf_playground",
     "FieldOnPhoto": "field_on_photo",
     "MeanFieldReplay": "mean_field_replay",
     "OutputStrideLab": "output_stride",
@@ -13,6 +14,7 @@ _HOME = {
 }
 __all__ = [
     "ArchitectureExplorer",
+    "CRFPlayground",
     "DilationExplorer",
     "FieldOnPhoto",
     "MeanFieldReplay",
