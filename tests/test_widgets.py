@@ -20,6 +20,7 @@ from deeplab_lite.atrous import effective_kernel, tap_counts
 from deeplab_lite.receptive_field import receptive_fields
 from deeplab_lite.taps import trace
 from deeplab_lite.widgets import (
+    ArchitectureExplorer,
     DilationExplorer,
     FieldOnPhoto,
     ReceptiveFieldExplorer,
@@ -33,6 +34,7 @@ RF = _twin.script("receptive_field_explorer")
 DI = _twin.script("dilation_explorer")
 FP = _twin.script("field_on_photo")
 GREY = np.full((96, 128, 3), 128, np.uint8)
+EXPLORERS = [ReceptiveFieldExplorer, DilationExplorer, FieldOnPhoto, ArchitectureExplorer]
 
 
 def decoded(bundle):
@@ -52,8 +54,14 @@ class Box(_twin.Twin, ipywidgets.VBox):
 
 @pytest.mark.parametrize(
     "make",
-    [Box, ReceptiveFieldExplorer, DilationExplorer, lambda: FieldOnPhoto(GREY, ["alexnet"])],
-    ids=["VBox", "receptive field", "dilation", "field on photo"],
+    [
+        Box,
+        ReceptiveFieldExplorer,
+        DilationExplorer,
+        lambda: FieldOnPhoto(GREY, ["alexnet"]),
+        ArchitectureExplorer,
+    ],
+    ids=["VBox", "receptive field", "dilation", "field on photo", "architecture"],
 )
 def test_a_widget_carries_a_picture_of_its_state_beside_the_live_view(make):
     widget = make()
@@ -86,7 +94,8 @@ def test_a_widget_ships_as_one_module(tmp_path, monkeypatch):
 
 
 def test_states_stay_small():
-    for widget in (ReceptiveFieldExplorer(), DilationExplorer(), FieldOnPhoto()):
+    for make in EXPLORERS:
+        widget = make()
         assert len(json.dumps(widget.get_state())) < 60_000
 
 
@@ -358,8 +367,9 @@ LATENCY = """([selector, key]) => new Promise((done) => {
         (lambda: ReceptiveFieldExplorer([(7, 1, "same", 6)] * 6, 64), "[role=slider]", "ArrowLeft"),
         (lambda: DilationExplorer([8] * 4, 5), "input[type=range]", ""),
         (FieldOnPhoto, ".dl-fp-scene", "ArrowLeft"),
+        (lambda: ArchitectureExplorer(layer="fc8"), ".dl-ar-chain", "ArrowLeft"),
     ],
-    ids=["receptive field", "dilation", "field on photo"],
+    ids=["receptive field", "dilation", "field on photo", "architecture"],
 )
 def test_the_largest_state_is_redrawn_at_once(widget_page, make, selector, key):
     mounted = widget_page(make())
@@ -418,7 +428,7 @@ def test_switching_the_network_keeps_looking_at_the_same_place(widget_page):
     assert np.abs(gap).max() <= 16  # half a stride
 
 
-@pytest.mark.parametrize("make", [ReceptiveFieldExplorer, DilationExplorer, FieldOnPhoto])
+@pytest.mark.parametrize("make", EXPLORERS)
 @pytest.mark.parametrize("width", [420, 600, 800, 1000])
 def test_nothing_sticks_out(widget_page, make, width):
     mounted = widget_page(make(), width=width)
@@ -426,7 +436,7 @@ def test_nothing_sticks_out(widget_page, make, width):
     assert mounted.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.parametrize("make", [ReceptiveFieldExplorer, DilationExplorer, FieldOnPhoto])
+@pytest.mark.parametrize("make", EXPLORERS)
 def test_every_control_has_a_name_and_keeps_its_keys_from_jupyterlab(widget_page, make):
     page = widget_page(make()).page
     for control in page.locator("input, select, [tabindex='0']").all():
