@@ -74,7 +74,8 @@ def describe(result: Result) -> str:
     matrix = result.matrix
     seen = int(metrics.class_iou(matrix).isfinite().sum())
     text = (
-        f"mIoU {float(metrics.miou(matrix)):.3f} over the {seen} classes of truth and prediction; "
+        f"mIoU {float(metrics.miou(matrix)):.3f} over the {seen} class{'es' * (seen != 1)} "
+        "there or predicted; "
         f"{100 * float(metrics.pixel_accuracy(matrix)):.1f} % of the pixels are right."
     )
     wrong = matrix.clone().fill_diagonal_(0)

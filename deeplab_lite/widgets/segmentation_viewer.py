@@ -40,8 +40,11 @@ class SegmentationViewer(Twin, ipywidgets.VBox):
       one. `classes` and `palette` (K x 3) are those of the scenes unless given.
     - `view` is one of VIEWS, `alpha` the strength of the overlay.
 
-    Raises ValueError for an unknown model, view or seed; what goes wrong later, such as an image
-    whose size does not fit the network, is said in the widget.
+    What a network says of a scene is kept: after more training, make a new viewer.
+
+    Raises ValueError for an unknown model, view or seed, for an image whose size does not fit the
+    network, and for classes that it does not tell apart. What goes wrong later is said in the
+    widget.
     """
 
     colors = 96
@@ -61,10 +64,12 @@ class SegmentationViewer(Twin, ipywidgets.VBox):
     ):
         given = checkpoints.names() if models is None else models
         self._models = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given)
-        model = ("v1-scenes" if "v1-scenes" in self._models else None) if model is None else model
-        model = next(iter(self._models), None) if model is None else model
+        if not self._models:
+            raise ValueError("no models: give names of checkpoints, or a dict of name to network")
+        if model is None:
+            model = "v1-scenes" if "v1-scenes" in self._models else next(iter(self._models))
         if model not in self._models:
-            raise ValueError(f"model {model!r}: expected one of {', '.join(self._models) or 'any'}")
+            raise ValueError(f"model {model!r}: expected one of {', '.join(self._models)}")
         if len(palette) < len(classes):
             raise ValueError(f"{len(palette)} colours for {len(classes)} classes: give a palette")
         self._classes, self._palette = tuple(classes), np.asarray(palette, np.uint8)
@@ -76,6 +81,7 @@ class SegmentationViewer(Twin, ipywidgets.VBox):
         # A network and a scene are read once; other views and strengths follow at once.
         self._network = lru_cache(maxsize=8)(self._find_network)
         self._result = lru_cache(maxsize=32)(self._segment)
+        frame(self._result(model, seed), view, alpha)
 
         wide = {"style": {"description_width": "60px"}}
         self.seed = ipywidgets.BoundedIntText(
@@ -149,7 +155,7 @@ class SegmentationViewer(Twin, ipywidgets.VBox):
                 f"{name} gives {found}: expected logits {expected}, the classes named and the "
                 "image's size"
             )
-        probabilities = logits[0].float().softmax(0).cpu().numpy()
+        probabilities = logits[0].detach().float().softmax(0).cpu().numpy()
         return Result(image, label, probabilities, self._classes, self._palette)
 
     def _ask(self, change: Any) -> None:
