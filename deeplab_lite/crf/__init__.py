@@ -63,12 +63,13 @@ def dense_crf(
     run = traced if trace else mean_field
     log_probs = problem.log_probs.flatten(2).transpose(1, 2).contiguous()
     weights = [
-        torch.as_tensor(weight).to(log_probs)
+        torch.as_tensor(weight, dtype=log_probs.dtype, device=log_probs.device)
         for weight in (settings.w_appearance, settings.w_smooth)
     ]
-    smoothness = build(places(problem.images[0]) / settings.sigma_smooth, log_probs.dtype)
+    images = problem.images.double() if backend == "exact" else problem.images
+    smoothness = build(places(images[0]) / settings.sigma_smooth, log_probs.dtype)
     results: list[Any] = []
-    for rows, colours in zip(log_probs, problem.images, strict=True):
+    for rows, colours in zip(log_probs, images, strict=True):
         near_and_alike = torch.cat(
             [places(colours) / settings.sigma_xy, colours.flatten(0, 1).t() / settings.sigma_rgb]
         )
@@ -78,6 +79,7 @@ def dense_crf(
             "smoothness": (smoothness, weights[1]),
         }
         results.append(run(rows, kernels, problem.compat, settings.iterations))
+        del appearance, kernels  # before the next image builds its own
     if trace:
         return problem.trace(results)
     return problem.like_given(problem.maps(torch.stack(results)))
