@@ -6,10 +6,12 @@ import re
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from node import call, call_many
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from deeplab_lite import draw
 from deeplab_lite.models.vgg import decimate
 from deeplab_lite.receptive_field import receptive_fields
 from deeplab_lite.widgets import ArchitectureExplorer, _twin, architecture_explorer
@@ -207,6 +209,20 @@ def test_every_combination_of_the_four_changes_has_a_picture_of_its_own():
     assert len(pictures) == len(states)
 
 
+def test_bars_of_the_picture_are_to_scale():
+    ax = Figure().add_subplot()
+    columns = architecture_explorer.columns(State())
+    draw.layer_chain(columns, "fc6", ax)
+    up = {
+        round(b.get_x() + b.get_width() / 2): b.get_height() for b in ax.patches if b.get_y() == 0
+    }
+    for x, column in enumerate(columns):
+        assert up[x] / up[0] == pytest.approx(column.size / 321)
+    down = [-b.get_height() for b in ax.patches if b.get_y() < -0.3]
+    fields = [column.field for column in columns[1:]]
+    assert np.allclose(np.array(down) / down[-1], np.array(fields) / 435)
+
+
 def test_every_layer_has_a_sentence_of_its_own():
     widget, alts = ArchitectureExplorer(), set()
     for name in architecture_explorer.names():
@@ -258,6 +274,14 @@ def test_a_click_and_the_arrow_keys_choose_a_layer(widget_page):
     mounted.drawn()
     assert mounted.get("layer") == "conv1_1" and "sees 3\xa0×\xa03" in say.text_content()
     assert mounted.errors == []
+
+
+def test_the_keys_go_on_from_pool5_where_pool5a_is_gone(widget_page):
+    mounted = widget_page(ArchitectureExplorer(layer="pool5a"))
+    mounted.page.get_by_text("7 × 7", exact=True).click()
+    mounted.drawn()
+    mounted.page.locator("svg[role=slider]").press("ArrowRight")
+    assert mounted.get("layer") == "fc6"
 
 
 def test_every_preset_shows_its_totals_and_its_verdict(widget_page):

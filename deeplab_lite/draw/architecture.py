@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from .arrays import COLORS
 
 INK, GREY = "#101820", "#4B5563"
-LOOKS = {
+LOOKS: dict[str, dict[str, Any]] = {
     "image": {"fc": COLORS["sky"], "alpha": 0.45},
     "conv": {"fc": COLORS["sky"]},
     "dilated": {"fc": "white", "ec": COLORS["vermillion"], "hatch": "-----"},

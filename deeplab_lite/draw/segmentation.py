@@ -14,8 +14,8 @@ ERRORS = {
     "confused": ("object as another", PALETTE[6]),
 }
 ERROR_PALETTE = np.stack([np.zeros(3, np.uint8), *(color for _, color in ERRORS.values())])
-GAP = 6  # pixels between the pictures of a strip, in a grey for light and dark pages
-BETWEEN = 140
+GAP = 4  # pixels between the pictures of a strip, darker than any of their greys
+BETWEEN = 56
 
 
 def error_kinds(prediction: Any, label: Any) -> np.ndarray:

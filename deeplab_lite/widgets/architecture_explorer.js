@@ -158,6 +158,7 @@ const MAPS = 132, FIELDS = 96, NAMES = 46, TOP = 22;  // heights of the lanes
 const STATE = ["input_size", "convolutional", "dense", "atrous", "fc6", "pools"];
 const f = (value) => value.toFixed(1);
 const box = (x, y, w, t) => `M${f(x)} ${f(y)}h${f(w)}v${f(t)}h${f(-w)}z`;
+const pick = (layer, there) => (there.includes(layer) ? layer : "pool5");  // pool5a comes and goes
 const joined = (text) => text.replace(/(\d) × (\d)/g, "$1\u00a0×\u00a0$2");  // on one line
 const path = (kind, d) => (d ? `<path class="${kind}" d="${d}"/>` : "");
 
@@ -170,56 +171,69 @@ const short = (name, room) => {
 /** Width of a layer's bar: by the logarithm of its channels. */
 const wide = (channels) => clamp(2 * Math.log2(channels) - 5, 3, 20);
 
-/** The chain: maps upward, fields downward, ticks where VGG-16 had them; `find(x)`: the layer. */
+/** The chain: maps upward, fields downward, ticks at what they were before changes 2 to 4. */
 function chainPicture(table, state, chosen, width) {
-  const image = { layer: { name: "image", kind: "image", dilation: 1, leaving: 3 }, size: state.input_size, stride: 1, field: 1, spacing: 0, trained: 0 };
+  const image = { layer: { name: "image", kind: "image", leaving: 3 }, size: state.input_size, stride: 1, field: 1 };
   const all = [image, ...rows(table, state)];
-  const plain = new Map(rows(table, { ...state, ...PLAIN, convolutional: true }).map((row) => [row.layer.name, row]));
-  const parts = all.map((row) => ({ image: 1.7, conv: 1 }[row.layer.name.startsWith("fc") ? "" : row.layer.kind] ?? 1.75));
-  const left = 54, unit = (width - left - 4) / parts.reduce((a, b) => a + b);
-  const most = Math.max(state.input_size, ...all.map((row) => row.field), ...[...plain.values()].map((row) => row.field));
-  const up = MAPS / Math.max(state.input_size, ...all.map((row) => row.size)), down = FIELDS / most;
+  const before = rows(table, { ...state, ...PLAIN, convolutional: true });
+  const plain = new Map(before.map((row) => [row.layer.name, row]));
+  const part = ({ name }) => (name === "image" ? 1.7 : name.startsWith("conv") ? 1 : 1.75);
+  const left = 54, unit = (width - left - 4) / all.reduce((sum, row) => sum + part(row.layer), 0);
+  const up = MAPS / Math.max(...all.map((row) => row.size));
+  const down = FIELDS / Math.max(state.input_size, ...[...all, ...before].map((row) => row.field));
   const base = TOP + MAPS, roof = base + NAMES, height = roof + FIELDS + 26;
-  let x = left, marks = { image: "", conv: "", pool: "", slats: "", full: "", field: "", tick: "", none: "" }, text = "", chosenBand = "";
-  let lastSize = "", lastStride = "";
-  const places = all.map((row, at) => {
-    const { layer, size, stride, field } = row, column = unit * parts[at], mid = x + column / 2;
-    const on = layer.name === chosen ? " on" : "", w = Math.min(0.9 * column, wide(layer.leaving)), tall = Math.max(1.5, size * up);
-    if (on) chosenBand = `<rect class="band" x="${f(x)}" y="2" width="${f(column)}" height="${height - 4}" rx="4"/>`;
-    const kind = layer.kind === "conv" && layer.dilation > 1 ? "slats" : { image: "image", conv: "conv", full: "full" }[layer.kind] ?? "pool";
+  const marks = { image: "", conv: "", pool: "", slats: "", full: "", field: "", tick: "", none: "" };
+  const places = [];
+  let x = left, text = "", band = "", last = {};
+  for (const row of all) {
+    const { layer, size, stride, field } = row, column = unit * part(layer), mid = x + column / 2;
+    const on = layer.name === chosen ? " on" : "", tall = Math.max(1.5, size * up);
+    const w = Math.min(0.9 * column, wide(layer.leaving));
+    const label = (y, value, kind = "") => {
+      text += `<text class="${kind}${on}" x="${f(mid)}" y="${f(y)}">${value}</text>`;
+    };
+    const tick = (y) => {
+      marks.tick += `M${f(mid - column * 0.45)} ${f(y)}h${f(column * 0.9)}`;
+      return y;
+    };
+    if (on) band = `<rect class="band" x="${f(x)}" y="2" width="${f(column)}" height="${height - 4}" rx="4"/>`;
     if (!size) marks.none += `M${f(mid - 4)} ${base - 10}l8 8m0 -8l-8 8`;
-    else if (kind === "slats") for (let y = 0; y < tall; y += 4) marks.slats += box(mid - w / 2, base - Math.min(tall, y + 2.4), w, Math.min(2.4, tall - y));
-    else marks[kind] += box(mid - w / 2, base - tall, w, tall);
-    marks.field += at && size ? box(mid - column * 0.3, roof, column * 0.6, field * down) : "";
-    const before = layer.kind === "full" ? null : plain.get(layer.name), end = roof + field * down;
-    const tick = (y) => { marks.tick += `M${f(mid - column * 0.45)} ${f(y)}h${f(column * 0.9)}`; return y; };
-    let under = end + 12, over = base - tall - 5;  // where numbers stand, clear of the ticks
-    if (before && before.size !== size) {
-      const y = tick(base - before.size * up);
+    else if (layer.dilation > 1) {
+      for (let y = 0; y < tall; y += 4) {
+        marks.slats += box(mid - w / 2, base - Math.min(tall, y + 2.4), w, Math.min(2.4, tall - y));
+      }
+    } else marks[layer.kind in marks ? layer.kind : "pool"] += box(mid - w / 2, base - tall, w, tall);
+    if (size && layer.kind !== "image") marks.field += box(mid - column * 0.3, roof, column * 0.6, field * down);
+
+    let over = base - tall - 5, under = roof + field * down + 12;  // numbers, clear of the ticks
+    const was = layer.kind === "full" ? null : plain.get(layer.name);
+    if (was && was.size !== size) {
+      const y = tick(base - was.size * up);
       if (y < over + 7 && y > over - 12) over = y - 4;
     }
-    if (before && (before.field !== field || !size)) {
-      const y = tick(roof + before.field * down);
-      if (y > end - 2 && y < end + 16) under = y + 12;
+    if (was && was.field !== field) {
+      const y = tick(roof + was.field * down);
+      if (y > under - 14 && y < under + 4) under = y + 12;
     }
-    const label = (y, value, kind = "") => { text += `<text class="${kind}${on}" x="${f(mid)}" y="${f(y)}">${value}</text>`; };
-    if (size && (String(size) !== lastSize || on)) label(over, size);
+    if (size && (size !== last.size || on)) label(over, size);
     const name = short(layer.name, unit);
-    if (name || on) label(base + 14, name || layer.name.replace("conv", ""), row.spacing !== row.trained ? "odd" : "");
-    if (String(stride) !== lastStride || on) label(base + 30, stride, "quiet");
-    if (at && size && (layer.kind !== "conv" || layer.name.startsWith("fc") || on)) label(under, field);
-    [lastSize, lastStride] = [String(size), String(stride)];
+    if (name || on) label(base + 14, name || layer.name.slice(4), row.spacing !== row.trained ? "odd" : "");
+    if (stride !== last.stride || on) label(base + 30, stride, "quiet");
+    const isConv = layer.name.startsWith("conv");
+    if (size && layer.kind !== "image" && (!isConv || on)) label(under, field);
+    last = row;
     x += column;
-    return { name: layer.name, end: x };
-  });
+    places.push({ name: layer.name, end: x });
+  }
   const line = roof + state.input_size * down;
-  const side = [["map side,", base - 16], ["units", base - 3], ["layer", base + 14], ["stride", base + 30], ["field,", roof + 12], ["pixels", roof + 25]]
-    .map(([value, y]) => `<text class="side" x="0" y="${f(y)}">${value}</text>`).join("");
-  const markup = chosenBand + path("axis", `M${left} ${base}H${width}M${left} ${roof}H${width}`) +
+  const sides = [["map side,", base - 16], ["units", base - 3], ["layer", base + 14], ["stride", base + 30],
+    ["field,", roof + 12], ["pixels", roof + 25], ...(line > roof + 40 ? [["image", line + 4]] : [])];
+  const markup = band + path("axis", `M${left} ${base}H${width}M${left} ${roof}H${width}`) +
     path("limit", `M${left} ${f(line)}H${width}`) +
-    (line > roof + 40 ? `<text class="side" x="0" y="${f(line + 4)}">image</text>` : "") +
-    Object.entries(marks).map(([kind, d]) => path(kind, d)).join("") + side + text;
-  return { markup, height, tight: unit < 23, find: (px) => places.find((place) => px < place.end)?.name ?? places.at(-1).name, names: places.map((place) => place.name) };
+    Object.entries(marks).map(([kind, d]) => path(kind, d)).join("") +
+    sides.map(([word, y]) => `<text class="side" x="0" y="${f(y)}">${word}</text>`).join("") + text;
+  const find = (px) => (places.find((place) => px < place.end) ?? places.at(-1)).name;
+  return { markup, height, tight: unit < 23, find, names: places.map((place) => place.name) };
 }
 
 /** The image from above: the units of a layer's map, and what the middle one sees and reads. */
@@ -227,33 +241,25 @@ function imagePicture(table, state, chosen, side) {
   const row = rows(table, state).find((r) => r.layer.name === chosen), n = state.input_size;
   if (!row?.size) return path("photo", box(1, 1, side - 2, side - 2));
   const { layer, size, stride, field, start, spacing, trained } = row;
-  const unit = Math.floor(size / 2), first = unit * stride - start, centre = first + (field - 1) / 2;
-  const low = Math.min(0, first), high = Math.max(n, first + field), scale = (side - 2) / (high - low);
+  const first = Math.floor(size / 2) * stride - start, middle = first + field / 2;
+  const low = Math.min(0, first), scale = (side - 2) / (Math.max(n, first + field) - low);
   const at = (pixel) => 1 + (pixel - low) * scale;
-  let lines = "";
-  if (stride * scale > 2.2) {
-    for (let u = 0; u < size; u++) {
-      const dot = clamp(stride * scale * 0.3, 0.8, 2.5);
-      for (let v = 0; v < size; v++) {
-        const [x, y] = [u, v].map((i) => at(i * stride - start + field / 2));
-        if (x > 0 && y > 0 && x < side && y < side) lines += box(x - dot / 2, y - dot / 2, dot, dot);
-      }
+  const dot = clamp(stride * scale * 0.3, 0.8, 2.5);
+  let units = "";
+  for (let u = 0; u < size && stride * scale > 2.2; u++) {  // else they would run together
+    for (let v = 0; v < size; v++) {
+      const [x, y] = [u, v].map((i) => at(i * stride - start + field / 2));
+      if (x > 0 && y > 0 && x < side && y < side) units += box(x - dot / 2, y - dot / 2, dot, dot);
     }
   }
-  const grid = (apart, r) => {
-    let d = "";
-    for (let i = 0; i < layer.kernel; i++) {
-      for (let j = 0; j < layer.kernel; j++) {
-        const [x, y] = [i, j].map((k) => at(centre + 0.5 + (k - (layer.kernel - 1) / 2) * apart));
-        d += `M${f(x - r)} ${f(y)}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0`;
-      }
-    }
-    return d;
+  const taps = (apart, r) => {
+    const line = Array.from({ length: layer.kernel }, (_, k) => at(middle + (k - (layer.kernel - 1) / 2) * apart));
+    const disc = (x, y) => `M${f(x - r)} ${f(y)}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0`;
+    return line.flatMap((x) => line.map((y) => disc(x, y))).join("");
   };
-  return path("photo", box(at(0), at(0), n * scale, n * scale)) + path("units", lines) +
+  return path("photo", box(at(0), at(0), n * scale, n * scale)) + path("units", units) +
     path("field", box(at(first), at(first), field * scale, field * scale)) +
-    (spacing && trained !== spacing ? path("was", grid(trained, 3.5)) : "") +
-    path("taps", spacing ? grid(spacing, 2.5) : "");
+    (spacing !== trained ? path("was", taps(trained, 3.5)) : "") + (spacing ? path("taps", taps(spacing, 2.5)) : "");
 }
 
 function render({ model, el }) {
@@ -267,22 +273,30 @@ function render({ model, el }) {
   }, (preset) => commit(model, preset.state));
 
   // From 1, for whoever types 321 passes 3; below 32 the last map has no unit.
-  const pixels = stepper({ label: "input size in pixels", min: 1, max: 1025, change: (value) => { if (value >= 32) commit(model, { input_size: value }); } });
+  const pixels = stepper({
+    label: "input size in pixels", min: 1, max: 1025,
+    change: (value) => { if (value >= 32) commit(model, { input_size: value }); },
+  });
   set(pixels.root.querySelector("input"), { min: 32, title: "input size in pixels: 32 to 1025" });
   const pools = h("select", {
     class: "dl-select", "aria-label": "pools", ...KEYS, onchange: () => commit(model, { pools: pools.value }),
   }, ...[["torchvision", "2 × 2, of VGG-16"], ["caffe", "3 × 3, as released"], ["notes", "the notes’"]]
     .map(([value, name]) => h("option", { value }, name)));
-  const toggles = [["convolutional", "1", "fc6 to fc8 as convolutions"], ["dense", "2", "pool4, pool5 at stride 1"], ["atrous", "3", "conv5 and fc6 dilated"]]
-    .map(([name, number, label]) => {
-      const input = h("input", { type: "checkbox", "aria-label": label, ...KEYS, onchange: () => commit(model, { [name]: input.checked }) });
-      return { name, input, root: h("label", { class: "dl-ar-toggle" }, input, h("b", {}, number), label) };
-    });
+  const toggles = [
+    ["convolutional", "1", "fc6 to fc8 as convolutions"],
+    ["dense", "2", "pool4, pool5 at stride 1"],
+    ["atrous", "3", "conv5 and fc6 dilated"],
+  ].map(([name, number, label]) => {
+    const onchange = () => commit(model, { [name]: input.checked });
+    const input = h("input", { type: "checkbox", "aria-label": label, ...KEYS, onchange });
+    return { name, input, root: h("label", { class: "dl-ar-toggle" }, input, h("b", {}, number), label) };
+  });
   const forms = [["7x7", "7 × 7"], ["4x4", "4 × 4"], ["largefov", "3 × 3 · 1024"]].map(([value, name]) => {
     const root = h("button", { type: "button", class: "dl-pill", onclick: () => commit(model, { fc6: value }), ...KEYS }, name);
     return { value, root };
   });
-  const small = h("div", { class: "dl-ar-toggle", role: "group", "aria-label": "kernel of fc6" }, h("b", {}, "4"), "fc6", ...forms.map((form) => form.root));
+  const small = h("div", { class: "dl-ar-toggle", role: "group", "aria-label": "kernel of fc6" },
+    h("b", {}, "4"), "fc6", ...forms.map((form) => form.root));
   const controls = h("div", { class: "dl-ar-controls" }, ...toggles.map((toggle) => toggle.root), small,
     h("span", { class: "dl-ar-toggle" }, "pools", pools), h("span", { class: "dl-ar-toggle" }, "input", pixels.root, "pixels"));
   const totals = h("div", { class: "dl-figures dl-ar-totals" });
@@ -293,12 +307,17 @@ function render({ model, el }) {
   const say = h("p", { class: "dl-say", "aria-live": "polite" });
   const key = h("div", { class: "dl-key", "aria-hidden": "true" });
   key.innerHTML = [
-    ["convolution", '<path class="conv" d="M3 1h8v12h-8z"/>'], ["dilated", '<path class="slats" d="M3 1h8v2.4h-8zM3 5h8v2.4h-8zM3 9h8v2.4h-8z"/>'],
-    ["pool", '<path class="pool" d="M3 1h8v12h-8z"/>'], ["fully connected", '<path class="full" d="M3 1h8v12h-8z"/>'],
-    ["VGG-16 had this", '<path class="tick" d="M1 7h12"/>'], ["field", '<path class="field" d="M1 1h12v12h-12z"/>'], ["tap", '<path class="taps" d="M4 7a3 3 0 1 0 6 0a3 3 0 1 0-6 0"/>'],
+    ["convolution", '<path class="conv" d="M3 1h8v12h-8z"/>'],
+    ["dilated", '<path class="slats" d="M3 1h8v2.4h-8zM3 5h8v2.4h-8zM3 9h8v2.4h-8z"/>'],
+    ["pool", '<path class="pool" d="M3 1h8v12h-8z"/>'],
+    ["fully connected", '<path class="full" d="M3 1h8v12h-8z"/>'],
+    ["before changes 2 to 4", '<path class="tick" d="M1 7h12"/>'],
+    ["field", '<path class="field" d="M1 1h12v12h-12z"/>'],
+    ["tap", '<path class="taps" d="M4 7a3 3 0 1 0 6 0a3 3 0 1 0-6 0"/>'],
     ["where it was trained", '<path class="was" d="M3 7a4 4 0 1 0 8 0a4 4 0 1 0-8 0"/>'],
   ].map(([name, mark]) => `<span><svg width="14" height="14">${mark}</svg>${name}</span>`).join("");
-  const hint = h("p", { class: "dl-hint" }, "Click a layer, or focus the chain and use the arrow keys. 1_1 is conv1_1; a bar is wider for more channels.");
+  const hint = h("p", { class: "dl-hint" }, "Click a layer, or focus the chain and use the arrow keys. " +
+    "1_1 is conv1_1; a bar is wider for more channels.");
   const detail = h("div", { class: "dl-ar-detail" }, seen, h("div", {}, numbers, say, key, hint));
   const root = h("div", { class: "dl dl-ar", role: "group", "aria-label": "architecture explorer" },
     bar.root, controls, totals, warn, drawing, detail);
@@ -313,7 +332,7 @@ function render({ model, el }) {
     bar.show();
     const width = Math.max(300, root.clientWidth - 34);
     const there = ["image", ...layers(table(), now).map((layer) => layer.name)];
-    const wanted = hover ?? kept, chosen = there.includes(wanted) ? wanted : "pool5";
+    const chosen = pick(hover ?? kept, there);
     shown = chainPicture(table(), now, chosen, width);
     set(drawing, { width, height: shown.height });
     drawing.classList.toggle("tight", shown.tight);
@@ -328,12 +347,14 @@ function render({ model, el }) {
     const text = describe(table(), now, chosen);
     say.textContent = joined(text);
     const row = rows(table(), now).find((r) => r.layer.name === chosen);
+    const map = (r) => [[`${r.size} × ${r.size}`, "map"], [r.stride, "stride"], [r.field, "field, pixels", "field"]];
     numbers.innerHTML = figures(row ? [
-      ...(row.size ? [[`${row.size} × ${row.size}`, "map"], [row.stride, "stride"], [row.field, "field, pixels", "field"]] : [["none", "map"]]),
+      ...(row.size ? map(row) : [["none", "map"]]),
       [amount(row.layer.parameters), "parameters"], [amount(row.multiply_adds), "multiply-adds"],
       ...(row.spacing ? [[row.spacing, "tap spacing", "tap"]] : []),
     ] : [[`${now.input_size} × ${now.input_size}`, "pixels"]]);
-    set(drawing, { "aria-valuemin": 0, "aria-valuemax": there.length - 1, "aria-valuenow": there.indexOf(chosen), "aria-valuetext": text });
+    const place = there.indexOf(chosen);
+    set(drawing, { "aria-valuemin": 0, "aria-valuemax": there.length - 1, "aria-valuenow": place, "aria-valuetext": text });
   });
 
   const point = (event) => shown.find(event.clientX - drawing.getBoundingClientRect().left);
@@ -346,7 +367,7 @@ function render({ model, el }) {
     event.preventDefault();
     event.stopPropagation();
     hover = null;
-    const at = Math.max(0, shown.names.indexOf(model.get("layer")));
+    const at = shown.names.indexOf(pick(model.get("layer"), shown.names));
     commit(model, { layer: shown.names[clamp(at + move, 0, shown.names.length - 1)] });
   });
 

@@ -186,7 +186,7 @@ class SegmentationViewer(Twin, ipywidgets.VBox):
 def _row(names: list[str]) -> str:
     """Titles above the panels."""
     cells = "".join(f'<span style="flex:1">{html.escape(name)}</span>' for name in names)
-    return f'<div style="display:flex;gap:6px;font-weight:600">{cells}</div>'
+    return f'<div style="display:flex;gap:4px;font-weight:600">{cells}</div>'
 
 
 def _text(result: Result, view: str, alpha: float) -> str:
@@ -210,6 +210,6 @@ def _text(result: Result, view: str, alpha: float) -> str:
             f"{1 / len(result.classes):.2f}</div>"
         )
     return (
-        f'<p style="margin:4px 0">{html.escape(describe(result))}</p>{scale}'
+        f'<p style="margin:6px 0 4px;line-height:1.45">{html.escape(describe(result))}</p>{scale}'
         f'<div style="line-height:1.7">{items}<span style="opacity:.7">({unit})</span></div>'
     )
