@@ -67,6 +67,8 @@ BASE_POOLS = [(2, 2, 1)] * 3 + [(2, 1, 0), (3, 1, 1)]  # as v1's first model was
 FOV_POOLS = [(3, 2, 1)] * 3 + [(3, 1, 1)] * 2  # LargeFOV
 FC6 = "v1's fc6 at 39 x 39, GMAC"
 V1 = "arXiv:1412.7062, table 1"
+V1_FOV = "arXiv:1412.7062, table 2"
+V2_POLY = "arXiv:1606.00915, table 2"
 V2 = "arXiv:1606.00915, table 4"
 V3 = "arXiv:1706.05587, table 6"
 V3P = "arXiv:1802.02611"
@@ -99,6 +101,14 @@ FACTS: list[Fact | Paper] = [
     Paper("63.74", "with CRF", V1),
     Paper("62.25", "mIoU of LargeFOV on VOC 2012 val", V1),
     Paper("67.64", "with CRF", V1),
+    Paper("134.3", "million parameters of v1 with a 7x7 fc6", V1_FOV),
+    Paper("65.1", "with a 4x4 fc6", V1_FOV),
+    Paper("20.5", "of LargeFOV", V1_FOV),
+    Paper("67.14", "mIoU with a 4x4 fc6 at rate 8, with CRF", V1_FOV),
+    Paper("1.44", "images per second in training, 7x7 fc6", V1_FOV),
+    Paper("2.90", "4x4 fc6", V1_FOV),
+    Paper("4.84", "LargeFOV", V1_FOV),
+    Paper("63.42", "mIoU of LargeFOV, poly in place of step, all else equal", V2_POLY),
     Paper("70.3", "mIoU of LargeFOV with CRF on VOC 2012 test", V1),
     Paper("71.6", "with multi-scale features", V1),
     Paper("76.35", "mIoU of v2, ResNet-101 with ASPP, on VOC 2012 val", V2),

@@ -13,12 +13,16 @@ from deeplab_lite.exercises.lesson_02 import (
     effective_kernel,
     rates_without_holes,
 )
+from deeplab_lite.exercises.lesson_03 import decimated_fc6, loss_on_map, map_sides
 
 __all__ = [
+    "decimated_fc6",
     "dense_by_hand",
     "dilated_field",
     "effective_kernel",
     "field_by_hand",
+    "loss_on_map",
+    "map_sides",
     "rates_without_holes",
     "recurrence",
     "three_layers",
