@@ -236,6 +236,7 @@ def test_results_come_back_in_kind(backend):
         pytest.importorskip("pydensecrf")
     expected = dense_crf(P, RGB, backend=backend)
     assert isinstance(expected, np.ndarray) and expected.dtype == np.float32
+    assert expected.flags.c_contiguous and expected.flags.writeable
     for dtype in (np.float16, np.float64):
         found = dense_crf(P.astype(dtype), RGB, backend=backend)
         assert isinstance(found, np.ndarray) and found.dtype == dtype

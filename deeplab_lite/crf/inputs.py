@@ -30,8 +30,11 @@ class Problem(NamedTuple):
         return rows.transpose(-1, -2).unflatten(-1, self.log_probs.shape[-2:])
 
     def like_given(self, marginals: Tensor) -> Array:
-        """Of the shape, kind and dtype of the probabilities; float32 if those were whole."""
-        marginals = marginals.reshape(self.given.shape)
+        """Of the shape, kind and dtype of the probabilities; float32 if those were whole.
+
+        Contiguous, which torch's nll_loss needs for its gradient.
+        """
+        marginals = marginals.reshape(self.given.shape).contiguous()
         if isinstance(self.given, np.ndarray):
             dtype = self.given.dtype if self.given.dtype.kind == "f" else np.float32
             return marginals.numpy().astype(dtype, copy=False)
