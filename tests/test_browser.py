@@ -5,6 +5,7 @@ import time
 
 import anywidget
 import lab
+import nbformat
 import pytest
 from browser import DRAWN, public_state
 from hygiene import Notebook, is_picture, is_widget
@@ -116,6 +117,36 @@ def changed(area, before, seconds=20):
             return True
         time.sleep(0.05)
     return False
+
+
+def test_playgrounds_answer_in_jupyterlab(chromium, tmp_path):
+    """Those that the kernel draws: run each, move its first slider, wait for another picture."""
+    kinds = [getattr(widgets, name) for name in widgets.__all__]
+    names = [kind.__name__ for kind in kinds if not issubclass(kind, anywidget.AnyWidget)]
+    source = "from deeplab_lite.widgets import {0}\n{0}()"
+    cells = [nbformat.v4.new_code_cell(source.format(name)) for name in names]
+    (tmp_path / "made").mkdir()
+    kernel = {"kernelspec": notebooks.METADATA["kernelspec"]}  # without it Lab asks which one
+    made = nbformat.v4.new_notebook(cells=cells, metadata=kernel)
+    nbformat.write(made, tmp_path / "made" / "all.ipynb")
+    with lab.running(tmp_path / "made", tmp_path) as address:
+        page = chromium.new_page(viewport={"width": 1280, "height": 1000})
+        page.set_default_timeout(120_000)
+        page.goto(address.format(name="all.ipynb"))
+        page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.context?.isReady")
+        page.evaluate(lab.RUN_ALL)
+        assert page.evaluate(lab.FAULTS) == []
+        areas = page.locator(".jp-OutputArea-output").filter(has=page.locator("[role=slider]"))
+        assert areas.count() == len(names) >= 2
+        for name, area in zip(names, areas.all(), strict=True):
+            slider = area.locator("[role=slider]").first
+            slider.scroll_into_view_if_needed()
+            area.locator("img").first.wait_for()
+            before = area.evaluate(DRAWN)
+            assert move(slider)
+            assert changed(area, before), f"{name}: the slider was moved and the picture stayed"
+            assert area.locator("[role=alert]").count() == 0, name
+        page.close()
 
 
 def test_a_lesson_in_jupyterlab(chromium, tmp_path):

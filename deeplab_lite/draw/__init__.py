@@ -4,7 +4,7 @@ Functions of arrays return uint8 arrays. Functions that take `ax` draw on it, or
 figure, and return it: a lesson composes them, a widget renders them without pyplot's global state.
 """
 
-from .architecture import Column, layer_chain
+from .architecture import Column, layer_chain, unit_on_image
 from .arrays import COLORS, PALETTE, SCENE_PALETTE, VOID, checked, heat, overlay, paint, png
 from .axes import box, pixels, show, style
 from .family import FAMILY, family
@@ -44,4 +44,5 @@ __all__ = [
     "tap_colors",
     "tap_grid",
     "tap_shade",
+    "unit_on_image",
 ]

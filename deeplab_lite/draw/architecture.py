@@ -63,7 +63,7 @@ def layer_chain(columns: Sequence[Column], chosen: str, ax: Any) -> Any:
             ):
                 if not same:
                     ax.hlines(y, x - 0.46, x + 0.46, color=INK, lw=1, ls=(0, (2, 1.2)))
-        name = c.name.replace("conv", "")
+        name = c.name.replace("conv", "").replace("pool5a", "5a")
         ax.text(x, -0.04, name, va="top", **text, **(ink | ({"color": "#B34700"} if c.odd else {})))
         if on or c.stride != last[1]:
             ax.text(x, -0.16, c.stride, va="top", **text, color=GREY)
@@ -74,5 +74,40 @@ def layer_chain(columns: Sequence[Column], chosen: str, ax: Any) -> Any:
     for y, word in (*places, (roof - image * down - 0.01, "image")):
         ax.text(-2.5, y, word, **side)
     ax.set(xlim=(-2.5, len(columns) - 0.4), ylim=(roof - 0.85, 1.12), xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    return ax
+
+
+def unit_on_image(
+    image: int, field: tuple[int, int], grid: tuple[float, int, int], taps: Sequence[Any], ax: Any
+) -> Any:
+    """An image of `image` x `image` pixels from above, with what one unit sees and reads.
+
+    field: its first pixel and side; grid: first centre, stride and count of the map's units; taps:
+    (kernel, pixels apart, colour or None for a ring) for each set around the field's middle.
+    """
+    from matplotlib.patches import Rectangle
+
+    first, side = field
+    ax.add_patch(Rectangle((0, 0), image, image, fc="#F3F5F8", ec=GREY, lw=1))
+    ax.add_patch(Rectangle((first, first), side, side, fc=COLORS["sky"], alpha=0.35, lw=0))
+    start, stride, count = grid
+    if stride * 50 > image:  # else they would run together
+        at = [start + u * stride for u in range(count)]
+        rows, columns = zip(*[(y, x) for y in at for x in at], strict=True)
+        ax.plot(columns, rows, ".", color="#8A93A0", ms=2.2, mew=0)
+    for kernel, apart, color in taps:
+        at = [first + side / 2 + (k - (kernel - 1) / 2) * apart for k in range(kernel)]
+        rows, columns = zip(*[(y, x) for y in at for x in at], strict=True)
+        look = (
+            {"color": color, "ms": 3.2, "mew": 0}
+            if color
+            else {"mec": INK, "mfc": "none", "ms": 4.5}
+        )
+        ax.plot(columns, rows, "o", **look)
+    low, high = min(0, first), max(image, first + side)
+    pad = 0.02 * (high - low)
+    ax.set(xlim=(low - pad, high + pad), ylim=(high + pad, low - pad), aspect="equal")
+    ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     return ax

@@ -159,7 +159,7 @@ const STATE = ["input_size", "convolutional", "dense", "atrous", "fc6", "pools"]
 const f = (value) => value.toFixed(1);
 const box = (x, y, w, t) => `M${f(x)} ${f(y)}h${f(w)}v${f(t)}h${f(-w)}z`;
 const pick = (layer, there) => (there.includes(layer) ? layer : "pool5");  // pool5a comes and goes
-const joined = (text) => text.replace(/(\d) × (\d)/g, "$1\u00a0×\u00a0$2");  // on one line
+const joined = (text) => text.replace(/(?<=\d) (?=× |[GMk] )|(?<=×) (?=\d)/g, "\u00a0");  // on one line
 const path = (kind, d) => (d ? `<path class="${kind}" d="${d}"/>` : "");
 
 /** A name for a column of that many pixels: pools need no number, between their layers. */

@@ -37,6 +37,15 @@ def picture(state: State, chosen: str) -> np.ndarray:
     fig = figure(8.0, 4.6)
     ax = fig.add_subplot()
     draw.layer_chain(columns(state), chosen, ax)
+    row = next((row for row in rows(state) if row.layer.name == chosen), None)
+    if row is not None and row.size:
+        inset = ax.inset_axes((0.6, 0.58, 0.26, 0.42))  # above the small maps
+        taps: list[tuple[int, int, str | None]] = []
+        taps += [(row.layer.kernel, row.trained, None)] if row.spacing != row.trained else []
+        taps += [(row.layer.kernel, row.spacing, draw.COLORS["vermillion"])] if row.spacing else []
+        first = row.size // 2 * row.stride - row.start
+        grid = (row.field / 2 - row.start, row.stride, row.size)
+        draw.unit_on_image(state.input_size, (first, row.field), grid, taps, inset)
     sums = "   ".join(f"{name} {value}" for value, name in summary(state))
     ax.set_title(sums, fontsize=9.5, loc="left", weight="bold")
     text = f"{describe(state, chosen)} {verdict(state)[1]}"
