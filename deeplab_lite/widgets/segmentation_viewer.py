@@ -190,17 +190,7 @@ def _row(names: list[str]) -> str:
 
 
 def _text(result: Result, view: str, alpha: float) -> str:
-    swatch = (
-        "display:inline-block;width:13px;height:13px;border:1px solid #8A93A0;vertical-align:-2px"
-    )
-    items = "".join(
-        f'<span style="margin-right:16px;white-space:nowrap"><span style="{swatch};background:'
-        f'rgb({",".join(map(str, color))})"></span> {html.escape(name)} {number}</span>'
-        for name, color, number in legend(result, view)
-    )
-    unit = (
-        "pixels" if view == "errors" else "IoU" if result.label is not None else "share of pixels"
-    )
+    """The sentence, and the legends of what the panels show."""
     scale = ""
     if view == "confidence":
         code = base64.b64encode(draw.png(ramp(result, alpha))).decode()
@@ -209,7 +199,19 @@ def _text(result: Result, view: str, alpha: float) -> str:
             f'png;base64,{code}" style="display:inline;vertical-align:middle"> '
             f"{1 / len(result.classes):.2f}</div>"
         )
-    return (
-        f'<p style="margin:6px 0 4px;line-height:1.45">{html.escape(describe(result))}</p>{scale}'
-        f'<div style="line-height:1.7">{items}<span style="opacity:.7">({unit})</span></div>'
+    unit = "IoU" if result.label is not None else "share of pixels"
+    rows = _legend(legend(result, "errors"), "pixels") if view == "errors" else ""
+    rows += _legend(legend(result, "prediction"), unit)
+    sentence = html.escape(describe(result))
+    return f'<p style="margin:6px 0 4px;line-height:1.45">{sentence}</p>{scale}{rows}'
+
+
+def _legend(rows: list[tuple[str, np.ndarray, str]], unit: str) -> str:
+    box = "display:inline-block;width:13px;height:13px;border:1px solid #8A93A0"
+    items = "".join(
+        f'<span style="margin-right:16px;white-space:nowrap"><span style="{box};vertical-align:'
+        f'-2px;background:rgb({",".join(map(str, color))})"></span> {html.escape(name)} {number}'
+        "</span>"
+        for name, color, number in rows
     )
+    return f'<div style="line-height:1.7">{items}<span style="opacity:.7">({unit})</span></div>'
