@@ -19,7 +19,7 @@ CHANGES = {
     "still wrong": ("one wrong class for another", PALETTE[4]),
     "changed": ("no truth is given here", PALETTE[7]),
 }
-LEVELS = 32  # of a heat map in a sheet
+LEVELS = 24  # of a heat map in a sheet: more are not told apart, and take space
 #          name in an energy chart: colour and dashes, so that no one needs the colour
 CURVES = {
     "unary": (COLORS["orange"], (0, (5, 2))),

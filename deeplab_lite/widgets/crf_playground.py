@@ -102,7 +102,7 @@ class CRFPlayground(Twin, ipywidgets.VBox):
         self.backend.value = chosen.backend
         super().__init__(self._rows())
         self._due = self._fitting = False
-        self._draw(colors=128)  # smaller, for this one is saved with the notebook
+        self._draw(colors=240)  # smaller, for this one is saved with the notebook
         self._listen()
 
     # ---- State
@@ -177,11 +177,12 @@ class CRFPlayground(Twin, ipywidgets.VBox):
     def _rows(self) -> list[Any]:
         flow = {"flex_flow": "row wrap"}
         sliders = list(self.sliders.values())
-        columns = [ipywidgets.VBox(part) for part in (sliders[:4], sliders[4:])]
+        half = {"flex": "1 1 310px", "max_width": f"{WIDTH // 2}px"}
+        columns = [ipywidgets.VBox(part, layout=half) for part in (sliders[:4], sliders[4:])]
         first = [self.backend] if self._given else [self.source, self.seed, self.backend]
         papers = ipywidgets.Label("papers' settings", layout={"margin": "2px 4px 2px 12px"})
         return [
-            ipywidgets.HBox([*first, papers, *self.papers], layout=flow),
+            ipywidgets.HBox([*first, ipywidgets.HBox([papers, *self.papers])], layout=flow),
             ipywidgets.HBox(columns, layout=flow),
             ipywidgets.HBox([self.view, self.class_name], layout=flow),
             self.names,
@@ -271,10 +272,12 @@ def _checked(settings: dict[str, Any]) -> Settings:
 
 def _slider(name: str, value: float) -> Any:
     title, low, high, step = SLIDERS[name]
-    kind = ipywidgets.IntSlider if name == "iterations" else ipywidgets.FloatSlider
+    kind, written = ipywidgets.FloatSlider, ".3g"
+    if name == "iterations":
+        kind, written = ipywidgets.IntSlider, "d"
     return kind(
-        value=value, min=low, max=high, step=step, description=title,
-        layout={"width": "390px"}, style={"description_width": "150px"},
+        value=value, min=low, max=high, step=step, description=title, readout_format=written,
+        layout={"width": "auto"}, style={"description_width": "148px"},
     )  # fmt: skip
 
 

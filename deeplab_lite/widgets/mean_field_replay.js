@@ -67,13 +67,14 @@ const PACE = 800;  // milliseconds of a step when playing
 function render({ model, el }) {
   const [height, width] = model.get("size"), sheets = model.get("sheets"), found = model.get("numbers");
   const curves = model.get("curves"), names = model.get("names"), last = found.free.length - 1;
+  const choices = Object.keys(sheets).filter((id) => id.startsWith("marginal/")).map((id) => id.slice(9));
   const still = window.matchMedia("(prefers-reduced-motion: reduce)");
   let timer = null, expected = null;
 
   const state = () => ({
     step: clamp(model.get("step"), 0, last),
     view: VIEWS.some(({ key }) => key === model.get("view")) ? model.get("view") : "labels",
-    name: names.some(([name]) => name === model.get("class_name")) ? model.get("class_name") : names[0][0],
+    name: choices.includes(model.get("class_name")) ? model.get("class_name") : choices[0],
   });
   const go = (step) => commit(model, { step: clamp(step, 0, last) });
 
@@ -98,7 +99,7 @@ function render({ model, el }) {
   const chosen = h("select", {
     class: "dl-select", "aria-label": "class", ...KEYS,
     onchange: () => commit(model, { class_name: chosen.value }),
-  }, ...names.map(([name]) => h("option", { value: name }, name)));
+  }, ...choices.map((name) => h("option", { value: name }, name)));
   const ofClass = h("label", { class: "dl-mf-class" }, "of ", chosen);
   bar.root.append(ofClass);
   const truth = h("input", {
@@ -124,7 +125,7 @@ function render({ model, el }) {
   const leftName = h("div", { class: "dl-mf-name" }), rightName = h("div", { class: "dl-mf-name" });
   const key = h("div", { class: "dl-key" });
   const says = h("p", { class: "dl-mf-caption" });
-  const chart = s("svg", { class: "dl-mf-chart", role: "img" });
+  const chart = s("svg", { class: "dl-mf-chart", role: "img" }), room = h("div", {}, chart);
   const numbers = h("div", { class: "dl-figures" });
   const say = h("p", { class: "dl-say", "aria-live": "polite" });
   const settings = model.get("settings");
@@ -135,34 +136,34 @@ function render({ model, el }) {
       h("div", { class: "dl-mf-panel" }, leftName, left,
         model.get("truth") ? h("label", { class: "dl-mf-check" }, truth, "show the truth") : ""),
       h("div", { class: "dl-mf-panel" }, rightName, right, says, key),
-      h("div", { class: "dl-mf-side" }, h("div", { class: "dl-mf-name" }, "energies, in nats from the start"), chart, numbers)),
+      h("div", { class: "dl-mf-side" }, h("div", { class: "dl-mf-name" }, "energies, in nats from the start"), room, numbers)),
     say, settings ? h("p", { class: "dl-hint" }, settings) : "");
   el.append(root);
 
   let toStep = null;
   function drawChart(step) {
-    const wide = Math.max(220, chart.clientWidth || 300), tall = 190;
-    const room = { left: 50, right: 78, top: 8, bottom: 32 };
+    const wide = Math.max(220, room.clientWidth), tall = 190;
+    const edge = { left: 50, right: 78, top: 8, bottom: 32 };
     const all = Object.values(curves).flat(), low = Math.min(...all), high = Math.max(...all, low + 1);
-    const x = (t) => room.left + (wide - room.left - room.right) * (last ? t / last : 0);
-    const y = (v) => room.top + (tall - room.top - room.bottom) * (high - v) / (high - low);
-    toStep = (px) => Math.round(last * (px - room.left) / (wide - room.left - room.right));
+    const x = (t) => edge.left + (wide - edge.left - edge.right) * (last ? t / last : 0);
+    const y = (v) => edge.top + (tall - edge.top - edge.bottom) * (high - v) / (high - low);
+    toStep = (px) => Math.round(last * (px - edge.left) / (wide - edge.left - edge.right));
     const f = (v) => v.toFixed(1), entries = Object.entries(curves);
     const ends = spread(entries.map(([, values]) => y(values[last])), 15);
-    const over = Math.max(0, Math.max(...ends) - (tall - room.bottom + 4));
+    const over = Math.max(0, Math.max(...ends) - (tall - edge.bottom + 4));
     let out = "";
     for (const v of ticks(low, high)) {
-      out += `<path class="grid" d="M${room.left} ${f(y(v))}H${wide - room.right}"/>` +
-        `<text class="tick" x="${room.left - 6}" y="${f(y(v) + 4)}" text-anchor="end">${safe(signed(count(v)))}</text>`;
+      out += `<path class="grid" d="M${edge.left} ${f(y(v))}H${wide - edge.right}"/>` +
+        `<text class="tick" x="${edge.left - 6}" y="${f(y(v) + 4)}" text-anchor="end">${safe(signed(count(v)))}</text>`;
     }
     for (const t of ticks(0, last).filter(Number.isInteger)) out += `<text class="tick" x="${f(x(t))}" y="${tall - 16}" text-anchor="middle">${t}</text>`;
     out += `<text class="tick" x="${f(x(last / 2))}" y="${tall - 2}" text-anchor="middle">step</text>`;
-    out += `<path class="mark" d="M${f(x(step))} ${room.top}V${tall - room.bottom}"/>`;
+    out += `<path class="mark" d="M${f(x(step))} ${edge.top}V${tall - edge.bottom}"/>`;
     entries.forEach(([name, values], i) => {
       const kind = name.replace("− ", "").replace(" ", "-");
       out += `<g class="${safe(kind)}"><path class="curve" d="${values.map((v, t) => `${t ? "L" : "M"}${f(x(t))} ${f(y(v))}`).join("")}"/>` +
         `<circle cx="${f(x(step))}" cy="${f(y(values[step]))}" r="3.5"/>` +
-        `<text x="${wide - room.right + 7}" y="${f(ends[i] - over + 4)}">${safe(name)}</text></g>`;
+        `<text x="${wide - edge.right + 7}" y="${f(ends[i] - over + 4)}">${safe(name)}</text></g>`;
     });
     chart.setAttribute("viewBox", `0 0 ${wide} ${tall}`);
     chart.setAttribute("height", tall);
@@ -189,8 +190,10 @@ function render({ model, el }) {
     ofClass.hidden = !of;
     if (chosen.value !== name) chosen.value = name;
     const shown = of ? `${view}/${name}` : view;
-    for (const [id, layer] of Object.entries(layers)) layer.setAttribute("display", id === shown ? "inline" : "none");
-    layers[shown].setAttribute("y", -step * height);
+    for (const [id, layer] of Object.entries(layers)) {
+      layer.setAttribute("display", id === shown ? "inline" : "none");
+      layer.setAttribute("y", -step * height);
+    }
     const told = model.get("truth") && model.get("show_truth");
     truth.checked = Boolean(told);
     trueMap.setAttribute("display", told ? "inline" : "none");
@@ -224,7 +227,7 @@ function render({ model, el }) {
   const watch = () => { if (timer && model.get("step") !== expected) halt(); };
   const stops = [listen(model, ["step"], watch), listen(model, ["step", "view", "class_name", "show_truth"], draw)];
   const sized = new ResizeObserver(draw);
-  sized.observe(root);
+  sized.observe(room);
   still.addEventListener("change", draw);
   draw();
   return () => {

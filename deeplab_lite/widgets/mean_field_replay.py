@@ -18,7 +18,7 @@ from ._unaries import Unaries, given, of_scene
 from .mean_field import OF_A_CLASS, VIEWS, describe, frames, numbers, table
 
 SIDE = 160  # pixels of a frame, at most: of a larger image every second or third pixel is shown
-MOST = 8  # classes to choose from: those that most pixels have
+MOST = 8  # classes that are named: those that most pixels have
 
 
 class MeanFieldReplay(Twin, anywidget.AnyWidget):
@@ -41,7 +41,7 @@ class MeanFieldReplay(Twin, anywidget.AnyWidget):
     ground = traitlets.Unicode().tag(sync=True)  # the image in grey, which lies under the frames
     truth = traitlets.Unicode().tag(sync=True)  # empty where none is given
     sheets = traitlets.Dict().tag(sync=True)  # view, or view/class -> all steps below each other
-    names: Any = traitlets.List().tag(sync=True)  # name and colour of the classes to choose from
+    names: Any = traitlets.List().tag(sync=True)  # name and colour of the classes that are seen
     kinds: Any = traitlets.List().tag(sync=True)  # name, meaning and colour of changes
     ramp: Any = traitlets.List().tag(sync=True)  # colours from 0 to 1
     numbers = traitlets.Dict().tag(sync=True)
@@ -81,11 +81,13 @@ class MeanFieldReplay(Twin, anywidget.AnyWidget):
         self._trace = trace or dense_crf(start.probs, start.image, trace=True, **settings)
         labels = self._trace.marginals.detach().cpu().numpy().argmax(1)
         shown = _most(labels, start.label)
+        # Of two classes the second will do: the other's probability is the rest.
+        chosen = shown if len(start.classes) > 2 else [len(start.classes) - 1]
+        names = [start.classes[k] for k in chosen]
         self._frames = frames(
-            self._trace, labels, start.label, {k: start.classes[k] for k in shown}
+            self._trace, labels, start.label, dict(zip(chosen, names, strict=True))
         )
         self._thin = -(-max(labels.shape[1:]) // SIDE)
-        names = [start.classes[k] for k in shown]
         super().__init__(
             **self._drawn(),
             names=[[start.classes[k], _css(_swatch(k, start))] for k in shown],
@@ -166,9 +168,9 @@ def picture(replay: MeanFieldReplay) -> np.ndarray:
     """The replay's state as a picture, uint8 (H, W, 3): image, frame, energies."""
     from matplotlib.patches import Patch
 
-    height = 2.35 * replay.size[0] / replay.size[1]
+    height = 2.7 * replay.size[0] / replay.size[1]
     fig = figure(8.6, max(2.0, height) + 0.75)
-    left, middle, right = fig.subplots(1, 3, width_ratios=(1, 1, 1.05))
+    left, middle, right = fig.subplots(1, 3, width_ratios=(1.1, 1.1, 1))
     draw.show(replay._start.image, left, title="image")
     name = f": {replay.class_name}" if replay.view in OF_A_CLASS else ""
     draw.show(replay.shown(), middle, title=VIEWS[replay.view] + name)
@@ -193,14 +195,14 @@ def legend(replay: MeanFieldReplay) -> list[list[str]]:
     if replay.view == "changes":
         known = replay._start.label is not None
         return [[name, color] for name, _, color in replay.kinds[0 if known else 3 :]]
-    return [["0", replay.ramp[0]], ["1", replay.ramp[-1]]]
+    return [[f"{VIEWS[replay.view]} 0", replay.ramp[0]], ["1", replay.ramp[-1]]]
 
 
 # ---- Parts ---------------------------------------------------------------------------------------
 
 
 def _most(labels: np.ndarray, label: np.ndarray | None) -> list[int]:
-    """The classes to choose from, in their order: at most MOST, those of the most pixels."""
+    """The classes to name, in their order: at most MOST, those of the most pixels."""
     seen = [labels.ravel()] if label is None else [labels.ravel(), label[label != draw.VOID]]
     counts = np.bincount(np.concatenate(seen))
     return sorted(np.argsort(-counts, kind="stable")[: min(MOST, (counts > 0).sum())].tolist())

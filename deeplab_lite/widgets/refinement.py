@@ -258,5 +258,5 @@ def text_below(found: Refined, view: str) -> str:
             '0 <img alt="colours of the scale" style="display:inline;vertical-align:middle" '
             f'src="data:image/png;base64,{code}"> 1'
         )
-    sentence = f'<p style="margin:4px 0">{html.escape(changed(found))}</p>'
+    sentence = f'<p style="margin:4px 0;line-height:1.4">{html.escape(changed(found))}</p>'
     return f'<div style="line-height:1.7">{items}</div>{sentence}{table if rows else ""}'
