@@ -14,6 +14,7 @@ from deeplab_lite.exercises.lesson_02 import (
     rates_without_holes,
 )
 from deeplab_lite.exercises.lesson_03 import decimated_fc6, loss_on_map, map_sides
+from deeplab_lite.exercises.lesson_04 import mean_field_step, save_the_small, what_a_vote_is_worth
 
 __all__ = [
     "decimated_fc6",
@@ -23,8 +24,11 @@ __all__ = [
     "field_by_hand",
     "loss_on_map",
     "map_sides",
+    "mean_field_step",
     "rates_without_holes",
     "recurrence",
+    "save_the_small",
     "three_layers",
     "thrifty_stack",
+    "what_a_vote_is_worth",
 ]
