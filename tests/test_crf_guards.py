@@ -200,6 +200,36 @@ def test_auto_is_the_lattice_whatever_is_installed():
     assert (dense_crf(P, RGB) == dense_crf(P, RGB, backend="lattice")).all()
 
 
+# ---- Why it is refused ---------------------------------------------------------------------------
+
+
+def by_reference(probs, image, compat=5.0):
+    """Marginals, as users of pydensecrf ask for them, right or wrong."""
+    densecrf = pytest.importorskip("pydensecrf.densecrf")
+    crf = densecrf.DenseCRF2D(WIDTH, HEIGHT, len(probs))
+    crf.setUnaryEnergy(-np.log(probs).reshape(len(probs), -1))
+    crf.addPairwiseBilateral(sxy=9, srgb=99, rgbim=image, compat=compat)
+    return np.array(crf.inference(5)).reshape(probs.shape)
+
+
+def test_the_reference_code_spreads_one_nan_over_all_pixels():
+    assert np.isnan(by_reference(changed(P, (1, 2, 3), NAN), RGB)).all()
+
+
+def test_the_reference_code_does_not_see_that_height_and_width_are_swapped():
+    """Of the probabilities, that is: it takes them flat."""
+    on_its_side = np.ascontiguousarray(P.transpose(0, 2, 1))
+    right, swapped = by_reference(P, RGB), by_reference(on_its_side, RGB).reshape(P.shape)
+    assert np.isfinite(swapped).all() and np.abs(right - swapped).max() > 0.1
+
+
+def test_a_vector_of_compatibilities_makes_the_reference_code_drive_neighbours_apart():
+    leaning = np.empty_like(P)
+    leaning[:] = np.array([0.5, 0.3, 0.2]).reshape(3, 1, 1)
+    assert by_reference(leaning, RGB)[0].mean() > 0.9
+    assert by_reference(leaning, RGB, np.full(3, 5, np.float32))[0].mean() < 0.45
+
+
 # ---- Kinds of arrays -----------------------------------------------------------------------------
 
 
@@ -247,6 +277,18 @@ def test_results_come_back_in_kind(backend):
         np.testing.assert_allclose(tensor.double().numpy(), expected, atol=0.05)
     mixed = dense_crf(torch.from_numpy(P), RGB, backend=backend)
     assert isinstance(mixed, torch.Tensor) and (mixed.numpy() == expected).all()
+
+
+@pytest.mark.parametrize("backend", ["exact", "lattice", "pydensecrf"])
+def test_a_float_image_is_the_uint8_image_and_is_not_rounded(backend):
+    if backend == "pydensecrf":
+        pytest.importorskip("pydensecrf")
+    image = picture() // 8
+    options = {"sigma_rgb": 1, "iterations": 1, "backend": backend}
+    whole = dense_crf(P, image, **options)
+    np.testing.assert_allclose(dense_crf(P, image / 255, **options), whole, atol=1e-4)
+    between = dense_crf(P, (image + 0.49 * (image % 2)) / 255, **options)
+    assert np.abs(between - whole).max() > 0.001
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64])

@@ -1,7 +1,7 @@
 """Probabilities, image and penalties in the form that all backends take, or a clear refusal.
 
-The reference code runs with height and width swapped, spreads one NaN over the whole image, and
-reads a vector of penalties as a wish for noise. Taught in lesson 04.
+The reference code takes probabilities with height and width swapped, spreads one NaN over the whole
+image, and reads a vector of penalties as a wish for noise. Taught in lesson 04.
 """
 
 from math import isfinite
