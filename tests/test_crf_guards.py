@@ -174,6 +174,10 @@ def test_exact_estimates_its_memory_before_it_takes_it(monkeypatch):
     probs, image = np.full((2, 96, 96), 0.5, np.float32), np.zeros((96, 96, 3), np.uint8)
     with pytest.raises(MemoryError, match=r'0\.\d+ GiB for 9,216.* 0\.5 GiB are free.*"lattice"'):
         dense_crf(probs, image, backend="exact")
+    free.available = 2**30  # enough for one, and for a batch one by one, but not with its gradients
+    batch = torch.full((3, 2, 96, 96), 0.5, requires_grad=True), np.stack([image] * 3)
+    with pytest.raises(MemoryError, match=r'1\.\d+ GiB for 9,216 pixels of 3 images.*"lattice"'):
+        dense_crf(*batch, backend="exact")
 
 
 def test_the_lattice_refuses_a_space_of_too_many_cells():

@@ -42,7 +42,8 @@ def dense_crf(
     The defaults are DeepLab v1's.
     compat: "potts", or a symmetric K x K matrix of penalties for neighbours of classes k and l.
     backend: "exact" (up to 9,216 pixels), "lattice", "pydensecrf" (CPU, no gradient), or "auto",
-    the fastest that can do it. Gradients flow through the first two, to probs, weights and compat.
+    which is the lattice: about as fast as pydensecrf, and there wherever torch is. Gradients flow
+    through the first two, to probs, weights and compat.
     trace: return a `Trace` of every step instead ("exact" and "lattice").
 
     Raises ValueError or TypeError, with what to do, for what is not as above. Lesson 04.

@@ -106,7 +106,7 @@ def backend(name: str, problem: Problem, settings: Settings, trace: bool) -> str
     if name == "pydensecrf":
         _able(problem.log_probs.device, gradient, trace)
     if name == "exact":
-        _fits(problem.log_probs)
+        _fits(problem.log_probs, gradient)
     return "lattice" if name == "auto" else name
 
 
@@ -127,7 +127,7 @@ def _able(device: torch.device, gradient: bool, trace: bool) -> None:
         ) from error
 
 
-def _fits(log_probs: Tensor) -> None:
+def _fits(log_probs: Tensor, gradient: bool) -> None:
     pixels = log_probs.shape[-2] * log_probs.shape[-1]
     if pixels > exact.MAX_PIXELS:
         raise ValueError(
@@ -135,12 +135,15 @@ def _fits(log_probs: Tensor) -> None:
             f'{exact.MAX_PIXELS:,} (96 x 96): use "lattice", or a crop'
         )
     needed = exact.bytes_needed(pixels, log_probs.dtype)
+    if gradient:  # every image's kernel is kept, and the one of places that they share
+        needed = needed * (1 + len(log_probs)) // 2
     if log_probs.is_cuda:
         free = torch.cuda.mem_get_info(log_probs.device)[0]
     else:
         free = psutil.virtual_memory().available
     if needed > free:
         raise MemoryError(
-            f'backend "exact" needs {needed / GIB:.2g} GiB for {pixels:,} pixels, and '
-            f'{free / GIB:.2g} GiB are free: use "lattice", or a smaller crop'
+            f'backend "exact" needs {needed / GIB:.2g} GiB for {pixels:,} pixels'
+            + (f" of {len(log_probs)} images" if gradient else "")
+            + f', and {free / GIB:.2g} GiB are free: use "lattice", or a smaller crop'
         )
