@@ -30,7 +30,9 @@ train: .venv/.test  ## train the shipped networks anew and score them: hours on 
 
 bench: .venv/.test  ## ratios against peers, what the scenes are for, the scores of the shipped networks
 	$(BIN)/python -m benchmarks.peers
+	$(BIN)/python -m benchmarks.crf
 	$(BIN)/python -m benchmarks.field_size
+	$(BIN)/python -m benchmarks.fc6
 	$(BIN)/python -m benchmarks.family
 
 clean:  ## remove the environment and everything else that make made
