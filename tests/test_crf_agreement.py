@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import crf as benchmark
 from deeplab_lite import checkpoints, photos, scenes
 from deeplab_lite.crf import dense_crf
 
@@ -118,3 +119,21 @@ def test_the_reference_is_called_as_its_users_call_it(compat):
         dense_crf(probs, image, sigma_xy=67, backend="lattice", **options), found
     )
     assert same >= 0.999 and difference <= 1e-4
+
+
+@needs_pydensecrf
+def test_a_row_of_the_benchmark():
+    problem = benchmark.Problem("scene", *benchmark.scene_problem())
+    row = benchmark.measure(problem._replace(threads=torch.get_num_threads()), rounds=1)
+    assert row["problem"] == "scene, 9 x 129 x 129" and row["backend"] == "lattice"
+    assert row["ratio"] == pytest.approx(row["ms"] / row["pydensecrf_ms"], rel=0.05)
+    assert row["same_labels"] >= 0.999 and row["mean_difference"] <= 1e-4
+
+
+def test_the_photograph_of_the_benchmark_is_changed_by_its_crf():
+    probs, image = benchmark.photograph(96)
+    assert probs.shape == (benchmark.CLASSES, 96, 96) and image.shape == (96, 96, 3)
+    changed = (dense_crf(probs, image).argmax(0) != probs.argmax(0)).float().mean()
+    assert 0.1 < changed < 0.9
+    batch = benchmark.shifted(*benchmark.photograph(benchmark.SIZE))
+    assert len(batch[0]) == benchmark.BATCH and not torch.equal(batch[1][0], batch[1][1])
