@@ -45,8 +45,8 @@ SLIDERS = {
     "w_smooth": ("w smoothness", 0, 20, 0.5),
     "sigma_smooth": ("σ smoothness, pixels", 0.5, 20, 0.5),
     "iterations": ("iterations", 0, 20, 1),
-    "temperature": ("temperature of unaries", 0.25, 4, 0.05),
-    "objects": ("penalty between objects", 0, 2, 0.1),
+    "temperature": ("unary temperature", 0.25, 4, 0.05),
+    "objects": ("object-object penalty", 0, 2, 0.1),
 }
 
 
@@ -176,9 +176,12 @@ class CRFPlayground(Twin, ipywidgets.VBox):
 
     def _rows(self) -> list[Any]:
         flow = {"flex_flow": "row wrap"}
-        sliders = list(self.sliders.values())
+        appearance = ("w_appearance", "sigma_xy", "sigma_rgb", "iterations")
+        names = (appearance, [name for name in self.sliders if name not in appearance])
         half = {"flex": "1 1 310px", "max_width": f"{WIDTH // 2}px"}
-        columns = [ipywidgets.VBox(part, layout=half) for part in (sliders[:4], sliders[4:])]
+        columns = [
+            ipywidgets.VBox([self.sliders[name] for name in part], layout=half) for part in names
+        ]
         first = [self.backend] if self._given else [self.source, self.seed, self.backend]
         papers = ipywidgets.Label("papers' settings", layout={"margin": "2px 4px 2px 12px"})
         return [
@@ -272,11 +275,10 @@ def _checked(settings: dict[str, Any]) -> Settings:
 
 def _slider(name: str, value: float) -> Any:
     title, low, high, step = SLIDERS[name]
-    kind, written = ipywidgets.FloatSlider, ".3g"
-    if name == "iterations":
-        kind, written = ipywidgets.IntSlider, "d"
+    kind = ipywidgets.IntSlider if name == "iterations" else ipywidgets.FloatSlider
+    digits = "d" if step == 1 and value == int(value) else ".2f" if step < 0.1 else ".1f"
     return kind(
-        value=value, min=low, max=high, step=step, description=title, readout_format=written,
+        value=value, min=low, max=high, step=step, description=title, readout_format=digits,
         layout={"width": "auto"}, style={"description_width": "148px"},
     )  # fmt: skip
 

@@ -140,9 +140,9 @@ function render({ model, el }) {
     say, settings ? h("p", { class: "dl-hint" }, settings) : "");
   el.append(root);
 
-  let toStep = null;
+  let wide = Math.max(220, room.clientWidth || 300), toStep = null;
   function drawChart(step) {
-    const wide = Math.max(220, room.clientWidth), tall = 190;
+    const tall = 190;
     const edge = { left: 50, right: 78, top: 8, bottom: 32 };
     const all = Object.values(curves).flat(), low = Math.min(...all), high = Math.max(...all, low + 1);
     const x = (t) => edge.left + (wide - edge.left - edge.right) * (last ? t / last : 0);
@@ -226,7 +226,10 @@ function render({ model, el }) {
   });
   const watch = () => { if (timer && model.get("step") !== expected) halt(); };
   const stops = [listen(model, ["step"], watch), listen(model, ["step", "view", "class_name", "show_truth"], draw)];
-  const sized = new ResizeObserver(draw);
+  const sized = new ResizeObserver(([{ contentRect }]) => {  // JupyterLab measures 0 while it moves outputs
+    if (contentRect.width) wide = Math.max(220, contentRect.width);
+    draw();
+  });
   sized.observe(room);
   still.addEventListener("change", draw);
   draw();
