@@ -74,6 +74,7 @@ def kernel_environment(scratch: Path) -> dict[str, str]:
         "OMP_NUM_THREADS": "2",  # sums over threads round differently for another number of them
         "PYTHONHASHSEED": "0",
         "IPYTHONDIR": str(scratch / "ipython"),
+        "TORCH_HOME": str(scratch / "torch"),  # weights that some machines have change no output
         "MATPLOTLIBRC": str(ROOT / "tools" / "matplotlibrc"),
         "JUPYTER_PREFER_ENV_PATH": "1",
     }
