@@ -170,7 +170,8 @@ def picture(replay: MeanFieldReplay) -> np.ndarray:
 
     height = 2.7 * replay.size[0] / replay.size[1]
     fig = figure(8.6, max(2.0, height) + 0.75)
-    left, middle, right = fig.subplots(1, 3, width_ratios=(1.1, 1.1, 1))
+    fig.get_layout_engine().set(wspace=0, w_pad=0.03)
+    left, middle, right = fig.subplots(1, 3, width_ratios=(1.25, 1.25, 1))
     draw.show(replay._start.image, left, title="image")
     name = f": {replay.class_name}" if replay.view in OF_A_CLASS else ""
     draw.show(replay.shown(), middle, title=VIEWS[replay.view] + name)
