@@ -175,7 +175,7 @@ def _weights() -> Iterator[Check]:
     found = _size(home / "hub" / "checkpoints" / VGG16)
     missing = mend = ""
     if not found:
-        missing = "optional: no lesson reads these 528 MiB"
+        missing = "optional: lesson 03 shows these 528 MiB at work where they are"
         call = "from torchvision.models import vgg16; vgg16(weights='IMAGENET1K_V1')"
         mend = f'{_python()} -c "{call}"'
     yield Check("weights", "VGG-16", found, missing, mend)
@@ -189,7 +189,7 @@ def _crf() -> Check:
         import_module("pydensecrf.densecrf")
         found = found or "installed"
     except Exception as error:  # it is missing, or was built for another numpy
-        missing = "optional: the lessons on the dense CRF, still to come, will not depend on it"
+        missing = "optional: lesson 04 has the same lattice in torch, and compares them where it is"
         mend = f'{_python()} -m pip install "pydensecrf2>=1.1" (needs a C++ compiler)'
         if found:
             missing = f"it cannot be loaded: {_reason(error)}"
