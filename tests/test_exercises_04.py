@@ -22,7 +22,7 @@ def sigmoid(value):
     [
         (..., "· not attempted yet"),
         (lambda a, b: ..., "· not attempted yet"),
-        (lambda a, b: sigmoid(a + b), "✓ log-odds of w1 + w2: with v1's 5 and 3 a pixel surer than 0.99966"),
+        (lambda a, b: sigmoid(a + b), "✓ log-odds of w1 + w2: with v1's 5 and 3"),
         (lambda a, b: math.exp(a + b) / (1 + math.exp(a + b)), "✓ log-odds of w1 + w2"),
         (lambda a, b: float(torch.sigmoid(torch.tensor(a + b).double())), "✓ log-odds of w1 + w2"),
         (lambda a, b: sigmoid(-a - b), "✗ that is the other end"),
@@ -41,7 +41,7 @@ def sigmoid(value):
         (lambda a: a, "✗ your code stopped with TypeError"),
         (0.99966, "✗ your code stopped with TypeError"),
     ],
-)  # fmt: skip
+)
 def test_what_a_vote_is_worth(most_sure, start, capsys):
     assert said(capsys, check.what_a_vote_is_worth, most_sure).startswith(start)
 
