@@ -6,6 +6,7 @@ figure, and return it: a lesson composes them, a widget renders them without pyp
 
 from .architecture import Column, layer_chain, unit_on_image
 from .arrays import COLORS, PALETTE, SCENE_PALETTE, VOID, checked, heat, overlay, paint, png
+from .aspp import Branch, pyramid_taps
 from .axes import box, pixels, show, style
 from .family import FAMILY, family
 from .mean_field import CHANGES, change_kinds, changes, energy_chart
@@ -20,6 +21,7 @@ __all__ = [
     "PALETTE",
     "SCENE_PALETTE",
     "VOID",
+    "Branch",
     "Column",
     "box",
     "change_kinds",
@@ -38,6 +40,7 @@ __all__ = [
     "paint",
     "pixels",
     "png",
+    "pyramid_taps",
     "show",
     "strip",
     "style",

@@ -3,6 +3,7 @@
 from importlib import import_module
 
 _HOME = {
+    "ASPPExplorer": "aspp_explorer",
     "ArchitectureExplorer": "architecture_explorer",
     "ReceptiveFieldExplorer": "receptive_field_explorer",
     "DilationExplorer": "dilation_explorer",
@@ -13,6 +14,7 @@ _HOME = {
     "SegmentationViewer": "segmentation_viewer",
 }
 __all__ = [
+    "ASPPExplorer",
     "ArchitectureExplorer",
     "CRFPlayground",
     "DilationExplorer",

@@ -1,0 +1,343 @@
+import { h, s, safe, clamp, plural, perFrame, listen, commit, KEYS, presetBar, figures } from "./common.js";
+
+// ---- numbers and words: the same as in aspp.py, which the tests compare --------------------------
+
+const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+
+/** Base64 of pairs (value, how many times) to the values. */
+export function unrun(text) {
+  const pairs = bytes(text), values = [];
+  for (let i = 0; i < pairs.length; i += 2) for (let n = 0; n < pairs[i + 1]; n++) values.push(pairs[i]);
+  return Uint8Array.from(values);
+}
+
+const BITS = 14;
+
+/** Base64 of numbers of 14 bits, each above the low of its map. */
+export function unpack(text, lows, cells) {
+  const packed = bytes(text), values = new Int32Array(lows.length * cells);
+  for (let i = 0; i < values.length; i++) {
+    const bit = BITS * i, at = bit >> 3;
+    const near = packed[at] | (packed[at + 1] << 8) | (packed[at + 2] << 16);
+    values[i] = ((near >> (bit & 7)) & ((1 << BITS) - 1)) + lows[Math.floor(i / cells)];
+  }
+  return values;
+}
+
+/** A scene as it is sent, ready for use. */
+export function load(data) {
+  const { classes, map, rates, lows, size } = data, cells = classes.length * map * map;
+  const codes = unpack(data.codes, lows, cells);
+  const of = (branch, rate) => {
+    const at = branch * rates.length + rates.indexOf(rate);
+    return codes.subarray(at * cells, (at + 1) * cells);
+  };
+  return { ...data, label: unrun(data.label), owner: unrun(data.owner), cells, of, factor: (size - 1) / (map - 1) };
+}
+
+/** The sum of the maps of the branches that are on: K x map x map. */
+export function total(d, rates, on) {
+  const sum = new Int32Array(d.cells);
+  on.forEach((lit, branch) => {
+    if (lit) d.of(branch, rates[branch]).forEach((code, i) => { sum[i] += code; });
+  });
+  return sum;
+}
+
+/** The greatest class of each pixel after bilinear enlargement with corners aligned. */
+export function labelsOf(sum, count, map, factor) {
+  const size = (map - 1) * factor + 1, labels = new Uint8Array(size * size), row = new Int32Array(count * map);
+  for (let y = 0; y < size; y++) {
+    const top = Math.floor(y / factor), low = Math.min(top + 1, map - 1), down = y % factor;
+    for (let k = 0; k < count; k++) {
+      for (let x = 0; x < map; x++) {
+        const at = k * map * map + x;
+        row[k * map + x] = (factor - down) * sum[at + top * map] + down * sum[at + low * map];
+      }
+    }
+    for (let x = 0; x < size; x++) {
+      const left = Math.floor(x / factor), right = Math.min(left + 1, map - 1), over = x % factor;
+      let best = -Infinity;
+      for (let k = 0; k < count; k++) {
+        const value = (factor - over) * row[k * map + left] + over * row[k * map + right];
+        if (value > best) { best = value; labels[y * size + x] = k; }
+      }
+    }
+  }
+  return labels;
+}
+
+const VOID = 255;
+
+/** mIoU over the classes there or predicted. */
+export function miou(labels, truth, count) {
+  const both = Array(count).fill(0), either = Array(count).fill(0);
+  truth.forEach((t, i) => {
+    if (t === VOID) return;
+    const p = labels[i];
+    either[t] += 1;
+    if (p === t) both[t] += 1; else either[p] += 1;
+  });
+  const found = both.flatMap((n, k) => (either[k] ? [n / either[k]] : []));
+  return found.reduce((a, b) => a + b, 0) / found.length;
+}
+
+/** What the branches that are on say together. */
+export function answer(d, rates, on) {
+  const count = d.classes.length, labels = labelsOf(total(d, rates, on), count, d.map, d.factor);
+  const right = {}, all = {};
+  d.owner.forEach((owner, i) => {
+    if (d.label[i] === VOID) return;
+    all[owner] = (all[owner] ?? 0) + 1;
+    if (labels[i] === d.label[i]) right[owner] = (right[owner] ?? 0) + 1;
+  });
+  const shares = d.shapes.map(([index]) => (right[index + 1] ?? 0) / all[index + 1]);
+  return { labels, miou: miou(labels, d.label, count), shares };
+}
+
+/** The class of the greatest score at a unit, and how far the next is behind. */
+export function says(d, sum, [i, j]) {
+  const at = d.classes.map((_, k) => sum[(k * d.map + i) * d.map + j]);
+  const best = at.indexOf(Math.max(...at));
+  return [best, at[best] - Math.max(...at.filter((_, k) => k !== best))];
+}
+
+/** Where three taps meet the map along one axis. */
+export function taps(unit, rate, count) {
+  return [unit - rate, unit, unit + rate].filter((at) => at >= 0 && at < count);
+}
+
+/** First and last pixel that a branch sees along one axis. */
+export function region(unit, rate, spans) {
+  const read = taps(unit, rate, spans.length);
+  return [spans[read[0]][0], Math.max(...read.map((at) => spans[at][1]))];
+}
+
+const percent = (share) => Math.floor(100 * share + 0.5);
+const listed = (items) => (items.length > 1 ? `${items.slice(0, -1).join(", ")} and ${items.at(-1)}` : String(items[0]));
+
+export function describe(found, d, rates, own, on) {
+  const lit = on.flatMap((lights, n) => (lights ? [n] : [])), many = lit.length > 1;
+  if (!lit.length) return "No branch is on, so all scores are 0 and nothing is said of any pixel.";
+  const chosen = lit.map((n) => rates[n]), trained = lit.map((n) => own[n]);
+  let text = lit.length === on.length ? "All branches" : `Only branch${many ? "es" : ""} ${listed(lit.map((n) => n + 1))}`;
+  text += ` at rate${many ? "s" : ""} ${listed(chosen)}`;
+  if (chosen.some((rate, n) => rate !== trained[n])) text += ` (trained with ${listed(trained)}, weights kept)`;
+  text += `: mIoU ${found.miou.toFixed(3)}.`;
+  const lost = d.shapes.flatMap(([, label, radius], n) => (found.shares[n] < 0.5
+    ? [`the ${d.classes[label]} of radius ${radius.toFixed(1)} (${percent(found.shares[n])} % right)`] : []));
+  const kept = d.shapes.length - lost.length;
+  text += ` Of ${plural(d.shapes.length, "shape")} ${kept} ${kept === 1 ? "has" : "have"} half or more of their pixels right`;
+  return text + (lost.length ? `; lost: ${listed(lost)}.` : ".");
+}
+
+export function describeAt(d, rates, on, unit) {
+  const [y, x] = unit.map((at) => at * d.factor), truth = d.label[y * d.size + x];
+  const name = ([best, ahead]) => (ahead ? d.classes[best] : "nothing");
+  const alone = rates.map((rate, n) => name(says(d, d.of(n, rate), unit)));
+  const known = truth === VOID ? "not given, for it is on an outline" : d.classes[truth];
+  return `At row ${y}, column ${x} the truth is ${known}. The branches that are on say ` +
+    `${name(says(d, total(d, rates, on), unit))}; each alone says ${listed(alone)}.`;
+}
+
+/** All of the above for one state, for the tests. */
+export function analyse(data, rates, own, on, unit) {
+  const d = load(data), found = answer(d, rates, on);
+  return { labels: found.labels, shares: found.shares, miou: found.miou, text: describe(found, d, rates, own, on), at: describeAt(d, rates, on, unit) };
+}
+
+// ---- the picture --------------------------------------------------------------------------------
+
+const rgb = (color) => [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16));
+
+/** Colour a canvas: `colors[value]` is [r, g, b, a], none is clear. */
+function paint(canvas, values, colors) {
+  const context = canvas.getContext("2d"), pixels = context.createImageData(canvas.width, canvas.height);
+  values.forEach((value, i) => { if (colors[value]) pixels.data.set(colors[value], 4 * i); });
+  context.putImageData(pixels, 0, 0);
+}
+
+function render({ model, el }) {
+  const own = model.get("trained"), sets = model.get("sets"), palette = model.get("palette").map(rgb);
+  const kinds = model.get("kinds"), offered = model.get("rates_offered"), branches = own.length;
+  let d = null, source = null, alone = {}, chips = [];
+  const ask = 1 + Math.floor(Math.random() * 1e9);
+
+  const state = () => {
+    if (source !== model.get("data")) {
+      [source, alone] = [model.get("data"), {}];
+      d = load(source);
+      chips = d.shapes.map(([, label, radius, place]) => h("button", {
+        type: "button", class: "dl-pill", title: `go to the ${d.classes[label]} of radius ${radius.toFixed(1)}`, onclick: () => choose(place), ...KEYS,
+      }, h("i", { style: `background:${model.get("palette")[label]}` }), `${d.classes[label]} r ${radius.toFixed(1)}: `, h("b")));
+      shapes.replaceChildren(...chips);
+    }
+    return {
+      rates: own.map((rate, n) => (offered.includes(model.get("rates")[n]) ? model.get("rates")[n] : rate)),
+      on: own.map((_, n) => Boolean(model.get("on")[n])),
+      unit: model.get("unit").map((at) => clamp(at, 0, d.map - 1)),
+    };
+  };
+  const same = (a, b) => a.every((value, n) => value === b[n]);
+  const choose = (unit) => commit(model, { unit });
+  const shapes = h("div", { class: "dl-presets dl-as-shapes", role: "group", "aria-label": "shapes, the smallest first" });
+
+  // -- controls
+  const bar = presetBar(sets.map(([name, rates]) => ({ name, rates })), ({ rates }) => same(rates, state().rates),
+    ({ rates }) => commit(model, { rates }));
+  bar.root.setAttribute("aria-label", "rates of the branches");
+  const seed = h("input", {
+    type: "number", min: 0, max: 4294967295, step: 1, "aria-label": "scene", ...KEYS,
+    onchange: () => { const value = parseInt(seed.value, 10); if (Number.isFinite(value)) commit(model, { seed: clamp(value, 0, 4294967295) }); },
+  });
+  const views = presetBar([{ name: "labels" }, { name: "errors" }], ({ name }) => name === model.get("view"), ({ name }) => commit(model, { view: name }));
+  views.root.setAttribute("aria-label", "what to show of the answer");
+
+  // -- pictures
+  const size = model.get("data").size;
+  const canvas = (label) => h("canvas", { width: size, height: size, role: "img", "aria-label": label });
+  const photo = h("img", { alt: "the scene" }), marks = s("svg", { viewBox: `0 0 ${size} ${size}`, tabindex: 0, role: "img", ...KEYS });
+  const grounds = [], plane = (...parts) => { const ground = h("img", { alt: "" }); grounds.push(ground); return h("div", { class: "dl-as-plane" }, ground, ...parts); };
+  const truth = canvas("the true labels"), now = canvas("what the branches that are on say");
+  const spots = [0, 1].map(() => s("svg", { viewBox: `0 0 ${size} ${size}`, "aria-hidden": "true" }));
+  const nowName = h("span");
+  const panel = (title, inside, ...more) => h("div", { class: "dl-as-panel" }, h("div", { class: "dl-as-title" }, title, ...more), inside);
+  const scenePlane = h("div", { class: "dl-as-plane" }, photo, marks);
+  const planes = [scenePlane, plane(truth, spots[0]), plane(now, spots[1])];
+
+  const cards = own.map((rate, n) => {
+    const box = h("input", { type: "checkbox", "aria-label": `branch ${n + 1} on`, ...KEYS,
+      onchange: () => commit(model, { on: state().on.map((lit, m) => (m === n ? box.checked : lit)) }) });
+    const pick = h("select", { class: "dl-select", "aria-label": `rate of branch ${n + 1}`, ...KEYS,
+      onchange: () => commit(model, { rates: state().rates.map((old, m) => (m === n ? Number(pick.value) : old)) }) },
+    ...offered.map((value) => h("option", { value }, value === rate ? `${value} (trained)` : value)));
+    const map = canvas(`what branch ${n + 1} says alone`), note = h("div", { class: "dl-as-note" });
+    const spot = s("svg", { viewBox: `0 0 ${size} ${size}`, "aria-hidden": "true" });
+    const face = plane(map, spot);
+    const card = h("div", { class: "dl-as-card", role: "group", "aria-label": `branch ${n + 1}`,
+      onpointerenter: () => root.setAttribute("data-hot", n), onpointerleave: () => root.removeAttribute("data-hot") },
+    h("div", { class: "dl-as-head" }, h("label", {}, box, h("b", {}, ` Branch ${n + 1}`)), h("label", {}, "rate ", pick)),
+    h("div", { class: "dl-as-body" }, face, note));
+    return { root: card, box, pick, map, note, spot, face };
+  });
+
+  const numbers = h("div", { class: "dl-figures" }), key = h("div", { class: "dl-key" });
+  const say = h("p", { class: "dl-say", "aria-live": "polite" }), here = h("p", { class: "dl-say" }), wait = h("span", { class: "dl-as-wait" });
+  const root = h("div", { class: "dl dl-as", role: "group", "aria-label": "ASPP explorer" },
+    h("div", { class: "dl-as-bar" }, bar.root, h("label", { class: "dl-as-seed" }, "scene ", seed), wait),
+    h("div", { class: "dl-as-stage" },
+      panel("image: what the taps read", planes[0]), panel("truth", planes[1]), panel(nowName, planes[2], views.root)),
+    key,
+    h("div", { class: "dl-as-cards" }, ...cards.map((card) => card.root)),
+    h("div", { class: "dl-as-foot" }, numbers, h("div", {}, h("div", { class: "dl-as-title" }, "shapes by radius: share right"), shapes)),
+    say, here,
+    h("p", { class: "dl-hint" }, "Click on a picture to choose a position, or use the arrow keys on the image; point at a branch to see its taps alone."));
+  el.append(root);
+
+  // -- drawing
+  const f = (value) => value.toFixed(2);
+  const cross = ([y, x]) => {
+    const path = `M${x - 5} ${y}H${x - 1.5}M${x + 1.5} ${y}H${x + 5}M${x} ${y - 5}V${y - 1.5}M${x} ${y + 1.5}V${y + 5}`;
+    return `<path class="casing" d="${path}"/><path class="cross" d="${path}"/>`;
+  };
+
+  function drawTaps({ rates, on, unit }) {
+    const of = new Map();  // taps that several branches share are drawn once
+    let fields = "";
+    rates.forEach((rate, n) => {
+      if (!on[n]) return;
+      const [rows, columns] = unit.map((at) => region(at, rate, d.spans));
+      const edge = `M${columns[0] + 0.4} ${rows[0] + 0.4}H${columns[1] + 0.6}V${rows[1] + 0.6}H${columns[0] + 0.4}Z`;
+      fields += `<g class="of${n}"><path class="field casing" d="${edge}"/><path class="field" d="${edge}"/></g>`;
+      for (const i of taps(unit[0], rate, d.map)) {
+        for (const j of taps(unit[1], rate, d.map)) {
+          const id = `${i},${j}`, found = of.get(id) ?? { i, j, rate, by: "" };
+          of.set(id, { ...found, by: `${found.by} of${n}` });
+        }
+      }
+    });
+    marks.innerHTML = fields + [...of.values()].map(({ i, j, rate, by }) => {
+      const [y, x] = [i * d.factor + 0.5, j * d.factor + 0.5];
+      if (i === unit[0] && j === unit[1]) return `<circle class="middle" cx="${x}" cy="${y}" r="2.4"/>`;
+      return `<g class="${by.trim()}"><circle class="tap" cx="${x}" cy="${y}" r="3.5"/><text x="${x}" y="${f(y + 1.7)}" text-anchor="middle">${rate}</text></g>`;
+    }).join("");
+  }
+
+  const colors = (alpha) => ({ ...palette.map((color, k) => (k ? [...color, Math.round(255 * alpha)] : null)), [VOID]: [255, 255, 255, 150] });
+  const outlined = (labels) => labels.map((value, i) => (d.label[i] === VOID ? VOID : value));
+
+  const draw = perFrame(() => {
+    const now_ = state(), { rates, on, unit } = now_, found = answer(d, rates, on);
+    bar.show();
+    views.show();
+    const live = model.get("answer") === ask, waiting = model.get("seed") !== d.seed;
+    if (document.activeElement !== seed) seed.value = model.get("seed");
+    seed.disabled = !live;
+    seed.title = live ? "scene, by its seed" : "another scene needs the kernel: run the cell";
+    wait.textContent = waiting ? (live ? "computing …" : `scene ${d.seed} is shown: no kernel answers`) : "";
+    photo.src = d.photo;
+    grounds.forEach((ground) => { ground.src = d.ground; });
+    drawTaps(now_);
+    marks.setAttribute("aria-label", `The scene. ${describeAt(d, rates, on, unit)} Arrow keys choose another position.`);
+    paint(truth, d.label, colors(0.75));
+    const errors = model.get("view") === "errors";
+    if (errors) {
+      const kind = found.labels.map((p, i) => { const t = d.label[i]; return t === VOID ? VOID : p === t ? 0 : p === 0 ? 1 : t === 0 ? 2 : 3; });
+      paint(now, kind, { ...kinds.map((row) => [...rgb(row[2]), 217]).reduce((all, color, n) => ({ ...all, [n + 1]: color }), {}), [VOID]: [255, 255, 255, 110] });
+    } else paint(now, outlined(found.labels), colors(0.75));
+    const at = unit.map((place) => place * d.factor + 0.5), mark = cross(at);
+    spots.forEach((spot) => { spot.innerHTML = mark; });
+    nowName.textContent = on.every(Boolean) ? "sum of all branches" : `sum of ${on.filter(Boolean).length} of ${branches} branches`;
+    const swatch = (color, name) => `<span><i style="background:${safe(color)}"></i>${safe(name)}</span>`;
+    const seen = new Set([...d.label, ...found.labels]);
+    key.innerHTML = errors ? kinds.map(([name, meaning, color]) => swatch(color, `${name}: ${meaning}`)).join("")
+      : d.classes.flatMap((name, k) => (k && seen.has(k) ? [swatch(model.get("palette")[k], name)] : [])).join("") + swatch("#ffffff", "true outline");
+    cards.forEach((card, n) => {
+      const rate = rates[n], id = `${n} ${rate}`;
+      if (!alone[id]) {
+        const labels = labelsOf(d.of(n, rate), d.classes.length, d.map, d.factor);
+        alone[id] = { labels, miou: miou(labels, d.label, d.classes.length) };
+      }
+      card.box.checked = on[n];
+      card.pick.value = rate;
+      card.root.classList.toggle("off", !on[n]);
+      paint(card.map, outlined(alone[id].labels), colors(0.75));
+      card.spot.innerHTML = mark;
+      const [best, ahead] = says(d, d.of(n, rate), unit);
+      const met = taps(unit[0], rate, d.map).length * taps(unit[1], rate, d.map).length;
+      const wide = model.get("fields")[offered.indexOf(rate)];
+      card.note.innerHTML = `<div>here <b>${safe(d.classes[best])}</b></div><div title="its score is that far above the next one's">ahead by ${(ahead * d.step).toFixed(1)}</div>` +
+        `<div title="the others meet padding">${met} of 9 taps,</div><div>${rate * d.factor} px apart</div><div>field ${wide} px</div><div>alone mIoU <b>${alone[id].miou.toFixed(3)}</b></div>`;
+    });
+    chips.forEach((chip, n) => {
+      chip.classList.toggle("lost", found.shares[n] < 0.5);
+      chip.setAttribute("aria-pressed", same(d.shapes[n][3], unit));
+      chip.lastChild.textContent = `${percent(found.shares[n])} %`;
+    });
+    const full = answer(d, own, own.map(() => true)).miou;
+    numbers.innerHTML = figures([[on.some(Boolean) ? found.miou.toFixed(3) : "–", "mIoU now", "field"], [full.toFixed(3), "all, as trained"]]);
+    say.textContent = describe(found, d, rates, own, on);
+    here.textContent = describeAt(d, rates, on, unit);
+  });
+
+  const pick = (event) => {
+    const box = event.currentTarget.getBoundingClientRect();
+    state();
+    const place = (value, start, length) => clamp(Math.round(((value - start) / length * d.size - 0.5) / d.factor), 0, d.map - 1);
+    choose([place(event.clientY, box.top, box.height), place(event.clientX, box.left, box.width)]);
+  };
+  [...planes, ...cards.map((card) => card.face)].forEach((face) => face.addEventListener("click", pick));
+  marks.addEventListener("keydown", (event) => {
+    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    event.stopPropagation();
+    choose(state().unit.map((at, axis) => clamp(at + step[axis], 0, d.map - 1)));
+  });
+  const stop = listen(model, ["data", "rates", "on", "unit", "view", "seed", "answer"], draw);
+  commit(model, { ask });
+  draw();
+  return () => { stop(); draw.cancel(); };
+}
+
+export default { render };
