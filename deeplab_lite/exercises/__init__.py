@@ -15,16 +15,20 @@ from deeplab_lite.exercises.lesson_02 import (
 )
 from deeplab_lite.exercises.lesson_03 import decimated_fc6, loss_on_map, map_sides
 from deeplab_lite.exercises.lesson_04 import mean_field_step, save_the_small, what_a_vote_is_worth
+from deeplab_lite.exercises.lesson_05 import branch_fields, fused_scales, one_kernel
 
 __all__ = [
+    "branch_fields",
     "decimated_fc6",
     "dense_by_hand",
     "dilated_field",
     "effective_kernel",
     "field_by_hand",
+    "fused_scales",
     "loss_on_map",
     "map_sides",
     "mean_field_step",
+    "one_kernel",
     "rates_without_holes",
     "recurrence",
     "save_the_small",
