@@ -1,0 +1,229 @@
+"""A reader's own picture, of any kind that Pillow reads, as the networks take it. Lesson 08.
+
+Everything happens in this process: nothing is uploaded, and no file is written.
+"""
+
+import io
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageCms, UnidentifiedImageError
+
+MAX_BYTES = 100_000_000  # of a file
+MAX_PIXELS = 50_000_000  # after decoding: some 200 MB
+GREY = (128, 128, 128)  # under what is transparent, and around what is padded
+ORIENTATION = 0x0112  # EXIF: how the camera was held
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+LEFT_OUT = {"EPS", "WMF"}  # Pillow hands these to other programs, which would run them
+DEPTHS = (8, 10, 12, 14, 16)  # bits that scanners, cameras and microscopes store in 16
+KINDS = "JPEG, PNG, WebP, TIFF, GIF and BMP are among those that work"
+
+
+class Photo(NamedTuple):
+    """A picture that was read, and what had to be done to it."""
+
+    image: np.ndarray  # uint8 (H, W, 3), RGB
+    source: str  # "PNG, 4000 x 3000"
+    changes: tuple[str, ...]  # "turned upright", "shrunk to 129 x 97"; () if it came as it is
+
+    def __str__(self) -> str:
+        return ", ".join((self.source, *self.changes))
+
+
+def read(
+    file: bytes | bytearray | memoryview | str | Path,
+    largest: int = 513,
+    ground: tuple[int, int, int] = GREY,
+) -> Photo:
+    """A picture from its bytes or its path, as it is meant to be seen, its sides at most `largest`.
+
+    Turned upright as EXIF says; in sRGB where it carries a colour profile; transparency laid on
+    `ground`; the first frame of an animation; 16 bits and floats scaled to 8. It is shrunk where
+    it is larger, and never enlarged. Lesson 08.
+
+    Raises ValueError, in one sentence, for what is no picture, is damaged or too large, and for a
+    largest below 1; FileNotFoundError where there is no such file.
+    """
+    if largest < 1:
+        raise ValueError(f"largest {largest}: expected the longer side in pixels, at least 1")
+    data, name = _bytes(file)
+    try:
+        with warnings.catch_warnings():  # of size, which is looked at below
+            warnings.simplefilter("ignore")
+            return _read(data, name, largest, ground)
+    except UnidentifiedImageError:
+        raise ValueError(f"{name} is not an image that can be read here: {_advice(data)}") from None
+    except Image.DecompressionBombError:
+        raise ValueError(_too_large(name)) from None
+    except _Refused as error:
+        raise ValueError(str(error)) from None
+    except Exception as error:  # decoders raise anything on damaged files
+        raise ValueError(
+            f"{name} cannot be decoded ({_first_line(error)}): it is damaged or cut short; "
+            "copy it anew, or save it as PNG"
+        ) from error
+
+
+def padded(image: np.ndarray, multiple: int = 16, extra: int = 1) -> np.ndarray:
+    """The image with grey to its right and below it, up to sides of k multiple + extra.
+
+    The networks of the course take 16 k + 1. Padding neither distorts nor cuts: run the network,
+    then keep [:H, :W] of its answer. DeepLab's own evaluation pads with the mean colour too.
+    """
+    height, width = image.shape[:2]
+    sides = [max(1, -(-(n - extra) // multiple)) * multiple + extra for n in (height, width)]
+    canvas = np.empty((*sides, 3), np.uint8)
+    canvas[:] = GREY
+    canvas[:height, :width] = image
+    return canvas
+
+
+# ---- Parts ---------------------------------------------------------------------------------------
+
+
+class _Refused(Exception):
+    """A sentence that is already complete."""
+
+
+def _bytes(file: Any) -> tuple[bytes, str]:
+    """The content, and what to call it in a sentence."""
+    name = "this file"
+    if isinstance(file, str | Path):
+        path = Path(file)
+        name = path.name or str(path)
+        if not path.is_file():
+            what = "a folder" if path.is_dir() else "not there"
+            raise FileNotFoundError(f"{path} is {what}: expected the path of a picture")
+        size = path.stat().st_size
+        data = path.read_bytes() if size <= MAX_BYTES else b""
+    else:
+        data = bytes(file)
+        size = len(data)
+    if size > MAX_BYTES:
+        raise ValueError(
+            f"{name} has {size / 1e6:.0f} MB: expected at most {MAX_BYTES / 1e6:.0f}, so save it "
+            "smaller first"
+        )
+    if not size:
+        raise ValueError(f"{name} is empty: expected a picture; {KINDS}")
+    return data, name
+
+
+def _read(data: bytes, name: str, largest: int, ground: tuple[int, int, int]) -> Photo:
+    Image.init()
+    image: Image.Image
+    image = Image.open(io.BytesIO(data), formats=sorted(set(Image.OPEN) - LEFT_OUT))
+    width, height = image.size
+    if not (width and height):
+        raise _Refused(f"{name} has {width} x {height} pixels: expected at least one")
+    changes = []
+    source = f"{'JPEG' if image.format == 'MPO' else image.format}, {width} x {height}"
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        changes.append("its first frame")
+        image.seek(0)
+    if image.format == "JPEG":
+        image.draft(None, (2 * largest, 2 * largest))  # decodes a half, a quarter or an eighth
+    if image.size[0] * image.size[1] > MAX_PIXELS:
+        raise _Refused(_too_large(name))
+    image.load()
+    turn = _orientation(image)
+    profile = image.info.get("icc_profile")
+
+    if image.mode[0] in "IF":
+        image, scaled = _eight_bits(image)
+        changes += scaled
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        changes.append("what is transparent laid on grey" if ground == GREY else "its ground laid")
+    elif image.mode not in ("L", "RGB", "CMYK", "LAB"):
+        image = image.convert("RGB")
+    share = largest / max(width, height)
+    if share < 1:
+        size = max(1, round(share * width)), max(1, round(share * height))
+        image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
+    image = _srgb(image, profile)
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (*ground, 255)), image)
+    image = image.convert("RGB")
+    if turn in UPRIGHT:
+        image = image.transpose(UPRIGHT[turn])
+        changes.append("turned upright")
+    if share < 1:
+        changes.append(f"shrunk to {image.width} x {image.height}")
+    return Photo(np.array(image), source, tuple(changes))
+
+
+def _orientation(image: Image.Image) -> Any:
+    try:
+        return image.getexif().get(ORIENTATION, 1)
+    except Exception:  # damaged EXIF is no reason to refuse the picture
+        return 1
+
+
+def _eight_bits(image: Image.Image) -> tuple[Image.Image, list[str]]:
+    """Whole numbers of 16 or 32 bits, and floats, as 8-bit grey; and what was done, in words."""
+    values = np.asarray(image).astype(np.float32)
+    values = np.nan_to_num(values, nan=0, posinf=0, neginf=0)
+    low, high = float(values.min()), float(values.max())
+    whole = image.mode[0] == "I"
+    if whole and low >= 0 and high < 2 ** DEPTHS[-1]:
+        depth = next(bits for bits in DEPTHS if high < 2**bits)
+        low, high, words = 0, 2**depth - 1, f"{depth} bits scaled to 8"
+    elif not whole and low >= 0 and high <= 255:
+        low, high = 0, 1 if high <= 1 else 255
+        words = f"0..{high} scaled to 8 bits"
+    else:
+        words = f"{low:.4g}..{high:.4g} stretched to 8 bits"
+    grey = np.rint((values - low) * (255 / max(high - low, 1e-30))).clip(0, 255)
+    return Image.fromarray(grey.astype(np.uint8)), [words]
+
+
+def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Colours as the file's profile means them; a profile that does not fit is left out."""
+    if image.mode != "LAB" and not profile:
+        return image
+    try:
+        lab = image.mode == "LAB"
+        given: Any = ImageCms.createProfile("LAB") if lab else io.BytesIO(profile or b"")
+        mode = "RGBA" if image.mode == "RGBA" else "RGB"
+        made = ImageCms.profileToProfile(
+            image, given, ImageCms.createProfile("sRGB"), outputMode=mode
+        )
+        return made or image
+    except (ImageCms.PyCMSError, OSError):
+        return image
+
+
+def _too_large(name: str) -> str:
+    return (
+        f"{name} has more than {MAX_PIXELS / 1e6:.0f} million pixels: save it smaller first, "
+        "some hundred pixels wide are enough here"
+    )
+
+
+def _advice(data: bytes) -> str:
+    """What to do with a file that Pillow does not know, from what it begins with."""
+    head = data[:1024].lstrip()
+    for found, told in (
+        (data[4:8] == b"ftyp", "it looks like HEIC or a film; save it as JPEG or PNG"),
+        (b"<svg" in head, "it looks like SVG, a drawing; export it as PNG"),
+        (head.startswith(b"%PDF"), "it looks like a PDF; export the page as PNG"),
+        (head.startswith(b"%!PS"), "it looks like PostScript, a program; export it as PNG"),
+    ):
+        if found:
+            return told
+    return KINDS
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
