@@ -1,6 +1,6 @@
 """The fully connected CRF that sharpens DeepLab v1 and v2's label maps. Taught in lesson 04.
 
-Krähenbühl and Koltun 2011 (arXiv:1210.5644); DeepLab v1 section 3.3, v2 section 3.3. One model in
+Krähenbühl and Koltun 2011 (arXiv:1210.5644); DeepLab v1 section 4.2, v2 section 3.3. One model in
 three forms: `exact` looks at all pairs of pixels, `lattice` filters on a permutohedral lattice in
 torch, `pydensecrf` calls the reference C++ code. They give the same answer, up to the lattice.
 """

@@ -1,6 +1,6 @@
 """The parameters of the CRF by cross-validation, coarse to fine. Taught in lesson 04.
 
-DeepLab v1 section 4.1: w_smooth and sigma_smooth stay at 3, and the other three are searched on 100
+DeepLab v1 section 5: w_smooth and sigma_smooth stay at 3, and the other three are searched on 100
 validation images, over a coarse grid first, then in smaller steps around the best.
 """
 
