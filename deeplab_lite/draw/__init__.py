@@ -8,6 +8,7 @@ from .architecture import Column, layer_chain, unit_on_image
 from .arrays import COLORS, PALETTE, SCENE_PALETTE, VOID, checked, heat, overlay, paint, png
 from .aspp import Branch, pyramid_taps
 from .axes import box, pixels, show, style
+from .boundary import band_errors, banded, boundary_segments, magnified, window
 from .family import FAMILY, family
 from .mean_field import CHANGES, change_kinds, changes, energy_chart
 from .segmentation import ERRORS, doubt, error_kinds, errors, grey, strip
@@ -23,6 +24,9 @@ __all__ = [
     "VOID",
     "Branch",
     "Column",
+    "band_errors",
+    "banded",
+    "boundary_segments",
     "box",
     "change_kinds",
     "changes",
@@ -36,6 +40,7 @@ __all__ = [
     "grey",
     "heat",
     "layer_chain",
+    "magnified",
     "overlay",
     "paint",
     "pixels",
@@ -48,4 +53,5 @@ __all__ = [
     "tap_grid",
     "tap_shade",
     "unit_on_image",
+    "window",
 ]

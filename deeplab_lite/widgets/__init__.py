@@ -5,6 +5,7 @@ from importlib import import_module
 _HOME = {
     "ASPPExplorer": "aspp_explorer",
     "ArchitectureExplorer": "architecture_explorer",
+    "BoundaryMicroscope": "boundary_microscope",
     "ReceptiveFieldExplorer": "receptive_field_explorer",
     "DilationExplorer": "dilation_explorer",
     "CRFPlayground": "crf_playground",
@@ -16,6 +17,7 @@ _HOME = {
 __all__ = [
     "ASPPExplorer",
     "ArchitectureExplorer",
+    "BoundaryMicroscope",
     "CRFPlayground",
     "DilationExplorer",
     "FieldOnPhoto",
