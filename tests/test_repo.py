@@ -232,7 +232,7 @@ def test_the_readme_maps_every_lesson_that_is_there_and_promises_the_others():
 
 def test_the_examples_of_the_readme_print_what_they_say():
     found = [t for t in tokens(prose(README)) if t.type == "fence" and t.info == "python"]
-    assert len(found) == 2
+    assert len(found) == 3
     for example in found:
         test = doctest.DocTestParser().get_doctest(example.content, {}, "README.md", None, 0)
         assert len(test.examples) >= 4
