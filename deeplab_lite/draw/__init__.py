@@ -9,6 +9,7 @@ from .arrays import COLORS, PALETTE, SCENE_PALETTE, VOID, checked, heat, overlay
 from .aspp import Branch, pyramid_taps
 from .axes import box, pixels, show, style
 from .boundary import band_errors, banded, boundary_segments, magnified, window
+from .comparison import DISAGREEMENT, disagreement, disagreement_kinds, entropy, surprise
 from .family import FAMILY, family
 from .mean_field import CHANGES, change_kinds, changes, energy_chart
 from .segmentation import ERRORS, doubt, error_kinds, errors, grey, strip
@@ -17,6 +18,7 @@ from .taps import cone, tap_colors, tap_grid, tap_shade
 __all__ = [
     "CHANGES",
     "COLORS",
+    "DISAGREEMENT",
     "ERRORS",
     "FAMILY",
     "PALETTE",
@@ -32,8 +34,11 @@ __all__ = [
     "changes",
     "checked",
     "cone",
+    "disagreement",
+    "disagreement_kinds",
     "doubt",
     "energy_chart",
+    "entropy",
     "error_kinds",
     "errors",
     "family",
@@ -49,6 +54,7 @@ __all__ = [
     "show",
     "strip",
     "style",
+    "surprise",
     "tap_colors",
     "tap_grid",
     "tap_shade",
