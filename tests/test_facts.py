@@ -71,6 +71,7 @@ V1_FOV = "arXiv:1412.7062, table 2"
 V2_POLY = "arXiv:1606.00915, table 2"
 V2 = "arXiv:1606.00915, table 4"
 V3 = "arXiv:1706.05587, table 6"
+V3_RESULTS = "arXiv:1706.05587, section 4"
 V3P = "arXiv:1802.02611"
 
 FACTS: list[Fact | Paper] = [
@@ -119,6 +120,8 @@ FACTS: list[Fact | Paper] = [
     Paper("77.21", "mIoU of v3, ResNet-101 at output stride 16, on VOC 2012 val", V3),
     Paper("78.51", "at output stride 8", V3),
     Paper("79.77", "at output stride 8, six scales and flips", V3),
+    Paper("85.7", "mIoU of v3 on VOC 2012 test", V3_RESULTS),
+    Paper("79.35", "the best cascade, to block 7, several scales and flips", V3_RESULTS),
     Paper("78.85", "mIoU of v3+, ResNet-101 with decoder, on VOC 2012 val", f"{V3P}, table 3"),
     Paper("79.93", "with Xception-65", f"{V3P}, table 5"),
 ]

@@ -16,19 +16,27 @@ from deeplab_lite.exercises.lesson_02 import (
 from deeplab_lite.exercises.lesson_03 import decimated_fc6, loss_on_map, map_sides
 from deeplab_lite.exercises.lesson_04 import mean_field_step, save_the_small, what_a_vote_is_worth
 from deeplab_lite.exercises.lesson_05 import branch_fields, fused_scales, one_kernel
+from deeplab_lite.exercises.lesson_06 import (
+    dilations_and_rates,
+    lasting_freeze,
+    pyramid_by_hand,
+)
 
 __all__ = [
     "branch_fields",
     "decimated_fc6",
     "dense_by_hand",
     "dilated_field",
+    "dilations_and_rates",
     "effective_kernel",
     "field_by_hand",
     "fused_scales",
+    "lasting_freeze",
     "loss_on_map",
     "map_sides",
     "mean_field_step",
     "one_kernel",
+    "pyramid_by_hand",
     "rates_without_holes",
     "recurrence",
     "save_the_small",
