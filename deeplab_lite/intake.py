@@ -88,6 +88,14 @@ def padded(image: np.ndarray, multiple: int = 16, extra: int = 1) -> np.ndarray:
     return canvas
 
 
+def shrunk(image: np.ndarray, largest: int) -> np.ndarray:
+    """An RGB array (H, W, 3) with sides of at most `largest`; a smaller one as it is."""
+    size = _size(image.shape[1], image.shape[0], largest)
+    if size == image.shape[1::-1]:
+        return image
+    return np.array(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+
+
 # ---- Parts ---------------------------------------------------------------------------------------
 
 
@@ -147,9 +155,8 @@ def _read(data: bytes, name: str, largest: int, ground: tuple[int, int, int]) ->
         changes.append("what is transparent laid on grey" if ground == GREY else "its ground laid")
     elif image.mode not in ("L", "RGB", "CMYK", "LAB"):
         image = image.convert("RGB")
-    share = largest / max(width, height)
-    if share < 1:
-        size = max(1, round(share * width)), max(1, round(share * height))
+    size = _size(width, height, largest)
+    if size != (width, height):
         image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
     image = _srgb(image, profile)
     if image.mode == "RGBA":
@@ -158,9 +165,14 @@ def _read(data: bytes, name: str, largest: int, ground: tuple[int, int, int]) ->
     if turn in UPRIGHT:
         image = image.transpose(UPRIGHT[turn])
         changes.append("turned upright")
-    if share < 1:
+    if size != (width, height):
         changes.append(f"shrunk to {image.width} x {image.height}")
     return Photo(np.array(image), source, tuple(changes))
+
+
+def _size(width: int, height: int, largest: int) -> tuple[int, int]:
+    share = min(1, largest / max(width, height))
+    return max(1, round(share * width)), max(1, round(share * height))
 
 
 def _orientation(image: Image.Image) -> Any:

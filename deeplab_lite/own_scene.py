@@ -16,7 +16,7 @@ from .scenes import CLASSES, TEXTURES, Scene, Shape, _distances, _noise, _textur
 PATTERNS = ("plain", "noise", *TEXTURES)
 MOST = 24  # shapes in one scene
 RADIUS = (4.0, 90.0)  # least and largest, in pixels
-BIT = 26.0  # deviation of the photographs' grey from a shape's colour, of 255
+BIT = 14.0  # deviation of the photographs' grey from a shape's colour, of 255
 
 
 class Placed(NamedTuple):
@@ -34,8 +34,8 @@ class Placed(NamedTuple):
 class Ground(NamedTuple):
     """What shows where no shape is."""
 
-    color: str = "#7f8fa0"
-    pattern: str = "noise"
+    color: str = "#5f8a78"
+    pattern: str = "grass"
 
 
 GROUND = Ground()
@@ -117,7 +117,7 @@ def _fill(color: str, pattern: str, shape: tuple[int, ...], seed: int, what: str
     random = np.random.RandomState(seed)
     made = np.zeros((height, width, 3), np.float32)
     if pattern == "noise":
-        made = _noise(random, height, width, 8) * np.float32(4 * BIT)
+        made = _noise(random, height, width, 8) * np.float32(5 * BIT)
     elif pattern in TEXTURES:
         photo = _texture(pattern)
         y, x = (int(random.random_sample() * (len(photo) - n)) for n in (height, width))

@@ -6,12 +6,14 @@ _HOME = {
     "ASPPExplorer": "aspp_explorer",
     "ArchitectureExplorer": "architecture_explorer",
     "BoundaryMicroscope": "boundary_microscope",
+    "RatesLab": "rates_lab",
     "ReceptiveFieldExplorer": "receptive_field_explorer",
     "DilationExplorer": "dilation_explorer",
     "CRFPlayground": "crf_playground",
     "FieldOnPhoto": "field_on_photo",
     "MeanFieldReplay": "mean_field_replay",
     "OutputStrideLab": "output_stride",
+    "Playground": "playground",
     "SegmentationViewer": "segmentation_viewer",
 }
 __all__ = [
@@ -23,6 +25,8 @@ __all__ = [
     "FieldOnPhoto",
     "MeanFieldReplay",
     "OutputStrideLab",
+    "Playground",
+    "RatesLab",
     "ReceptiveFieldExplorer",
     "SegmentationViewer",
 ]

@@ -1,0 +1,73 @@
+"""A row of controls for one network and how it is asked; the Playground of lesson 08 has two."""
+
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets
+
+from ._answers import CRFS, Answers, Recipe
+
+NONE = "none"
+
+
+class RecipeRow(ipywidgets.HBox):
+    """Chooses a Recipe. With `optional` there may be no network, and `recipe` is None then."""
+
+    def __init__(self, answers: Answers, recipe: Recipe | None, name: str, optional: bool = False):
+        self._answers = answers
+        first = recipe or Recipe(NONE)
+        narrow = {"style": {"description_width": "60px"}}
+        self.model = ipywidgets.Dropdown(
+            options=[*([NONE] if optional else []), *answers.models], value=first.model,
+            description=name, layout={"width": "250px"}, **narrow,
+        )  # fmt: skip
+        self.stride = ipywidgets.Dropdown(
+            options=[("", None)], tooltip="output stride", layout={"width": "130px"}
+        )
+        self.multi_scale = _box("multi-scale", first.multi_scale, "100px")
+        self.flip = _box("flip", first.flip, "60px")
+        self.crf = ipywidgets.Dropdown(
+            options=list(CRFS), value=first.crf, description="CRF", layout={"width": "150px"},
+            style={"description_width": "36px"},
+        )  # fmt: skip
+        controls = [self.model, self.stride, self.multi_scale, self.flip, self.crf]
+        super().__init__(controls, layout={"flex_flow": "row wrap"})
+        self.fit()
+        if first.stride in [value for _, value in self.stride.options]:
+            self.stride.value = first.stride
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """What the controls say now."""
+        if self.model.value == NONE:
+            return None
+        return Recipe(
+            self.model.value, self.stride.value, self.multi_scale.value, self.flip.value,
+            self.crf.value,
+        )  # fmt: skip
+
+    def fit(self) -> None:
+        """Only the output strides that this network can be set to."""
+        there = self.model.value != NONE
+        options: list[tuple[str, int | None]] = [("", None)]
+        if there:
+            own, strides = self._answers.strides(self.model.value)
+            options = [(f"stride {own}, its own" if own else "as it is", None)]
+            options += [(f"stride {stride}", stride) for stride in strides if stride != own]
+        if options != list(self.stride.options):
+            kept = self.stride.value
+            self.stride.options = options
+            self.stride.value = kept if kept in [value for _, value in options] else None
+        for control in self.children[1:]:
+            control.disabled = not there
+
+    def listen(self, then: Callable[[Any], None]) -> None:
+        """Call `then` when a control is moved."""
+        for control in self.children:
+            control.observe(then, "value")
+
+
+def _box(name: str, value: bool, width: str) -> Any:
+    return ipywidgets.Checkbox(
+        value=value, description=name, indent=False, layout={"width": width, "margin": "2px 8px"}
+    )
