@@ -12,6 +12,7 @@ from .boundary import band_errors, banded, boundary_segments, magnified, window
 from .comparison import DISAGREEMENT, disagreement, disagreement_kinds, entropy, surprise
 from .family import FAMILY, family
 from .mean_field import CHANGES, change_kinds, changes, energy_chart
+from .rates import map_taps, score_table
 from .segmentation import ERRORS, doubt, error_kinds, errors, grey, strip
 from .taps import cone, tap_colors, tap_grid, tap_shade
 
@@ -46,11 +47,13 @@ __all__ = [
     "heat",
     "layer_chain",
     "magnified",
+    "map_taps",
     "overlay",
     "paint",
     "pixels",
     "png",
     "pyramid_taps",
+    "score_table",
     "show",
     "strip",
     "style",

@@ -96,7 +96,7 @@ def lasting_freeze(freeze: Any) -> str:
 
     draw = torch.Generator().manual_seed(0)
     x = torch.randn(4, 3, 9, 9, generator=draw)
-    model = nn.Sequential(
+    model: Any = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1),
         nn.BatchNorm2d(4),
         nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)),
