@@ -69,6 +69,7 @@ FC6 = "v1's fc6 at 39 x 39, GMAC"
 V1 = "arXiv:1412.7062, table 1"
 V1_FOV = "arXiv:1412.7062, table 2"
 V2_POLY = "arXiv:1606.00915, table 2"
+V2_VGG = "arXiv:1606.00915, section 4.1"
 V2 = "arXiv:1606.00915, table 4"
 V3 = "arXiv:1706.05587, table 6"
 V3_RESULTS = "arXiv:1706.05587, section 4"
@@ -113,6 +114,8 @@ FACTS: list[Fact | Paper] = [
     Paper("2.90", "4x4 fc6", V1_FOV),
     Paper("4.84", "LargeFOV", V1_FOV),
     Paper("63.42", "mIoU of LargeFOV, poly in place of step, all else equal", V2_POLY),
+    Paper("65.76", "mIoU of v2, VGG-16, LargeFOV with poly, on VOC 2012 val", V2_VGG),
+    Paper("69.84", "with CRF", V2_VGG),
     Paper("70.3", "mIoU of LargeFOV with CRF on VOC 2012 test", V1),
     Paper("71.6", "with multi-scale features", V1),
     Paper("76.35", "mIoU of v2, ResNet-101 with ASPP, on VOC 2012 val", V2),
