@@ -17,7 +17,7 @@ from deeplab_lite.models.common import set_dilation
 from deeplab_lite.receptive_field import receptive_fields
 from deeplab_lite.widgets import ASPPExplorer, _live, _twin, aspp, aspp_explorer
 
-SCRIPT = _twin.script("aspp_explorer")
+SCRIPT = _live.script("aspp_explorer")
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +183,11 @@ def test_another_scene_is_read_when_it_is_asked_for(widget):
     before = widget.data
     widget.seed = 7
     assert widget.data["seed"] == 7 and widget.data["codes"] != before["codes"]
-    assert "scene 7" in widget.alt()
+    assert widget.alt().startswith("ASPP on scene 7. ")
+    shape = next(shape for shape in widget._shapes if list(shape.unit) == widget.unit)
+    assert (
+        f"the truth is {scenes.CLASSES[shape.label]}. The branches that are on say" in widget.alt()
+    )
     widget.ask = 41  # as the script does
     assert widget.get_state()["answer"] == 41
 
@@ -266,11 +270,11 @@ def test_another_scene_needs_a_kernel_and_says_so(widget, widget_page):
     seed.press("Enter")
     mounted.drawn()
     assert mounted.get("seed") == 7
-    assert "computing" in mounted.page.locator(".dl-as-wait").text_content()
+    assert "computing" in mounted.page.locator(".dl-wait").text_content()
     widget.seed = 7
     mounted.set(data=dict(widget.data))
     mounted.drawn()
-    assert mounted.page.locator(".dl-as-wait").text_content() == "" and mounted.errors == []
+    assert mounted.page.locator(".dl-wait").text_content() == "" and mounted.errors == []
     assert mounted.page.locator(".dl-as-shapes button").count() == len(widget._shapes)
 
 

@@ -14,9 +14,9 @@ from torch import nn
 
 from deeplab_lite import checkpoints, draw, metrics, scenes
 from deeplab_lite.crf import dense_crf
-from deeplab_lite.widgets import BoundaryMicroscope, _live, _twin, boundary
+from deeplab_lite.widgets import BoundaryMicroscope, _live, boundary
 
-SCRIPT = _twin.script("boundary_microscope")
+SCRIPT = _live.script("boundary_microscope")
 FEW = ("v1", "v3", "v3+")
 
 
@@ -306,11 +306,11 @@ def test_another_scene_needs_a_kernel_and_says_so(widget, widget_page):
     seed.press("Enter")
     mounted.drawn()
     assert mounted.get("seed") == 5
-    assert "computing" in mounted.page.locator(".dl-bm-wait").text_content()
+    assert "computing" in mounted.page.locator(".dl-wait").text_content()
     widget.seed = 5
     mounted.set(scenes=dict(widget.scenes), at=widget.at)
     mounted.drawn()
-    assert mounted.page.locator(".dl-bm-wait").text_content() == ""
+    assert mounted.page.locator(".dl-wait").text_content() == ""
     assert mounted.page.locator(".dl-say").text_content() == widget.alt()
     assert mounted.errors == []
 

@@ -119,17 +119,22 @@ def changed(area, before, seconds=20):
     return False
 
 
+def folder_with(folder, expressions):
+    """A folder with all.ipynb, which has a cell for each of these widgets."""
+    source = "from deeplab_lite.widgets import *\n"
+    cells = [nbformat.v4.new_code_cell(source + expression) for expression in expressions]
+    kernel = {"kernelspec": notebooks.METADATA["kernelspec"]}  # without it Lab asks which one
+    folder.mkdir()
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "all.ipynb")
+    return folder
+
+
 def test_playgrounds_answer_in_jupyterlab(chromium, tmp_path):
     """Those that the kernel draws: run each, move its first slider, wait for another picture."""
     kinds = [getattr(widgets, name) for name in widgets.__all__]
     names = [kind.__name__ for kind in kinds if not issubclass(kind, anywidget.AnyWidget)]
-    source = "from deeplab_lite.widgets import {0}\n{0}()"
-    cells = [nbformat.v4.new_code_cell(source.format(name)) for name in names]
-    (tmp_path / "made").mkdir()
-    kernel = {"kernelspec": notebooks.METADATA["kernelspec"]}  # without it Lab asks which one
-    made = nbformat.v4.new_notebook(cells=cells, metadata=kernel)
-    nbformat.write(made, tmp_path / "made" / "all.ipynb")
-    with lab.running(tmp_path / "made", tmp_path) as address:
+    made = folder_with(tmp_path / "made", [f"{name}()" for name in names])
+    with lab.running(made, tmp_path) as address:
         page = chromium.new_page(viewport={"width": 1280, "height": 1000})
         page.set_default_timeout(120_000)
         page.goto(address.format(name="all.ipynb"))
@@ -146,6 +151,29 @@ def test_playgrounds_answer_in_jupyterlab(chromium, tmp_path):
             assert move(slider)
             assert changed(area, before), f"{name}: the slider was moved and the picture stayed"
             assert area.locator("[role=alert]").count() == 0, name
+        page.close()
+
+
+def test_explorers_get_other_scenes_from_the_kernel_in_jupyterlab(chromium, tmp_path):
+    """Those that draw in the page: their box for a seed is free, and brings another scene."""
+    wanted = ["ASPPExplorer(7)", "BoundaryMicroscope(models=['v1'], seeds=[7])"]
+    with lab.running(folder_with(tmp_path / "made", wanted), tmp_path) as address:
+        page = chromium.new_page(viewport={"width": 1280, "height": 1000})
+        page.set_default_timeout(120_000)
+        page.goto(address.format(name="all.ipynb"))
+        page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.context?.isReady")
+        page.evaluate(lab.RUN_ALL)
+        assert page.evaluate(lab.FAULTS) == []
+        boxes = page.locator("input[aria-label=scene]:enabled")
+        boxes.nth(len(wanted) - 1).wait_for()
+        for number, name in enumerate(wanted):
+            area = page.locator(".jp-OutputArea-output").filter(has=page.locator("[role=group]"))
+            area = area.nth(number)
+            before = area.evaluate(DRAWN)
+            boxes.nth(number).fill("5")
+            boxes.nth(number).press("Enter")
+            assert changed(area, before), f"{name}: the scene stayed"
+            area.get_by_text("computing").wait_for(state="hidden")
         page.close()
 
 

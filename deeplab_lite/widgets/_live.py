@@ -8,6 +8,17 @@ import numpy as np
 import traitlets
 
 from .. import draw
+from . import _twin
+
+
+def script(name: str) -> str:
+    """The ES module of such a widget: common.js, NAME.js and live.js in one."""
+    return _twin.script(name) + (_twin.HERE / "live.js").read_text("utf-8")
+
+
+def sheet(name: str) -> str:
+    """Its style sheet: common.css, NAME.css, live.css."""
+    return _twin.sheet(name) + (_twin.HERE / "live.css").read_text("utf-8")
 
 
 class Knocks(traitlets.HasTraits):

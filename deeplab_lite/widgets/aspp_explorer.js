@@ -2,20 +2,11 @@ import { h, s, safe, clamp, plural, perFrame, listen, commit, KEYS, presetBar, f
 
 // ---- numbers and words: the same as in aspp.py, which the tests compare --------------------------
 
-const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-
-/** Base64 of pairs (value, how many times) to the values. */
-export function unrun(text) {
-  const pairs = bytes(text), values = [];
-  for (let i = 0; i < pairs.length; i += 2) for (let n = 0; n < pairs[i + 1]; n++) values.push(pairs[i]);
-  return Uint8Array.from(values);
-}
-
 const BITS = 14;
 
 /** Base64 of numbers of 14 bits, each above the low of its map. */
 export function unpack(text, lows, cells) {
-  const packed = bytes(text), values = new Int32Array(lows.length * cells);
+  const packed = Uint8Array.from(atob(text), (c) => c.charCodeAt(0)), values = new Int32Array(lows.length * cells);
   for (let i = 0; i < values.length; i++) {
     const bit = BITS * i, at = bit >> 3;
     const near = packed[at] | (packed[at + 1] << 8) | (packed[at + 2] << 16);
@@ -148,8 +139,6 @@ export function analyse(data, rates, own, on, unit) {
 
 // ---- the picture --------------------------------------------------------------------------------
 
-const rgb = (color) => [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16));
-
 /** Colour a canvas: `colors[value]` is [r, g, b, a], none is clear. */
 function paint(canvas, values, colors) {
   const context = canvas.getContext("2d"), pixels = context.createImageData(canvas.width, canvas.height);
@@ -161,7 +150,6 @@ function render({ model, el }) {
   const own = model.get("trained"), sets = model.get("sets"), palette = model.get("palette").map(rgb);
   const kinds = model.get("kinds"), offered = model.get("rates_offered"), branches = own.length;
   let d = null, source = null, alone = {}, chips = [];
-  const ask = 1 + Math.floor(Math.random() * 1e9);
 
   const state = () => {
     if (source !== model.get("data")) {
@@ -186,10 +174,7 @@ function render({ model, el }) {
   const bar = presetBar(sets.map(([name, rates]) => ({ name, rates })), ({ rates }) => same(rates, state().rates),
     ({ rates }) => commit(model, { rates }));
   bar.root.setAttribute("aria-label", "rates of the branches");
-  const seed = h("input", {
-    type: "number", min: 0, max: 4294967295, step: 1, "aria-label": "scene", ...KEYS,
-    onchange: () => { const value = parseInt(seed.value, 10); if (Number.isFinite(value)) commit(model, { seed: clamp(value, 0, 4294967295) }); },
-  });
+  const box = seedBox(model, (seed) => commit(model, { seed }));
   const views = presetBar([{ name: "labels" }, { name: "errors" }], ({ name }) => name === model.get("view"), ({ name }) => commit(model, { view: name }));
   views.root.setAttribute("aria-label", "what to show of the answer");
 
@@ -210,7 +195,7 @@ function render({ model, el }) {
       onchange: () => commit(model, { on: state().on.map((lit, m) => (m === n ? box.checked : lit)) }) });
     const pick = h("select", { class: "dl-select", "aria-label": `rate of branch ${n + 1}`, ...KEYS,
       onchange: () => commit(model, { rates: state().rates.map((old, m) => (m === n ? Number(pick.value) : old)) }) },
-    ...offered.map((value) => h("option", { value }, value === rate ? `${value} (trained)` : value)));
+    ...offered.map((value) => h("option", { value }, value)));
     const map = canvas(`what branch ${n + 1} says alone`), note = h("div", { class: "dl-as-note" });
     const spot = s("svg", { viewBox: `0 0 ${size} ${size}`, "aria-hidden": "true" });
     const face = plane(map, spot);
@@ -222,9 +207,9 @@ function render({ model, el }) {
   });
 
   const numbers = h("div", { class: "dl-figures" }), key = h("div", { class: "dl-key" });
-  const say = h("p", { class: "dl-say", "aria-live": "polite" }), here = h("p", { class: "dl-say" }), wait = h("span", { class: "dl-as-wait" });
+  const say = h("p", { class: "dl-say", "aria-live": "polite" }), here = h("p", { class: "dl-say" });
   const root = h("div", { class: "dl dl-as", role: "group", "aria-label": "ASPP explorer" },
-    h("div", { class: "dl-as-bar" }, bar.root, h("label", { class: "dl-as-seed" }, "scene ", seed), wait),
+    h("div", { class: "dl-as-bar" }, bar.root, box.root),
     h("div", { class: "dl-as-stage" },
       panel("image: what the taps read", planes[0]), panel("truth", planes[1]), panel(nowName, planes[2], views.root)),
     key,
@@ -270,11 +255,7 @@ function render({ model, el }) {
     const now_ = state(), { rates, on, unit } = now_, found = answer(d, rates, on);
     bar.show();
     views.show();
-    const live = model.get("answer") === ask, waiting = model.get("seed") !== d.seed;
-    if (document.activeElement !== seed) seed.value = model.get("seed");
-    seed.disabled = !live;
-    seed.title = live ? "scene, by its seed" : "another scene needs the kernel: run the cell";
-    wait.textContent = waiting ? (live ? "computing …" : `scene ${d.seed} is shown: no kernel answers`) : "";
+    box.show(d.seed);
     photo.src = d.photo;
     grounds.forEach((ground) => { ground.src = d.ground; });
     drawTaps(now_);
@@ -287,7 +268,7 @@ function render({ model, el }) {
     } else paint(now, outlined(found.labels), colors(0.75));
     const at = unit.map((place) => place * d.factor + 0.5), mark = cross(at);
     spots.forEach((spot) => { spot.innerHTML = mark; });
-    nowName.textContent = on.every(Boolean) ? "sum of all branches" : `sum of ${on.filter(Boolean).length} of ${branches} branches`;
+    nowName.textContent = on.every(Boolean) ? "all branches" : `${on.filter(Boolean).length} of ${branches} branches`;
     const swatch = (color, name) => `<span><i style="background:${safe(color)}"></i>${safe(name)}</span>`;
     const seen = new Set([...d.label, ...found.labels]);
     key.innerHTML = errors ? kinds.map(([name, meaning, color]) => swatch(color, `${name}: ${meaning}`)).join("")
@@ -307,15 +288,17 @@ function render({ model, el }) {
       const met = taps(unit[0], rate, d.map).length * taps(unit[1], rate, d.map).length;
       const wide = model.get("fields")[offered.indexOf(rate)];
       card.note.innerHTML = `<div>here <b>${safe(d.classes[best])}</b></div><div title="its score is that far above the next one's">ahead by ${(ahead * d.step).toFixed(1)}</div>` +
-        `<div title="the others meet padding">${met} of 9 taps,</div><div>${rate * d.factor} px apart</div><div>field ${wide} px</div><div>alone mIoU <b>${alone[id].miou.toFixed(3)}</b></div>`;
+        `<div title="${rate * d.factor} px apart; the others meet padding">${met} of 9 taps</div>` +
+        `<div title="${wide < d.size ? "" : `the scene has ${d.size}: `}what it could see at most">field ${wide} px</div>` +
+        `<div title="of this branch alone">mIoU <b>${alone[id].miou.toFixed(3)}</b></div>` + (rate === own[n] ? "" : `<div>trained at ${own[n]}</div>`);
     });
     chips.forEach((chip, n) => {
       chip.classList.toggle("lost", found.shares[n] < 0.5);
       chip.setAttribute("aria-pressed", same(d.shapes[n][3], unit));
       chip.lastChild.textContent = `${percent(found.shares[n])} %`;
     });
-    const full = answer(d, own, own.map(() => true)).miou;
-    numbers.innerHTML = figures([[on.some(Boolean) ? found.miou.toFixed(3) : "–", "mIoU now", "field"], [full.toFixed(3), "all, as trained"]]);
+    alone.full ??= answer(d, own, own.map(() => true)).miou;
+    numbers.innerHTML = figures([[on.some(Boolean) ? found.miou.toFixed(3) : "–", "mIoU now", "field"], [alone.full.toFixed(3), "all, as trained"]]);
     say.textContent = describe(found, d, rates, own, on);
     here.textContent = describeAt(d, rates, on, unit);
   });
@@ -335,7 +318,7 @@ function render({ model, el }) {
     choose(state().unit.map((at, axis) => clamp(at + step[axis], 0, d.map - 1)));
   });
   const stop = listen(model, ["data", "rates", "on", "unit", "view", "seed", "answer"], draw);
-  commit(model, { ask });
+  box.knock();
   draw();
   return () => { stop(); draw.cancel(); };
 }

@@ -11,8 +11,8 @@ import traitlets
 from .. import checkpoints, draw, scenes
 from ..models.v2 import DeepLabV2
 from . import aspp
-from ._live import Knocks, css, runs, text, url
-from ._twin import Twin, figure, script, sheet
+from ._live import Knocks, css, runs, script, sheet, text, url
+from ._twin import Twin, figure
 
 SIDE = 129  # pixels of a scene
 VIEWS = ("labels", "errors")
@@ -95,6 +95,7 @@ class ASPPExplorer(Twin, Knocks, anywidget.AnyWidget):
         if change["new"] != self._seed:
             self._read(change["new"])
             self.data = self._data()
+            self.unit = list(self._best())
 
     @traitlets.validate("seed")
     def _check_seed(self, proposal: Any) -> int:
@@ -182,8 +183,10 @@ class ASPPExplorer(Twin, Knocks, anywidget.AnyWidget):
         """The position of the smallest shape whose class the whole pyramid says there."""
         total = self._scores.of(self._model.rates).sum(0)
         for shape in self._shapes:
-            if total[:, shape.unit[0], shape.unit[1]].argmax() == shape.label:
-                return shape.unit
+            i, j = shape.unit
+            true = self._scene.label[i * self._factor, j * self._factor]
+            if total[:, i, j].argmax() == shape.label == true:
+                return i, j
         return (len(self._spans) // 2,) * 2
 
     # ---- Words and pictures

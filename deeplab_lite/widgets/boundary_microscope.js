@@ -2,13 +2,6 @@ import { h, s, safe, clamp, perFrame, listen, commit, KEYS, presetBar } from "./
 
 // ---- numbers and words: the same as in boundary.py, which the tests compare -----------------------
 
-/** Base64 of pairs (value, how many times) to the values. */
-export function unrun(text) {
-  const pairs = Uint8Array.from(atob(text), (c) => c.charCodeAt(0)), values = [];
-  for (let i = 0; i < pairs.length; i += 2) for (let n = 0; n < pairs[i + 1]; n++) values.push(pairs[i]);
-  return Uint8Array.from(values);
-}
-
 /** Squared distance of each pixel to the nearest one of another class; 255 from `most` pixels on. */
 export function distances(truth, size, most) {
   const near = [];
@@ -96,12 +89,11 @@ export function analyse(scene, names, classes, size, seed, at, side, width) {
 // ---- the picture --------------------------------------------------------------------------------
 
 const MOST = 8, NEAR = 204, FAR = 71;  // the densities of draw/boundary.py, of 255
-const rgb = (color) => [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16));
 
 function render({ model, el }) {
   const names = model.get("models"), size = model.get("size"), classes = model.get("classes"), kinds = model.get("kinds");
   const palette = classes.map(([, color]) => rgb(color)), wrongs = kinds.map((row) => rgb(row[2]));
-  const ask = 1 + Math.floor(Math.random() * 1e9), loaded = new Map();
+  const loaded = new Map();
   let d = null;
 
   const scene = () => {
@@ -128,10 +120,7 @@ function render({ model, el }) {
   const start = (seed) => ({ seed, ...(String(seed) in model.get("scenes") ? { at: model.get("scenes")[seed].spots[0] ?? [size >> 1, size >> 1] } : {}) });
   const bar = presetBar(own.map((seed) => ({ name: `scene ${seed}`, seed })), ({ seed }) => seed === model.get("seed"), ({ seed }) => commit(model, start(seed)));
   bar.root.setAttribute("aria-label", "scenes that are here");
-  const seed = h("input", {
-    type: "number", min: 0, max: 4294967295, step: 1, "aria-label": "scene", ...KEYS,
-    onchange: () => { const value = parseInt(seed.value, 10); if (Number.isFinite(value)) commit(model, start(clamp(value, 0, 4294967295))); },
-  });
+  const box = seedBox(model, (seed) => commit(model, start(seed)));
   const views = presetBar([{ name: "labels" }, { name: "errors" }], ({ name }) => name === model.get("view"), ({ name }) => commit(model, { view: name }));
   views.root.setAttribute("aria-label", "what to show");
   const go = (step) => {
@@ -148,7 +137,6 @@ function render({ model, el }) {
     return { input, said, root: h("label", {}, name, input, said) };
   };
   const zoom = range("window", "window", 17, 65, 4), band = range("band", "width", 1, MOST, 1);
-  const wait = h("span", { class: "dl-bm-wait" });
 
   // -- pictures
   const svg = (attributes = {}) => s("svg", { viewBox: `0 0 ${size} ${size}`, ...attributes });
@@ -168,7 +156,7 @@ function render({ model, el }) {
   const panels = ["image", "truth", ...names].map(make);
   const key = h("div", { class: "dl-key" }), say = h("p", { class: "dl-say", "aria-live": "polite" });
   const root = h("div", { class: "dl dl-bm", role: "group", "aria-label": "boundary microscope" },
-    h("div", { class: "dl-bm-bar" }, bar.root, h("label", {}, "scene ", seed), wait, views.root,
+    h("div", { class: "dl-bm-bar" }, bar.root, box.root, views.root,
       h("span", { class: "dl-presets" }, button("previous edge", "◀", -1), button("next edge", "next edge ▶", 1), spot), zoom.root, band.root),
     h("div", { class: "dl-bm-stage" },
       h("div", {}, h("div", { class: "dl-bm-name" }, "scene"), overview, key), h("div", { class: "dl-bm-panels" }, ...panels.map((panel) => panel.root))),
@@ -202,11 +190,7 @@ function render({ model, el }) {
     const now = state(), { side, width, at, place, errors } = now;
     bar.show();
     views.show();
-    const live = model.get("answer") === ask, waiting = model.get("seed") !== d.seed;
-    if (document.activeElement !== seed) seed.value = model.get("seed");
-    seed.disabled = !live;
-    seed.title = live ? "any scene, by its seed" : "other scenes need the kernel: run the cell";
-    wait.textContent = waiting ? (live ? "computing …" : `scene ${d.seed} is shown: no kernel answers`) : "";
+    box.show(d.seed);
     [[zoom, side, `${side} px`], [band, width, `${width} px`]].forEach(([control, value, text]) => {
       if (control.input.value !== String(value)) control.input.value = value;
       control.said.textContent = text;
@@ -229,8 +213,8 @@ function render({ model, el }) {
       lens.style.top = `${-100 * place[0] / side}%`;
       lens.style.left = `${-100 * place[1] / side}%`;
     });
-    const box = `x="${place[1]}" y="${place[0]}" width="${side}" height="${side}"`;
-    frame.innerHTML = `${lined(d.path)}<rect class="casing" ${box}/><rect class="line" ${box}/>`;
+    const edges = `x="${place[1]}" y="${place[0]}" width="${side}" height="${side}"`;
+    frame.innerHTML = `${lined(d.path)}<rect class="casing" ${edges}/><rect class="line" ${edges}/>`;
     const tallies = d.maps.map((map) => tally(map, d.truth, d.squared, width, place, side, size, classes.length));
     const best = Math.max(...tallies.map((found) => found.right)), bestHere = Math.max(...tallies.map((found) => found.here));
     tallies.forEach((found, n) => {
@@ -265,7 +249,7 @@ function render({ model, el }) {
     commit(model, { at: place.map((first, axis) => clamp(first + Math.floor(side / 2) + step[axis], 0, size - 1)) });
   });
   const stop = listen(model, ["scenes", "seed", "at", "window", "width", "view", "answer"], draw);
-  commit(model, { ask });
+  box.knock();
   draw();
   return () => { stop(); draw.cancel(); };
 }

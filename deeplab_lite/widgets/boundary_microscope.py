@@ -9,8 +9,8 @@ import numpy as np
 import traitlets
 
 from .. import draw, metrics, scenes
-from ._live import Knocks, css, runs, url
-from ._twin import Twin, figure, script, sheet
+from ._live import Knocks, css, runs, script, sheet, url
+from ._twin import Twin, figure
 from .boundary import (
     MOST,
     SIDE,
