@@ -117,13 +117,16 @@ def test_what_is_imported_is_declared(where, groups):
         assert names & declared, f"{module} is imported in {where} and not among {groups}"
 
 
+PACKED = ("assets/checkpoints", "assets/rates.csv")  # what networks and widgets read
+
+
 def test_the_wheel_carries_the_whole_package_its_checkpoints_and_nothing_else(tmp_path):
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     packed = {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
     listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "deeplab_lite", "assets/checkpoints"],
+        ["git", "ls-files", "-co", "--exclude-standard", "deeplab_lite", *PACKED],
         cwd=ROOT,
         check=True,
         capture_output=True,
