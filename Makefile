@@ -6,14 +6,17 @@ NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb)
 FIRST     := notebooks/00_start_here.ipynb
 INPUTS    := pyproject.toml constraints.txt tools/install.py
 
-.PHONY: help lab test notebooks figures train bench clean
+.PHONY: help lab app test notebooks figures train bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
-	@echo "ARGS=... reaches jupyter lab, pytest, tools/notebooks.py or tools/family.py; PYTHON=... names another python3."
+	@echo "ARGS=... reaches jupyter lab, the app, pytest, tools/notebooks.py or tools/family.py; PYTHON=... names another python3."
 
 lab: .venv/.trusted  ## install, then open lesson 00 in JupyterLab (ARGS=--no-browser on a server)
 	$(BIN)/jupyter lab --ip=127.0.0.1 --LabApp.default_url=/lab/tree/$(FIRST) $(ARGS)
+
+app: .venv/.lab  ## install, then open the playground in a browser, on this machine only (ARGS=--no-browser)
+	$(BIN)/python -m deeplab_lite app $(ARGS)
 
 test: .venv/.test  ## install, then run all tests (ARGS="-k atrous" for some)
 	$(BIN)/python -m pytest $(ARGS)
@@ -34,6 +37,7 @@ bench: .venv/.test  ## ratios against peers, what the scenes are for, the scores
 	$(BIN)/python -m benchmarks.field_size
 	$(BIN)/python -m benchmarks.fc6
 	$(BIN)/python -m benchmarks.family
+	$(BIN)/python -m benchmarks.rates
 
 clean:  ## remove the environment and everything else that make made
 	rm -rf .venv build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -174,8 +174,9 @@ def test_a_setting_that_was_not_measured_is_refused(change, message):
 
 def test_state_and_twin_stay_small():
     lab = RatesLab()
-    assert len(json.dumps(lab.get_state())) < 40_000
-    assert len(lab._repr_mimebundle_()[0]["image/png"]) < 60_000
+    data, metadata = lab._repr_mimebundle_()
+    assert data["text/plain"] == metadata["image/png"]["alt"] == lab.alt()
+    assert len(json.dumps(lab.get_state())) < 40_000 and len(data["image/png"]) < 60_000
 
 
 def test_scores_need_a_cell_each():

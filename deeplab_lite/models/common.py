@@ -91,7 +91,10 @@ def out_channels_of(width: float, channels: int) -> int:
 
 
 def freeze_batch_norm(model: nn.Module) -> nn.Module:
-    """Hold the running statistics of all batch norm layers, through later calls of .train() too."""
+    """Hold the running statistics of all batch norm layers, through later calls of .train() too.
+
+    Changes `model` and returns it. For fine-tuning on small batches. Lesson 06, section 5.
+    """
 
     def stay(layer: nn.Module, mode: bool = True) -> nn.Module:
         return nn.Module.train(layer, False)
