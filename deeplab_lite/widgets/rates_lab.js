@@ -149,13 +149,13 @@ function render({ model, el }) {
     drawMap(now, side);
     drawTable(now);
     numbers.innerHTML = figures([
-      [three(miou), `mIoU [${three(low)}, ${three(high)}]`, "field"], [`${side} × ${side}`, "positions on the map"],
-      [`${(adds / 1e6).toFixed(0)} M`, "multiply-adds"], [fields[0], "pixels the trunk sees"],
+      [three(miou), `mIoU [${three(low)}, ${three(high)}]`, "field"], [`${side} × ${side}`, "map"],
+      [`${(adds / 1e6).toFixed(0)} M`, "multiply-adds"], [fields[0], "px, trunk’s field"],
     ]);
     branches.innerHTML = rates.map((rate, n) => {
       const share = percentOnMap(side, rate);
       return `<div><svg viewBox="-6 -6 12 12" width="14" height="14">${mark(n, 0, 0, 4)} fill="${BRANCHES[n]}"/></svg><b>rate ${rate}</b>` +
-        `<span>${stride * rate} pixels apart</span><span>sees ${fields[n + 1]} pixels</span><span class="${rate >= side ? "warn" : ""}">${share} % of taps on the map${rate >= side ? ": a 1×1" : ""}</span></div>`;
+        `<span>${stride * rate} pixels apart</span><span>sees ${fields[n + 1]} pixels</span><span class="${rate >= side ? "warn" : ""}">${share} % ${rate >= side ? "of taps: a 1×1" : "of taps on map"}</span></div>`;
     }).join("");
     recall.innerHTML = data.radii.map((radii, n) => {
       const value = row.recall[n];
