@@ -38,6 +38,22 @@ def doctor(
     raise typer.Exit(0 if _doctor.healthy(checks) else 1)
 
 
+@app.command("app")
+def serve(
+    port: Annotated[int, typer.Option(help="Where to listen; the next free one is taken.")] = 8866,
+    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+) -> None:
+    """The playground of lesson 08 in a browser, on this machine only; Ctrl+C ends it."""
+    try:
+        from deeplab_lite.app import run
+    except ModuleNotFoundError as error:
+        sys.exit(
+            f"the app needs {error.name}, which is not installed: run `make lab`, or "
+            f'`{sys.executable} -m pip install -e ".[lab]"` in the folder of the course'
+        )
+    run(port, browser)
+
+
 def train(**choices: Any) -> None:
     """Train a network of the family. The flags are the fields of deeplab_lite.train.Config.
 

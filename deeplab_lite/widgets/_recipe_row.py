@@ -8,6 +8,7 @@ import ipywidgets
 from ._answers import CRFS, Answers, Recipe
 
 NONE = "none"
+OWN = 0  # a dropdown shows nothing where its value is None
 
 
 class RecipeRow(ipywidgets.HBox):
@@ -22,7 +23,7 @@ class RecipeRow(ipywidgets.HBox):
             description=name, layout={"width": "250px"}, **narrow,
         )  # fmt: skip
         self.stride = ipywidgets.Dropdown(
-            options=[("", None)], tooltip="output stride", layout={"width": "130px"}
+            options=[("", OWN)], tooltip="output stride", layout={"width": "130px"}
         )
         self.multi_scale = _box("multi-scale", first.multi_scale, "100px")
         self.flip = _box("flip", first.flip, "60px")
@@ -33,7 +34,7 @@ class RecipeRow(ipywidgets.HBox):
         controls = [self.model, self.stride, self.multi_scale, self.flip, self.crf]
         super().__init__(controls, layout={"flex_flow": "row wrap"})
         self.fit()
-        if first.stride in [value for _, value in self.stride.options]:
+        if first.stride in dict(self.stride.options).values():
             self.stride.value = first.stride
 
     @property
@@ -42,22 +43,22 @@ class RecipeRow(ipywidgets.HBox):
         if self.model.value == NONE:
             return None
         return Recipe(
-            self.model.value, self.stride.value, self.multi_scale.value, self.flip.value,
+            self.model.value, self.stride.value or None, self.multi_scale.value, self.flip.value,
             self.crf.value,
         )  # fmt: skip
 
     def fit(self) -> None:
         """Only the output strides that this network can be set to."""
         there = self.model.value != NONE
-        options: list[tuple[str, int | None]] = [("", None)]
+        options = [("", OWN)]
         if there:
             own, strides = self._answers.strides(self.model.value)
-            options = [(f"stride {own}, its own" if own else "as it is", None)]
+            options = [(f"stride {own}, its own" if own else "as it is", OWN)]
             options += [(f"stride {stride}", stride) for stride in strides if stride != own]
         if options != list(self.stride.options):
             kept = self.stride.value
             self.stride.options = options
-            self.stride.value = kept if kept in [value for _, value in options] else None
+            self.stride.value = kept if kept in dict(options).values() else OWN
         for control in self.children[1:]:
             control.disabled = not there
 

@@ -14,6 +14,10 @@ WITH_TRUTH = SOURCES[:2]
 SIDES = (129, 193, 257)  # pixels of the longer side of photographs and uploads
 
 
+class NothingYet(ValueError):
+    """There is no image to show until the reader has chosen one: no fault."""
+
+
 @dataclass(frozen=True, eq=False)
 class Subject:
     """An image, its truth where one is known, and what to call it. Equal only to itself."""
@@ -40,8 +44,8 @@ def photograph(name: str, side: int) -> Subject:
 
 
 def upload(file: bytes | Path | None, side: int) -> Subject:
-    """A reader's picture, shrunk. Raises ValueError as `intake.read`, and where none is chosen."""
+    """A reader's picture, shrunk. Raises ValueError as `intake.read`, NothingYet for None."""
     if file is None:
-        raise ValueError("Choose a picture, of any kind and size. It stays on this machine.")
+        raise NothingYet("Choose a picture, of any kind and size. It stays on this machine.")
     taken = intake.read(file, side)
     return Subject(f"your picture ({taken})", taken.image)

@@ -201,7 +201,9 @@ def text_below(found: Compared, view: str, alpha: float, note: str = "") -> str:
             f'style="display:inline;vertical-align:middle"> {high}</div>'
         )
     paragraph = '<p style="margin:4px 0;line-height:1.4">{}</p>'
-    told = [differ(found), *(f"The network warns: {text}" for text in found.warned), note]
+    text = found.subject.title  # of a file it says what was done to it
+    text = "" if found.subject.label is not None else f"{text[0].upper()}{text[1:]}."
+    told = [text, differ(found), *(f"The network warns: {text}" for text in found.warned), note]
     return (
         f'<div style="line-height:1.7">{lines}</div>{_table(found)}'
         + "".join(paragraph.format(html.escape(text)) for text in told if text)

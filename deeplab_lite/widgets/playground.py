@@ -21,7 +21,7 @@ from ..own_scene import GROUND, Placed
 from . import _subjects
 from ._answers import Answers, Recipe
 from ._recipe_row import RecipeRow
-from ._subjects import SIDES, SOURCES, WITH_TRUTH, Subject
+from ._subjects import SIDES, SOURCES, WITH_TRUTH, NothingYet, Subject
 from ._twin import Twin
 from .comparison import (
     VIEWS,
@@ -248,6 +248,7 @@ class Playground(Twin, ipywidgets.VBox):
         """A file has been chosen."""
         if change["new"]:
             self._file = bytes(change["new"][0]["content"])
+            self.upload.value = ()  # else it would be saved with the notebook
             self._ask(change)
 
     def _fit(self) -> None:
@@ -296,6 +297,9 @@ class Playground(Twin, ipywidgets.VBox):
                 if live
                 else ""
             )
+        except NothingYet as hint:
+            self._show({}, None)
+            self.note.value, self.time.value = f"<p>{html.escape(str(hint))}</p>", ""
         except Exception as error:  # in a callback it would go unseen
             tint = "color:var(--jp-error-color1,#D55E00)"
             self.note.value = f'<p role="alert" style="{tint}">{html.escape(str(error))}</p>'
@@ -305,7 +309,7 @@ class Playground(Twin, ipywidgets.VBox):
 
     def _show(self, shown: dict[str, np.ndarray], colors: int | None) -> None:
         if self.source.value == "drawing":
-            shown.pop("image")  # the canvas shows it
+            shown.pop("image", None)  # the canvas shows it
         for place, slot in enumerate(self._slots):
             slot.layout.display = "" if place < len(shown) else "none"
         for (name, array), label, image in zip(

@@ -1,0 +1,86 @@
+"""The playground as an app in the browser, for readers who want no notebook: `make app`.
+
+Voila runs playground.ipynb and shows its output alone. It listens on this machine only, asks for
+the token in the address that it prints, serves no files and runs no code that a page sends. A
+browser that keeps to its rules sends nothing to other machines either.
+"""
+
+import os
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+from traitlets.config import Config
+from voila.app import Voila
+
+NOTEBOOK = Path(__file__).parent / "playground.ipynb"
+TEMPLATES = Path(__file__).parent / "templates"
+ADDRESS = "127.0.0.1"
+UPLOAD = 120_000_000  # bytes of a message, so that intake.MAX_BYTES can be said to be too large
+# Voila's page asks for icons of a web site: refused, as all that is not on this machine.
+RULES = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
+    "connect-src 'self' ws://127.0.0.1:* blob: data:; worker-src 'self' blob:; "
+    "form-action 'self'; frame-ancestors 'self'"
+)
+SETTINGS: dict[str, dict[str, Any]] = {
+    "Voila": {
+        "notebook_path": str(NOTEBOOK),
+        "ip": ADDRESS,
+        "auto_token": True,
+        "config_file_paths": [],  # of other projects
+        "tornado_settings": {
+            "headers": {"Content-Security-Policy": RULES},
+            "websocket_max_message_size": UPLOAD,
+            "ws_ping_timeout": 30_000,
+        },
+        "log_level": "WARN",
+    },
+    "VoilaConfiguration": {
+        "file_allowlist": [],
+        "file_denylist": [".*"],
+        "extension_allowlist": [
+            "@jupyter-widgets/jupyterlab-manager",
+            "@voila-dashboards/widgets-manager8",
+            "anywidget",
+        ],
+        "allow_template_override": "NO",
+        "show_tracebacks": False,
+    },
+    "VoilaExecutor": {"timeout": 180, "startup_timeout": 120},
+    # A page that is closed ends its kernel; this is for browsers that could not say goodbye.
+    "MappingKernelManager": {"cull_idle_timeout": 600, "cull_interval": 60},
+}
+
+
+if os.name == "posix":  # the kernel cannot be reached by network, not even from this machine
+    SETTINGS["KernelManager"] = {"transport": "ipc"}
+
+
+class App(Voila):
+    """Voila with the settings above; says its address in one line."""
+
+    browse = True
+
+    def setup_template_dirs(self) -> None:
+        """Our page before Voila's."""
+        super().setup_template_dirs()
+        self.template_paths.insert(0, str(TEMPLATES))
+
+    def launch_browser(self) -> None:
+        """Called when the server listens."""
+        address = self.display_url
+        print(f"The playground is at {address}\nCtrl+C ends it.", flush=True)
+        if self.browse:
+            webbrowser.open(address)
+
+
+def run(port: int = 8866, browse: bool = True) -> None:
+    """Serve the playground until Ctrl+C, on `port` or one near it; `browse` opens a browser."""
+    app = App.instance()
+    app.browse = browse
+    app.update_config(Config(SETTINGS))
+    app.port = port
+    app.initialize([])
+    app.start()
