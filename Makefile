@@ -36,6 +36,8 @@ bench: .venv/.test  ## ratios against peers, what the scenes are for, the scores
 	$(BIN)/python -m benchmarks.crf
 	$(BIN)/python -m benchmarks.field_size
 	$(BIN)/python -m benchmarks.fc6
+	$(BIN)/python -m benchmarks.separable
+	$(BIN)/python -m benchmarks.decoder
 	$(BIN)/python -m benchmarks.family
 	$(BIN)/python -m benchmarks.rates
 

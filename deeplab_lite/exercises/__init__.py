@@ -21,10 +21,12 @@ from deeplab_lite.exercises.lesson_06 import (
     lasting_freeze,
     pyramid_by_hand,
 )
+from deeplab_lite.exercises.lesson_07 import decoder_by_hand, merged_separable, separable_share
 
 __all__ = [
     "branch_fields",
     "decimated_fc6",
+    "decoder_by_hand",
     "dense_by_hand",
     "dilated_field",
     "dilations_and_rates",
@@ -35,11 +37,13 @@ __all__ = [
     "loss_on_map",
     "map_sides",
     "mean_field_step",
+    "merged_separable",
     "one_kernel",
     "pyramid_by_hand",
     "rates_without_holes",
     "recurrence",
     "save_the_small",
+    "separable_share",
     "three_layers",
     "thrifty_stack",
     "what_a_vote_is_worth",
