@@ -63,8 +63,12 @@ def served(tmp_path_factory):
 
 def kernels(server):
     """Processes of kernels that the app runs."""
-    found = psutil.Process(server.pid).children(recursive=True)
-    return [p for p in found if "ipykernel" in " ".join(p.cmdline())]
+    found = []
+    for process in psutil.Process(server.pid).children(recursive=True):
+        with suppress(psutil.Error):  # it has just ended
+            if "ipykernel" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 def status(address):

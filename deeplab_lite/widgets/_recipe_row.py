@@ -8,6 +8,7 @@ import ipywidgets
 from ._answers import CRFS, Answers, Recipe
 
 NONE = "none"
+DEFAULT_SECOND = "v1-scenes"  # where there is one of that name
 OWN = 0  # a dropdown shows nothing where its value is None
 
 
@@ -66,6 +67,24 @@ class RecipeRow(ipywidgets.HBox):
         """Call `then` when a control is moved."""
         for control in self.children:
             control.observe(then, "value")
+
+
+def rows_for(
+    answers: Answers, first: str | Recipe | None, second: str | Recipe | None
+) -> tuple[RecipeRow, RecipeRow]:
+    """Two rows, for names or recipes; raises ValueError as `Answers.check`."""
+    there = answers.models
+    if first is None:
+        first = "v3plus-scenes" if "v3plus-scenes" in there else next(iter(there))
+    if second == DEFAULT_SECOND and second not in there:
+        second = None
+    recipes = [Recipe(r) if isinstance(r, str) else r for r in (first, second)]
+    for recipe in filter(None, recipes):
+        answers.check(recipe)
+    return (
+        RecipeRow(answers, recipes[0], "first"),
+        RecipeRow(answers, recipes[1], "second", optional=True),
+    )
 
 
 def _box(name: str, value: bool, width: str) -> Any:

@@ -13,6 +13,12 @@ SOURCES = ("scene", "drawing", "photograph", "upload")
 WITH_TRUTH = SOURCES[:2]
 SIDES = (129, 193, 257)  # pixels of the longer side of photographs and uploads
 
+STRANGE = (
+    "The networks of this course were trained on drawn scenes of eight shapes, and never saw a "
+    "photograph. They have to call everything a shape or background, so this shows what they react "
+    "to, not how well DeepLab does on photographs."
+)
+
 
 class NothingYet(ValueError):
     """There is no image to show until the reader has chosen one: no fault."""

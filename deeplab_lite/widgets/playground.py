@@ -1,7 +1,4 @@
-"""Playground: draw a scene or bring a photograph, see where two networks differ. Lesson 08.
-
-What networks say comes from _answers.py, the pictures and sentences from comparison.py.
-"""
+"""Playground: draw a scene or bring a photograph, see where two networks differ. Lesson 08."""
 
 import asyncio
 import html
@@ -20,8 +17,8 @@ from .. import checkpoints, draw, photos, scenes
 from ..own_scene import GROUND, Placed
 from . import _subjects
 from ._answers import Answers, Recipe
-from ._recipe_row import RecipeRow
-from ._subjects import SIDES, SOURCES, WITH_TRUTH, NothingYet, Subject
+from ._recipe_row import DEFAULT_SECOND, rows_for
+from ._subjects import SIDES, SOURCES, STRANGE, WITH_TRUTH, NothingYet, Subject
 from ._twin import Twin
 from .comparison import (
     VIEWS,
@@ -38,12 +35,6 @@ from .segmentation import Result
 from .shape_canvas import START, ShapeCanvas
 
 GATHER = 0.02  # seconds in which changes gather: a dragged slider gets one picture, not ten
-STRANGE = (
-    "The networks of this course were trained on drawn scenes of eight shapes, and never saw a "
-    "photograph. They have to call everything a shape or background, so this shows what they react "
-    "to, not how well DeepLab does on photographs."
-)
-DEFAULT_SECOND = "v1-scenes"
 SLOTS = 5  # pictures at most: image, truth, two answers, their difference
 
 
@@ -55,8 +46,7 @@ class Playground(Twin, ipywidgets.VBox):
       and files are shrunk to `side` pixels. Nothing leaves this machine.
     - `first` and `second` are names of `models`, or a `Recipe` that also says the output stride,
       multi-scale, flip and CRF; `second` may be None.
-    - `models`, `classes` and `palette` are as in SegmentationViewer; networks take sides of
-      16 k + 1.
+    - `models`, `classes`, `palette` are as in SegmentationViewer; networks take sides of 16 k + 1.
     - `view` is one of VIEWS, `alpha` the strength of the overlay.
 
     Raises ValueError for what is none of these, FileNotFoundError for a file that is not there;
@@ -110,9 +100,11 @@ class Playground(Twin, ipywidgets.VBox):
                 lambda text: _subjects.drawing(*json.loads(text)),
             )
         )  # fmt: skip
+        if source == "scene":
+            self._scene(seed)
         self._drawing = tuple(shapes), ground
         self.canvas: ShapeCanvas | None = None  # made when it is first looked at
-        self.rows = self._recipe_rows(first, second)
+        self.rows = rows_for(self._answers, first, second)
         self._make_controls(source, seed, view, alpha, photo, side)
         self._due = self._fitting = False
         self._fit()
@@ -167,20 +159,6 @@ class Playground(Twin, ipywidgets.VBox):
             self.canvas.observe(self._ask, ["shapes", "ground"])
         return self.canvas
 
-    def _recipe_rows(self, first: Any, second: Any) -> list[RecipeRow]:
-        there = self._answers.models
-        if first is None:
-            first = "v3plus-scenes" if "v3plus-scenes" in there else next(iter(there))
-        if second == DEFAULT_SECOND and second not in there:
-            second = None
-        recipes = [Recipe(r) if isinstance(r, str) else r for r in (first, second)]
-        for recipe in filter(None, recipes):
-            self._answers.check(recipe)
-        return [
-            RecipeRow(self._answers, recipes[0], "first"),
-            RecipeRow(self._answers, recipes[1], "second", optional=True),
-        ]
-
     # ---- Controls
 
     def _make_controls(
@@ -226,9 +204,9 @@ class Playground(Twin, ipywidgets.VBox):
             ipywidgets.VBox([name, image], layout={"margin": "4px 6px 4px 0", "display": "none"})
             for name, image in zip(self.names, self.images, strict=True)
         ]
-        source = [self.source, self.seed, self.photo, self.upload, self.side]
+        chosen = [self.source, self.seed, self.photo, self.upload, self.side]
         return [
-            ipywidgets.HBox(source, layout=flow),
+            ipywidgets.HBox(chosen, layout=flow),
             self._board,
             *self.rows,
             ipywidgets.HBox([self.alpha, self.view], layout=flow),
@@ -267,8 +245,6 @@ class Playground(Twin, ipywidgets.VBox):
             self.view.options = options
             self.view.value = kept if kept in dict(options).values() else options[0][1]
         self._board.children = [self._board_of()] if source == "drawing" else []
-
-    # ---- Drawing
 
     def _ask(self, change: Any) -> None:
         """Draw soon, once for all changes until then; at once where no event loop runs."""
