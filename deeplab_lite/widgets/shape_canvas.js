@@ -19,7 +19,7 @@ export function handle({ x, y, radius, angle }) {
 }
 
 /** The shapes with the one at `from` in front of all others. */
-export function inFront(shapes, from) {
+export function toFront(shapes, from) {
   return [...shapes.filter((_, i) => i !== from), shapes[from]];
 }
 
@@ -107,7 +107,7 @@ function render({ model, el }) {
   });
   const front = button("To the front", () => {
     const at = chosen();
-    if (at >= 0) save({ shapes: inFront(shapes(), at), selected: shapes().length - 1 });
+    if (at >= 0) save({ shapes: toFront(shapes(), at), selected: shapes().length - 1 });
   });
   const row = (name, ...nodes) => h("div", { class: "dl-sc-row" }, h("span", {}, name), ...nodes);
   const own = h("div", { class: "dl-sc-own" },
