@@ -141,14 +141,19 @@ def peak_memory(backend: str) -> float:
     small = problem._replace(probs=probs[:, :9, :9], image=image[:9, :9])
     small.solve(backend)  # loads what it needs
     torch.set_num_threads(problem.threads)
-    scale = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    held = psutil.Process().memory_info().rss
+    before, held = most_held(), psutil.Process().memory_info().rss
     problem.solve(backend)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    if peak == before:
+    if most_held() == before:
         raise RuntimeError("the process had held more before: its peak says nothing")
-    return (scale * peak - held) / MIB
+    return (most_held() - held) / MIB
+
+
+def most_held() -> int:
+    """Bytes that this process held at most. Linux counts its parent's too in ru_maxrss."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return 1024 * int(status.read_text().partition("VmHWM:")[2].split()[0])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS: in bytes
 
 
 def main() -> None:
@@ -161,17 +166,17 @@ def main() -> None:
         return
     if psutil.getloadavg()[0] > 1:
         print("This machine is busy: rows of two threads will be too slow.", file=sys.stderr)
+    memory = {}
+    for backend in ("lattice", "pydensecrf"):
+        command = [sys.executable, "-m", "benchmarks.crf", "--memory-of", backend]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        memory[backend] = float(done.stdout)
     rows = []
     for problem in problems():
         rows.append(measure(problem, options.rounds))
         if len(rows) == 1:
             print("  ".join(f"{name:>{width(name)}}" for name in rows[0]))
         print("  ".join(f"{value:>{width(name)}}" for name, value in rows[-1].items()), flush=True)
-    memory = {}
-    for backend in ("lattice", "pydensecrf"):
-        command = [sys.executable, "-m", "benchmarks.crf", "--memory-of", backend]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        memory[backend] = float(done.stdout)
     ratio = memory["lattice"] / memory["pydensecrf"]
     print(
         f"peak memory of a photograph at {SIGMAS[1]}: lattice {memory['lattice']:.0f} MiB, "
