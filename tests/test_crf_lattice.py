@@ -256,3 +256,10 @@ def test_the_result_does_not_depend_on_threads():
     finally:
         torch.set_num_threads(threads)
     torch.testing.assert_close(*found, atol=1e-3, rtol=0)
+
+
+def test_keys_stay_whole_where_floats_no_longer_are():
+    features = 600 * torch.rand(5, 2000, generator=torch.Generator().manual_seed(0))
+    keys, _, _ = lattice.corners(features)
+    assert int(keys.max() - keys.min()) > 2**54
+    assert (keys[0] % 6 == 0).all()  # coordinates of colour 0 are whole multiples of d + 1

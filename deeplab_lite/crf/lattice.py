@@ -101,7 +101,7 @@ def corners(features: Tensor) -> tuple[Tensor, Tensor, list[int]]:
     radix = [prod(spans[axis + 1 :]) for axis in range(d)] + [0]
     step = torch.tensor(radix, device=features.device)
     keys = torch.empty_like(axis_of_rank)
-    keys[0] = ((step * (d + 1)).double() @ cell.double()).long()
+    keys[0] = (step[:, None] * (d + 1) * cell.long()).sum(0)  # whole: floats are exact to 2^53
     by_rank = torch.empty_like(keys).scatter_(0, axis_of_rank, step[:, None].expand(-1, points))
     for colour in range(1, d + 1):  # up by one on all axes, down by d + 1 on one more
         keys[colour] = keys[colour - 1] + sum(radix) - (d + 1) * by_rank[d + 1 - colour]
