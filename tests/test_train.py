@@ -527,8 +527,8 @@ def test_choices_that_make_no_sense_are_told(choice, told):
 
 
 def test_unknown_names_are_told():
-    with pytest.raises(ValueError, match="no data set is called 'voc': there is scenes"):
-        data.open_data(Config(data="voc"))
+    with pytest.raises(ValueError, match="no data set is called 'vocs': there are scenes, camvid"):
+        data.open_data(Config(data="vocs"))
     with pytest.raises(ValueError, match="is not JSON"):
         Config(options="{").changes()
 

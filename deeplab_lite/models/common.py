@@ -62,6 +62,26 @@ def check_size(
             )
 
 
+def fitting_size(model: nn.Module, size: Sequence[int]) -> tuple[int, ...]:
+    """The smallest sides, no less than those of `size`, that a network of this package takes."""
+    stride = getattr(model, "output_stride", 1)
+    extra = int(getattr(model, "align_corners", False)) if stride > 1 else 0
+    return tuple(stride * max(1, -(-(pixels - extra) // stride)) + extra for pixels in size)
+
+
+def whole(model: nn.Module, images: Tensor) -> Tensor:
+    """Logits B x K x H x W of images of any size: grey beside and below them makes them fit.
+
+    images: B x 3 x H x W in [-1, 1], where 0 is grey. Of a dict, as torchvision's, it is "out".
+    """
+    height, width = images.shape[-2:]
+    fitting = fitting_size(model, (height, width))
+    padded = F.pad(images, (0, fitting[1] - width, 0, fitting[0] - height))
+    logits = model(padded)
+    scores: Tensor = logits["out"] if isinstance(logits, dict) else logits
+    return scores[..., :height, :width]
+
+
 def resize(maps: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
     """B x K x h x w to B x K x H x W, bilinear."""
     return F.interpolate(maps, list(size), mode="bilinear", align_corners=align_corners)

@@ -17,9 +17,11 @@ def model_card(
     from deeplab_lite.models import lite
 
     kind, options = lite.FAMILY[config.model]
+    classes = list(metrics["iou"])
+    options = options | config.changes() | {"num_classes": len(classes)}
     return {
-        "model": {"class": kind, "options": options | config.changes()},
-        "classes": list(metrics["iou"]),
+        "model": {"class": kind, "options": options},
+        "classes": classes,
         "data": {"name": config.data, "size": config.size, "images": config.steps * config.batch},
         "seed": config.seed,
         "command": config.command(),
@@ -30,12 +32,17 @@ def model_card(
     }
 
 
-def class_names(dataset: Any, count: int) -> list[str]:
-    """The names of a data set's classes (its `classes`, if it has them), or their numbers."""
+def classes_of(dataset: Any) -> list[str]:
+    """The names of a data set's classes: its `classes`, if it has them, or none."""
     from deeplab_lite.scenes import CLASSES, Scenes
 
-    names = CLASSES if isinstance(dataset, Scenes) else getattr(dataset, "classes", range(count))
+    names = CLASSES if isinstance(dataset, Scenes) else getattr(dataset, "classes", ())
     return [str(name) for name in names]
+
+
+def class_names(dataset: Any, count: int) -> list[str]:
+    """`classes_of`, or `count` numbers."""
+    return classes_of(dataset) or [str(number) for number in range(count)]
 
 
 def commit() -> str:

@@ -1,8 +1,11 @@
 """All choices of a training run in one dataclass; the command line is made from it."""
 
 import json
+import os
+import re
 import shlex
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import PurePath
 from typing import Any
 
 #                what a field may be, where it is a word
@@ -13,7 +16,8 @@ CHOICES = {
 }
 #  fields that change what is seen of a run, or how fast it goes, and not its weights
 FREE = (
-    *("out", "resume", "workers", "threads", "log_every", "val_every", "val_images"),
+    *("out", "root", "download", "resume", "workers", "threads"),
+    *("log_every", "val_every", "val_images"),
     *("save_every", "progress", "tensorboard", "devices", "accelerator"),
 )
 
@@ -29,7 +33,9 @@ class Config:
 
     model: str = option("v3plus", "A network of the family, as v1, v2, v3, v3plus.")
     options: str = option("", 'Changes of its options as JSON: {"output_stride": 8}.')
-    data: str = option("scenes", "What to learn from.")
+    data: str = option("scenes", "scenes, camvid, voc, voc-aug, or a folder with images/, masks/.")
+    root: str = option("", "Where camvid or voc is; $DEEPLAB_LITE_DATA or a cache if empty.")
+    download: bool = option(False, "Fetch camvid or voc, if it is not there.")
     out: str = option("", "The folder of the run; runs/MODEL-DATA-SEED if empty.")
     resume: bool = option(False, "Go on from the folder's last checkpoint, if it has one.")
     init: str = option("", "Start from the weights of a checkpoint: its name or path.")
@@ -38,7 +44,7 @@ class Config:
     steps: int = option(12_500, "Steps of the optimizer.")
     batch: int = option(16, "Images per step, over all devices and accumulated passes.")
     accumulate: int = option(1, "Passes per step: less memory for the same gradient.")
-    size: int = option(128, "Side of the training images in pixels.")
+    size: int = option(128, "Side of the training images, or of crops of them, in pixels.")
 
     optimizer: str = option("adamw", "adamw, or sgd as in the papers.")
     lr: float = option(2e-3, "Learning rate; some 1e-2 for sgd.")
@@ -102,8 +108,9 @@ class Config:
 
     @property
     def name(self) -> str:
-        """What the trained network is called: v3plus-scenes."""
-        return f"{self.model}-{self.data}"
+        """What the trained network is called: v3plus-scenes, or v3plus-FOLDER; a file's name."""
+        words = re.sub(r"[^\w.]+", "-", PurePath(os.path.abspath(self.data)).name).strip("-.")
+        return f"{self.model}-{words or 'data'}"
 
     @property
     def folder(self) -> str:

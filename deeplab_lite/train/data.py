@@ -1,16 +1,19 @@
 """Which image comes when: arithmetic on (seed, step, rank), so that resuming needs no state."""
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from .config import Config
 
 LONG = 2**24  # a data set longer than this is not shuffled: its items are taken in their own order
+Item = tuple[Tensor, Tensor]  # image 3 x H x W, label H x W
 Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
 
@@ -97,7 +100,10 @@ def batches(
 def validation(
     dataset: Any, config: Config, rank: int, world: int
 ) -> tuple[DataLoader[Any], list[int], int]:
-    """The validation images of process `rank` in batches, which ones these are, and of how many."""
+    """The validation images of process `rank`, which ones these are, and of how many.
+
+    The loader gives lists of batches, each of images of one size, in order.
+    """
     count = min(config.val_images or len(dataset), len(dataset))
     mine = list(range(rank, count, world))
     size = max(1, config.batch // (world * config.accumulate))
@@ -105,14 +111,43 @@ def validation(
         dataset,
         batch_sampler=[mine[i : i + size] for i in range(0, len(mine), size)],
         num_workers=config.workers,
+        collate_fn=of_one_size,
     )
     return loader, mine, count
 
 
-def open_data(config: Config) -> tuple[Any, Any]:
-    """(training set, validation set) by name. Raises ValueError for an unknown one."""
+def of_one_size(items: list[Item]) -> list[Item]:
+    """Batches of neighbours whose images have one size: (N, 3, H, W) and (N, H, W) each."""
+    groups = itertools.groupby(items, key=lambda item: item[0].shape)
+    return [default_collate(list(group)) for _, group in groups]
+
+
+def open_data(config: Config) -> tuple[Any, Any, Augment | None]:
+    """Training set, validation set, and what changes images of the former, by name or folder.
+
+    Validation images are whole. Raises ValueError for an unknown name, and for a folder with
+    problems, all of which it lists; FileNotFoundError where the data is not.
+    """
     if config.data == "scenes":
         from deeplab_lite.scenes import Scenes
 
-        return Scenes("train", size=config.size), Scenes("val", size=config.size)
-    raise ValueError(f"no data set is called {config.data!r}: there is scenes")
+        return Scenes("train", size=config.size), Scenes("val", size=config.size), None
+    from deeplab_lite import datasets
+
+    crop = functools.partial(datasets.augment, size=config.size)
+    where: dict[str, Any] = {"root": config.root or None, "download": config.download}
+    if config.data == "camvid":
+        return datasets.CamVid("train", **where), datasets.CamVid("val", **where), crop
+    if config.data in ("voc", "voc-aug"):
+        first = "train" if config.data == "voc" else "train_aug"
+        return datasets.VOC(first, **where), datasets.VOC("val", **where), crop
+    if Path(config.data).is_dir():
+        found = datasets.check_folder(config.data)
+        if found.problems:
+            raise ValueError(str(found))
+        parts = (datasets.Folder(config.data, s, classes=found.classes) for s in ("train", "val"))
+        return *parts, crop
+    raise ValueError(
+        f"no data set is called {config.data!r}: there are scenes, camvid, voc and voc-aug, "
+        "and no folder is there"
+    )

@@ -1,7 +1,9 @@
 """The training loop, spelled out. Taught in lesson 09."""
 
+import itertools
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, cast
 
@@ -11,8 +13,9 @@ from torch import Tensor, nn
 
 from deeplab_lite import checkpoints
 from deeplab_lite.metrics import confusion_matrices, miou, report
+from deeplab_lite.models.common import whole
 
-from .card import class_names, model_card
+from .card import class_names, classes_of, model_card
 from .config import Config
 from .data import Augment, Stream, batches, mix, open_data, validation
 from .folder import Folder
@@ -60,12 +63,11 @@ def train(
     fabric = start(config)
     with torch.random.fork_rng([fabric.device] if fabric.device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        network = build(config) if model is None else model
-        train_set, val_set = data or open_data(config)
+        train_set, val_set, crop = (*data, None) if data else open_data(config)
+        network = build(config, classes_of(val_set)) if model is None else model
+        stream = Stream(train_set, config.seed, augment or crop)
         folder = Folder(config)
-        average, seconds = run(
-            fabric, config, folder, network, Stream(train_set, config.seed, augment), val_set
-        )
+        average, seconds = run(fabric, config, folder, network, stream, val_set)
         matrices = validate(fabric, average, val_set, config)
     metrics = report(matrices, class_names(val_set, matrices.shape[-1]))
     path = None
@@ -154,11 +156,12 @@ def start(config: Config) -> Fabric:
     return fabric
 
 
-def build(config: Config) -> nn.Module:
-    """The network of the family that config names, with random weights."""
+def build(config: Config, classes: Sequence[str] = ()) -> nn.Module:
+    """The network of the family that config names, for these classes, with random weights."""
     from deeplab_lite.models import lite
 
-    return lite.build(config.model, **config.changes())
+    head = {"num_classes": len(classes)} if classes else {}
+    return lite.build(config.model, **(config.changes() | head))
 
 
 def to_device(batch: Batch, fabric: Fabric, config: Config) -> Batch:
@@ -198,11 +201,10 @@ def validate(fabric: Fabric, model: nn.Module, dataset: Any, config: Config) -> 
     model.eval()
     loader, mine, count = validation(dataset, config, fabric.global_rank, fabric.world_size)
     found = []
-    for batch in loader:
+    for batch in itertools.chain.from_iterable(loader):
         images, labels = to_device(batch, fabric, config)
         with fabric.autocast():
-            logits = model(images)
-        scores = logits["out"] if isinstance(logits, dict) else logits
+            scores = whole(model, images)
         found.append(confusion_matrices(scores, labels, scores.shape[1]))
     own = torch.cat(found)
     matrices = own.new_zeros(count, *own.shape[1:])
