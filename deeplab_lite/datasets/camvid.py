@@ -8,6 +8,7 @@ validate and 233 to test, 360 x 480 pixels, eleven classes; what is none of them
 
 from pathlib import Path
 
+from .fetch import Failed, Server, fetch
 from .pairs import VARIABLE, Color, Pairs, data_folder, matched
 
 #        class         colour of SegNet's figures
@@ -35,18 +36,24 @@ class CamVid(Pairs):
 
     root: the folder with train/, trainannot/, val/, valannot/, test/, testannot/, or the one that
     CamVid/ is in; without it, see `deeplab_lite.datasets`. Images are PNG or JPEG. download fetches
-    what is missing or damaged there from SegNet's repository (some 180 MB).
+    what is missing or damaged of the split from SegNet's repository, or from another server.
 
     Raises ValueError for an unknown split and for images without mask, FileNotFoundError where the
     split is not there, ConnectionError where it cannot be fetched. Taught in lesson 09.
     """
 
     def __init__(
-        self, split: str = "train", root: str | Path | None = None, download: bool = False
+        self,
+        split: str = "train",
+        root: str | Path | None = None,
+        download: bool = False,
+        server: Server | None = None,
     ):
         if split not in SPLITS:
             raise ValueError(f"split {split!r}: expected {', '.join(SPLITS)}")
         self.split, self.root = split, find(data_folder(root))
+        if download:
+            fetch_split(split, self.root, server)
         images, masks = self.root / split, self.root / f"{split}annot"
         if not (images.is_dir() and masks.is_dir()):
             raise FileNotFoundError(
@@ -68,3 +75,17 @@ def find(folder: Path) -> Path:
         if any((candidate / split).is_dir() for split in SPLITS):
             return candidate
     return folder / "CamVid"
+
+
+def fetch_split(split: str, folder: Path, server: Server | None = None) -> None:
+    """Bring a split into CamVid's folder. Raises ConnectionError, saying what to do."""
+    own = [f"CamVid/{split}/", f"CamVid/{split}annot/"]
+    # git has the files in CamVid/: a folder of another name is filled by way of its own
+    place = folder.parent if folder.name == "CamVid" else folder / "CamVid"
+    try:
+        fetch(REPOSITORY, lambda path: path.startswith(tuple(own)), place, server=server)
+    except Failed as error:
+        raise ConnectionError(
+            f"{error}. Run the same again to go on from here; or copy the folder CamVid of "
+            f"https://github.com/{REPOSITORY} to {folder}. If it is there, leave download out"
+        ) from error

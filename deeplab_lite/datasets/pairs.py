@@ -67,6 +67,10 @@ class Pairs(Dataset[Item]):
         return normalize(pixels), label
 
 
+class Colours(ValueError):
+    """A mask that was saved as a picture."""
+
+
 def read_mask(path: Path) -> np.ndarray:
     """The class numbers of a palette or grey mask: uint8 (H, W), or int32 of one with 16 bits.
 
@@ -78,7 +82,7 @@ def read_mask(path: Path) -> np.ndarray:
     except Exception as error:  # decoders raise anything on damaged files
         raise ValueError(f"{path} cannot be read as an image ({type(error).__name__})") from error
     if mask.mode not in ("P", "L", "1") and not mask.mode.startswith("I"):
-        raise ValueError(
+        raise Colours(
             f"{path} is {mask.mode}, colours and no class numbers: expected a palette or grey PNG. "
             "Convert it: for each colour, labels[(rgb == colour).all(-1)] = class, and save "
             "Image.fromarray(labels) with labels of uint8"

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -145,8 +146,12 @@ def open_data(config: Config) -> tuple[Any, Any, Augment | None]:
         found = datasets.check_folder(config.data)
         if found.problems:
             raise ValueError(str(found))
-        parts = (datasets.Folder(config.data, s, classes=found.classes) for s in ("train", "val"))
-        return *parts, crop
+        if os.environ.get("RANK", "0") == "0":
+            print(found)
+        train_set, val_set = (
+            datasets.Folder(config.data, split, found.classes) for split in ("train", "val")
+        )
+        return train_set, val_set, crop
     raise ValueError(
         f"no data set is called {config.data!r}: there are scenes, camvid, voc and voc-aug, "
         "and no folder is there"

@@ -63,7 +63,8 @@ def train(
     fabric = start(config)
     with torch.random.fork_rng([fabric.device] if fabric.device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        train_set, val_set, crop = (*data, None) if data else open_data(config)
+        with fabric.rank_zero_first(local=True):  # one process of a machine downloads
+            train_set, val_set, crop = (*data, None) if data else open_data(config)
         network = build(config, classes_of(val_set)) if model is None else model
         stream = Stream(train_set, config.seed, augment or crop)
         folder = Folder(config)
