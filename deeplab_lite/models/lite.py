@@ -12,6 +12,8 @@ from torch import nn
 
 from deeplab_lite import models
 
+from .full import FULL
+
 SAME: dict[str, Any] = {"num_classes": 9, "align_corners": True, "dropout": 0.0}
 VGG = SAME | {"width": 0.25, "batch_norm": True, "pools": "caffe"}
 AT_16 = {"output_stride": 16, "rates": (1, 2, 3), "channels": 64}
@@ -26,12 +28,21 @@ FAMILY: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def build(name: str, **changes: Any) -> nn.Module:
-    """A member of the family with random weights; `changes` override its options.
+def find(name: str) -> tuple[str, dict[str, Any]]:
+    """The class and the options of a network by name, of FAMILY or of full.FULL.
 
-    Raises ValueError for a name that is not in FAMILY.
+    Raises ValueError for a name that is in neither.
     """
-    if name not in FAMILY:
-        raise ValueError(f"no model is called {name!r}: there are {', '.join(FAMILY)}")
-    model, options = FAMILY[name]
+    known = FAMILY | FULL
+    if name not in known:
+        raise ValueError(f"no model is called {name!r}: there are {', '.join(known)}")
+    return known[name]
+
+
+def build(name: str, **changes: Any) -> nn.Module:
+    """The network `name` with random weights; `changes` override its options.
+
+    Raises ValueError for a name that `find` does not know.
+    """
+    model, options = find(name)
     return getattr(models, model)(**(options | changes))

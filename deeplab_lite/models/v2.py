@@ -17,6 +17,7 @@ from .aspp import check_rates, scaled_rates, warn_of_degenerate_rates
 from .common import check_images, check_size, resize, set_dilation
 from .trunks import trunk
 from .v1 import FC6, Head, init_classifier
+from .vgg import VGG16
 
 ASPP_L, ASPP_S = (6, 12, 18, 24), (2, 4, 8, 12)  # large and small rates, section 4.1.2
 
@@ -50,7 +51,8 @@ class DeepLabV2(nn.Module):
 
     backbone: a name of `trunks.NAMES`; further options are the trunk's. The paper's two are VGG-16,
     whose branches are VGGBranch (`width` and `batch_norm` are theirs too), and ResNet-101, with the
-    strides on the 1x1 convolutions and branches that are one 3x3 each. All others have the latter.
+    strides on the 1x1 convolutions and branches that are one 3x3 each. All others have the latter,
+    or with `fc` v1's fc6, fc7 and fc8: one such branch on its own is LargeFOV, on any trunk.
     rates: of the branches, at this output_stride: ASPP_L, ASPP_S or others, one branch for each.
     output_stride: 8, 16 or 32; settable afterwards, weights are kept and dilations and rates scale.
     H and W are multiples of output_stride plus 1, or with align_corners=False multiples.
@@ -66,6 +68,7 @@ class DeepLabV2(nn.Module):
         output_stride: int = 8,
         align_corners: bool = True,
         dropout: float = 0.5,
+        fc: bool | None = None,
         **options: Any,
     ):
         super().__init__()
@@ -73,11 +76,14 @@ class DeepLabV2(nn.Module):
         rates = check_rates(rates)
         if backbone in ("resnet50", "resnet101"):
             options = {"stride_on": "1x1", **options}
+        fc = backbone == "vgg16" if fc is None else fc
+        own = {k: v for k, v in options.items() if fc and k in ("width", "batch_norm")}
+        if backbone != "vgg16":
+            options = {k: v for k, v in options.items() if k not in own}
         network: Any = trunk(backbone, output_stride, **options)
         self.backbone = network
         branches: list[Any]
-        if backbone == "vgg16":
-            own = {k: v for k, v in options.items() if k in ("width", "batch_norm")}
+        if fc:
             branches = [
                 VGGBranch(network.out_channels, num_classes, rate, dropout=dropout, **own)
                 for rate in rates
@@ -112,7 +118,7 @@ class DeepLabV2(nn.Module):
         """
         self.backbone.load_torchvision(state_dict)
         for branch in self.branches:
-            if isinstance(branch, VGGBranch):
+            if isinstance(self.backbone, VGG16) and isinstance(branch, VGGBranch):
                 branch.load_torchvision(state_dict)
 
     def forward(self, x: Tensor) -> Tensor:

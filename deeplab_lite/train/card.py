@@ -16,7 +16,7 @@ def model_card(
     """The card of a member of the family; metrics: `metrics.report` of the validation images."""
     from deeplab_lite.models import lite
 
-    kind, options = lite.FAMILY[config.model]
+    kind, options = lite.find(config.model)
     classes = list(metrics["iou"])
     options = options | config.changes() | {"num_classes": len(classes)}
     return {
