@@ -3,6 +3,8 @@
 import inspect
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from typing import Annotated, Any
 
@@ -10,6 +12,7 @@ try:
     import typer
 
     from deeplab_lite import doctor as _doctor
+    from deeplab_lite.files import shipped_checkpoints
     from deeplab_lite.train.config import Config
 except ModuleNotFoundError as error:
     sys.exit(
@@ -95,6 +98,122 @@ def _flag(field: Any) -> inspect.Parameter:
 
 train.__signature__ = inspect.Signature([_flag(f) for f in fields(Config)])  # type: ignore[attr-defined]
 app.command()(train)
+
+SHIPPED = sorted(path.stem for path in shipped_checkpoints().glob("*.json"))
+BEST = next((name for name in ("camvid-v3plus", "v3plus-scenes") if name in SHIPPED), None)
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help=f"One of {', '.join(SHIPPED)}; or the path of a .safetensors with its card.",
+        show_default=str(BEST),
+    ),
+]
+Scales = Annotated[
+    Any, typer.Option(parser=_numbers, help="Sizes to see each image in, as 0.75,1,1.25.")
+]
+Fuse = Annotated[str, typer.Option(help="How scales are fused: mean, as in v3, or max, as in v2.")]
+Flip = Annotated[bool, typer.Option("--flip", help="The mean of an image and its mirror image.")]
+Crf = Annotated[bool, typer.Option("--crf", help="Refine by the dense CRF.")]
+Tile = Annotated[int, typer.Option(help="Larger images are cut into tiles of this side.")]
+Overlap = Annotated[
+    int | None,
+    typer.Option(help="Pixels that tiles share.", show_default="twice the field's reach"),
+]
+Stride = Annotated[
+    int | None,
+    typer.Option(help="8, 16 or 32 with the same weights.", show_default="as trained"),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Threads = Annotated[int, typer.Option(help="On the CPU; 0 leaves the choice to torch.")]
+
+
+@app.command()
+def segment(
+    photos: Annotated[
+        list[str], typer.Argument(help="Files, folders, patterns as 'photos/**/*.jpg'.")
+    ],
+    model: Model = BEST,
+    out: Annotated[str, typer.Option(help="The folder for the results.")] = "segmented",
+    crf: Crf = False,
+    scales: Scales = "1",
+    fuse: Fuse = "mean",
+    flip: Flip = False,
+    output_stride: Stride = None,
+    tile: Tile = 1025,
+    overlap: Overlap = None,
+    device: Device = "auto",
+    threads: Threads = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make all results anew.")] = False,
+) -> None:
+    """Photographs to label maps: palette PNG, overlay, table of classes and JSON for each.
+
+    Results that are there already are skipped. A file that cannot be read is told and left out;
+    then the exit status is 1.
+    """
+    with _told("segment"):
+        from deeplab_lite.segment import Settings, run
+
+        _set_threads(threads)
+        settings = Settings(str(model), scales, fuse, flip, crf, tile, overlap, output_stride)
+        report = run(photos, settings, out, device, overwrite)
+    print(report)
+    raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def evaluate(
+    model: Model = BEST,
+    data: Annotated[
+        str, typer.Option(help="scenes, camvid, voc, or a folder with images/ and masks/.")
+    ] = "scenes",
+    split: Annotated[str, typer.Option(help="val or test.")] = "val",
+    images: Annotated[int, typer.Option(help="The first so many; 0 for all.")] = 0,
+    root: Annotated[str | None, typer.Option(help="Where camvid or voc is.")] = None,
+    crf: Crf = False,
+    scales: Scales = "1",
+    fuse: Fuse = "mean",
+    flip: Flip = False,
+    output_stride: Stride = None,
+    tile: Tile = 1025,
+    overlap: Overlap = None,
+    device: Device = "auto",
+    threads: Threads = 0,
+    to: Annotated[str | None, typer.Option("--json", help="Write the scores to this file.")] = None,
+) -> None:
+    """Score a network on labelled images: IoU of each class, mIoU, trimap mIoU, time."""
+    with _told("evaluate"):
+        from deeplab_lite.evaluate import evaluate as score
+        from deeplab_lite.segment import Settings
+
+        _set_threads(threads)
+        settings = Settings(str(model), scales, fuse, flip, crf, tile, overlap, output_stride)
+        found = score(settings, data, split, images, root, device)
+        if to:
+            found.write(to)
+    print(found)
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Errors that are a sentence end the command with it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        sys.exit(
+            f"{what} needs {error.name}, which is not installed: "
+            f'`{sys.executable} -m pip install -e ".[lab]"` in the folder of the course'
+        )
+    except (ValueError, OSError) as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _set_threads(threads: int) -> None:
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 
 from . import models
 from .files import replacing
+from .files import shipped_checkpoints as _folder
 from .labels import sizes
 
 Card = dict[str, Any]
@@ -192,13 +193,6 @@ def check_card(card: Card, what: str = "the card") -> None:
 
 
 # ---- Parts ---------------------------------------------------------------------------------------
-
-
-def _folder() -> Path:
-    """assets/checkpoints of the wheel, or of a clone."""
-    package = Path(__file__).parent
-    inside = package / "assets" / "checkpoints"
-    return inside if inside.is_dir() else package.parent / "assets" / "checkpoints"
 
 
 def _locate(name_or_path: str | Path) -> Path:

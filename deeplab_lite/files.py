@@ -1,4 +1,4 @@
-"""Files that are whole or not there. Used by checkpoints and training."""
+"""Files that are whole or not there, and where those of the package are. Loads nothing heavy."""
 
 import os
 from collections.abc import Iterator
@@ -20,3 +20,10 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def shipped_checkpoints() -> Path:
+    """assets/checkpoints of the wheel, or of a clone."""
+    package = Path(__file__).parent
+    inside = package / "assets" / "checkpoints"
+    return inside if inside.is_dir() else package.parent / "assets" / "checkpoints"

@@ -37,7 +37,8 @@ def name(path: Path) -> str:
 
 # --- imports point one way --------------------------------------------------------------------
 
-ABOVE = {"draw": 1, "widgets": 2, "exercises": 2, "__main__": 2}  # all else is 0
+# all else is 0
+ABOVE = {"draw": 1, "widgets": 2, "exercises": 2, "segment": 2, "evaluate": 3, "__main__": 4}
 FACES = {"matplotlib", "IPython", "ipywidgets", "anywidget"}
 MAY_IMPORT = {"draw": {"matplotlib"}, "widgets": FACES}
 

@@ -131,16 +131,28 @@ class DeepLabV2(nn.Module):
 
 
 class MultiScale(nn.Module):
-    """A model on several sizes of the image; at each pixel and class the largest logit. Lesson 05.
+    """A model on several sizes of the image, their answers fused at each pixel. Lesson 05.
 
-    Section 4.1.2: scales 1, 0.75 and 0.5 share their weights, in training and testing alike. Sides
-    are rounded to what the model takes: 513 gives 513, 385 and 257.
+    fuse "max": the largest logit of each class, v2, section 4.1.2, with scales 1, 0.75 and 0.5 that
+    share their weights, in training and testing alike. "mean": log of the mean probability, whose
+    softmax is that mean, as v3 and v3+ test. Sides are rounded to what the model takes: 513 gives
+    513, 385 and 257. Raises ValueError for another fuse, and for scales that are not above 0.
     """
 
-    def __init__(self, model: nn.Module, scales: Iterable[float] = (1.0, 0.75, 0.5)):
+    def __init__(
+        self,
+        model: nn.Module,
+        scales: Iterable[float] = (1.0, 0.75, 0.5),
+        fuse: str = "max",
+    ):
         super().__init__()
         self.model = model
         self.scales = tuple(scales)
+        if fuse not in ("max", "mean"):
+            raise ValueError(f"fuse {fuse!r}: expected max or mean")
+        if not self.scales or not all(0 < scale < 100 for scale in self.scales):
+            raise ValueError(f"scales {self.scales}: expected numbers above 0, as 0.75, 1, 1.25")
+        self.fuse = fuse
 
     def forward(self, x: Tensor) -> Tensor:
         model: Any = self.model
@@ -151,7 +163,24 @@ class MultiScale(nn.Module):
             scaled = [max(1, round((n - extra) * scale / stride)) * stride + extra for n in size]
             y = model(resize(x, scaled, model.align_corners))
             logits.append(resize(y, size, model.align_corners))
-        return torch.stack(logits).amax(dim=0)
+        if self.fuse == "max" or len(logits) == 1:
+            return torch.stack(logits).amax(dim=0)
+        return torch.stack([y.softmax(dim=1) for y in logits]).mean(dim=0).log()
+
+
+class Mirrored(nn.Module):
+    """A model on the image and on its mirror image: log of the mean probability. v3, section 4.1.
+
+    Wraps a MultiScale too.
+    """
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        one, other = self.model(x), self.model(x.flip(-1)).flip(-1)
+        return ((one.softmax(dim=1) + other.softmax(dim=1)) / 2).log()
 
 
 def poly(step: int, steps: int, power: float = 0.9) -> float:
