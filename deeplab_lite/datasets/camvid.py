@@ -79,11 +79,8 @@ def find(folder: Path) -> Path:
 
 def fetch_split(split: str, folder: Path, server: Server | None = None) -> None:
     """Bring a split into CamVid's folder. Raises ConnectionError, saying what to do."""
-    own = [f"CamVid/{split}/", f"CamVid/{split}annot/"]
-    # git has the files in CamVid/: a folder of another name is filled by way of its own
-    place = folder.parent if folder.name == "CamVid" else folder / "CamVid"
     try:
-        fetch(REPOSITORY, lambda path: path.startswith(tuple(own)), place, server=server)
+        fetch(REPOSITORY, [f"CamVid/{split}", f"CamVid/{split}annot"], folder, server=server)
     except Failed as error:
         raise ConnectionError(
             f"{error}. Run the same again to go on from here; or copy the folder CamVid of "

@@ -8,7 +8,7 @@ import hashlib
 import http.client
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -57,24 +57,30 @@ class Failed(ConnectionError):
 
 def fetch(
     repository: str,
-    wanted: Callable[[str], bool],
-    folder: Path,
+    folders: Sequence[str],
+    place: Path,
     ref: str = "master",
     server: Server | None = None,
     progress: bool = True,
 ) -> list[Path]:
-    """Bring the files that are `wanted`, by path, into `folder`, under their paths; return these.
+    """Bring some folders of a repository into `place`, under their last names; return the files.
 
     What is there and right stays, what is damaged is replaced; a file is whole or not there,
     whenever this is stopped. Raises ConnectionError, with what to do, where the server cannot be
     reached, has no such repository, or gives wrong bytes; files that came before it are kept.
     """
     server = server or Server()
-    blobs = [blob for blob in listing(repository, ref, server) if wanted(blob.path)]
-    missing = [blob for blob in blobs if not blob.is_at(folder / blob.path)]
+    blobs = {
+        place / PurePosixPath(folder).name / path: blob
+        for blob in listing(repository, ref, server)
+        for folder in folders
+        if (path := below(folder, blob.path))
+    }
+    missing = {file: blob for file, blob in blobs.items() if not blob.is_at(file)}
+    sizes = {file: blob.size for file, blob in blobs.items()}
     bar = tqdm(
-        total=sum(blob.size for blob in blobs),
-        initial=sum(blob.size for blob in blobs) - sum(blob.size for blob in missing),
+        total=sum(sizes.values()),
+        initial=sum(size for file, size in sizes.items() if file not in missing),
         desc=repository,
         unit="B",
         unit_scale=True,
@@ -82,7 +88,7 @@ def fetch(
     )
     base = f"{server.files}/{repository}/{ref}"
     with bar, ThreadPoolExecutor(AT_ONCE) as pool:
-        running = {pool.submit(bring, blob, base, folder): blob for blob in missing}
+        running = {pool.submit(bring, b, base, file): b for file, b in missing.items()}
         try:
             for done in as_completed(running):
                 done.result()
@@ -90,7 +96,7 @@ def fetch(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return [folder / blob.path for blob in blobs]
+    return list(blobs)
 
 
 def listing(repository: str, ref: str, server: Server) -> list[Blob]:
@@ -106,13 +112,13 @@ def listing(repository: str, ref: str, server: Server) -> list[Blob]:
         raise Failed(f"{url} gives no list of files ({type(error).__name__})") from error
 
 
-def bring(blob: Blob, base: str, folder: Path) -> None:
+def bring(blob: Blob, base: str, file: Path) -> None:
     """One file, checked before it has its name."""
-    url, place = f"{base}/{quote(blob.path)}", inside(folder, blob.path)
-    place.parent.mkdir(parents=True, exist_ok=True)
+    url = f"{base}/{quote(blob.path)}"
+    file.parent.mkdir(parents=True, exist_ok=True)
 
     def attempt() -> None:
-        with replacing(place) as temporary:
+        with replacing(file) as temporary:
             temporary.write_bytes(download(url))
             if not blob.fits(temporary):
                 raise Failed(
@@ -124,12 +130,16 @@ def bring(blob: Blob, base: str, folder: Path) -> None:
     patiently(attempt)
 
 
-def inside(folder: Path, path: str) -> Path:
-    """The place of a listed path, which may not lead out of the folder."""
-    parts = PurePosixPath(path).parts
-    if PurePosixPath(path).is_absolute() or ".." in parts:
-        raise Failed(f"{path!r} in the list of files leads out of the folder")
-    return folder.joinpath(*parts)
+def below(folder: str, path: str) -> PurePosixPath | None:
+    """Where in a folder of the repository a listed file is; None if it is not in it.
+
+    Raises Failed for a path that would lead out of it.
+    """
+    if not path.startswith(f"{folder}/"):
+        return None
+    if ".." in PurePosixPath(path).parts:
+        raise Failed(f"{path!r} in the list of files leads out of its folder")
+    return PurePosixPath(path).relative_to(folder)
 
 
 def patiently(attempt: Callable[[], bytes | None]) -> bytes:
