@@ -46,7 +46,9 @@ def augment(
 def scaled_crop(image: Tensor, label: Tensor, size: int, scale: tuple[float, float]) -> Item:
     """A window of the image anywhere in it, or around it, brought to size x size.
 
-    Cutting before scaling gives what cutting after it would, for a part of the work.
+    Cutting before scaling gives what cutting after it would, for a part of the work. Labels are
+    taken from the pixel that is nearest to the centre: torchvision's own way with masks looks at
+    corners, and would move labels by half a pixel against the image.
     """
     low, high = scale
     window = round(size / (low + (high - low) * float(torch.rand(()))))

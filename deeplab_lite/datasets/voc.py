@@ -74,17 +74,26 @@ class VOC(Dataset[Item]):
         return normalize(np.array(image)), torch.from_numpy(np.array(mask)).long()
 
     def _voc(self, split: str, download: bool) -> Any:
-        from torchvision.datasets import VOCSegmentation
+        from torchvision.datasets.voc import DATASET_YEAR_DICT, VOCSegmentation
 
+        url = DATASET_YEAR_DICT["2012"]["url"]
         there = self.root / "VOCdevkit" / "VOC2012"
-        return _open(VOCSegmentation, there, self.root, download, year="2012", image_set=split)
+        return _open(
+            *(VOCSegmentation, url, there, self.root, download), year="2012", image_set=split
+        )
 
     def _sbd(self, download: bool) -> list[Any]:
         from torchvision.datasets import SBDataset
 
-        there, options = self.root / "sbd", {"mode": "segmentation"}
-        first = _open(SBDataset, there, there, download, image_set="train", **options)
-        return [first, _open(SBDataset, there, there, False, image_set="val", **options)]
+        there = self.root / "sbd"
+        return [
+            _open(
+                *(SBDataset, SBDataset.url, there, there, download),
+                image_set=split,
+                mode="segmentation",
+            )
+            for split in ("train", "val")
+        ]
 
 
 def find(folder: Path) -> Path:
@@ -99,7 +108,7 @@ def _names(part: Any) -> list[str]:
     return [Path(image).stem for image in part.images]
 
 
-def _open(kind: Any, there: Path, root: Path, download: bool, **options: Any) -> Any:
+def _open(kind: Any, url: str, there: Path, root: Path, download: bool, **options: Any) -> Any:
     """torchvision's data set; fetched if it is not there, with one sentence for what goes wrong."""
     try:
         return kind(root, download=download and not there.is_dir(), **options)
@@ -107,7 +116,7 @@ def _open(kind: Any, there: Path, root: Path, download: bool, **options: Any) ->
         if download and not there.is_dir():
             raise ConnectionError(
                 f"torchvision could not fetch {kind.__name__} ({_line(error)}): "
-                f"download {kind.url} by other means and unpack it to {there}"
+                f"download {url} by other means and unpack it to {there}"
             ) from error
         raise FileNotFoundError(
             f"there is no {kind.__name__} in {there} ({_line(error)}): fetch it with download=True "
