@@ -19,6 +19,8 @@ from .pairs import WHOLE, Colours, Pair, read_mask, unequal
 
 SHOWN = 20  # problems in the table; the data has all
 MUCH = 0.5  # share of 255 that is worth a note
+CUT = (1, 3, 15)  # 255 in 1, 2 or 4 bits
+CUT_BY = "Pillow saves a palette of 16 colours or less: give the palette 256"
 
 
 class Problem(NamedTuple):
@@ -156,8 +158,8 @@ def _look(pair: Pair) -> _Look:
 
 
 def _partners(images: Sequence[Path], masks: Sequence[Path]) -> list[Problem]:
-    told = [(path, "mask in masks/ of its name, as PNG") for path in images]
-    told += [(path, "image in images/ of its name") for path in masks]
+    told = [(path, "mask of its own, a PNG of its name in masks/") for path in images]
+    told += [(path, "image of its own, of its name in images/") for path in masks]
     return [
         Problem("partner", path.name, f"{path} has no {what}: rename, add or remove one")
         for path, what in told
@@ -176,6 +178,8 @@ def _values(
                 f"classes.txt names 0..{known - 1}" if names else f"classes are below {known}"
             )
             text = f"{pair.mask} has the values {_some(wrong)}: {expected}, and 255 is ignored"
+            if wrong[0] in CUT and len(wrong) == 1:
+                text += f". 255 becomes {wrong[0]} where {CUT_BY}"
             problems.append(Problem("value", pair.mask.name, text))
     used = sorted(v for v in sum(counts, Counter()) if 0 <= v < IGNORE)
     if not names and used and used != list(range(len(used))):

@@ -101,14 +101,20 @@ def unequal(image: Path, mask: Path, one: Sequence[int], other: Sequence[int]) -
 
 
 def matched(images: Path, masks: Path) -> tuple[list[Pair], list[Path], list[Path]]:
-    """Files of two folders by name without suffix: pairs, images alone, masks alone; sorted."""
-    ours = {p.stem: p for p in sorted(images.iterdir()) if p.suffix.lower() in SUFFIXES}
-    theirs = {p.stem: p for p in sorted(masks.iterdir()) if p.suffix.lower() == ".png"}
-    return (
-        [Pair(ours[name], theirs[name]) for name in ours if name in theirs],
-        [path for name, path in ours.items() if name not in theirs],
-        [path for name, path in theirs.items() if name not in ours],
-    )
+    """Files of two folders by name without suffix: pairs, images alone, masks alone; sorted.
+
+    Of two images with one name, the second is alone.
+    """
+    pictures = [path for path in sorted(images.iterdir()) if path.suffix.lower() in SUFFIXES]
+    labels = {path.stem: path for path in sorted(masks.iterdir()) if path.suffix.lower() == ".png"}
+    pairs: dict[str, Pair] = {}
+    alone = []
+    for path in pictures:
+        if path.stem in labels and path.stem not in pairs:
+            pairs[path.stem] = Pair(path, labels[path.stem])
+        else:
+            alone.append(path)
+    return list(pairs.values()), alone, [p for name, p in labels.items() if name not in pairs]
 
 
 def data_folder(root: str | Path | None = None) -> Path:
