@@ -13,6 +13,7 @@ try:
 
     from deeplab_lite import doctor as _doctor
     from deeplab_lite.files import shipped_checkpoints
+    from deeplab_lite.train import recipes as _recipes
     from deeplab_lite.train.config import Config
 except ModuleNotFoundError as error:
     sys.exit(
@@ -57,14 +58,24 @@ def serve(
     run(port, browser)
 
 
-def train(**choices: Any) -> None:
-    """Train a network of the family. The flags are the fields of deeplab_lite.train.Config.
+def train(
+    context: typer.Context,
+    recipe: Annotated[
+        str, typer.Option(help="Choices by name, as `recipes` lists them; flags override them.")
+    ] = "",
+    **choices: Any,
+) -> None:
+    """Train a network. The flags are the fields of deeplab_lite.train.Config.
 
     A run that was stopped goes on with --resume, to the same weights. On several GPUs:
     torchrun --nproc-per-node 4 -m deeplab_lite train ...
     """
     try:
-        config = Config(**choices)
+        if recipe:
+            given = [name for name in choices if _is_given(context, name)]
+            config = _recipes.read(recipe).config(**{name: choices[name] for name in given})
+        else:
+            config = Config(**choices)
         from deeplab_lite.train import train as run
 
         trained = run(config)
@@ -73,7 +84,7 @@ def train(**choices: Any) -> None:
             f"training needs {error.name}, which is not installed: "
             f'`{sys.executable} -m pip install -e ".[lab]"` in the folder of the course'
         )
-    except (ValueError, FileNotFoundError, FileExistsError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         sys.exit(str(error))
     if trained.weights is not None:
         print(f"val mIoU {trained.metrics['miou']:.4f}; saved {trained.weights}")
@@ -96,8 +107,31 @@ def _flag(field: Any) -> inspect.Parameter:
     )
 
 
-train.__signature__ = inspect.Signature([_flag(f) for f in fields(Config)])  # type: ignore[attr-defined]
+def _is_given(context: typer.Context, name: str) -> bool:
+    """Whether a flag stands on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+train.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    [
+        *list(inspect.signature(train).parameters.values())[:2],
+        *map(_flag, fields(Config)),
+    ]
+)
 app.command()(train)
+
+
+@app.command()
+def recipes(
+    name: Annotated[str, typer.Argument(help="The recipe to tell all of.")] = "",
+) -> None:
+    """What `train --recipe` knows: networks, data, what was published, and hours as an estimate."""
+    try:
+        print(_recipes.describe(_recipes.read(name)) if name else _recipes.table())
+    except ValueError as error:
+        sys.exit(str(error))
+
 
 SHIPPED = sorted(path.stem for path in shipped_checkpoints().glob("*.json"))
 BEST = next((name for name in ("camvid-v3plus", "v3plus-scenes") if name in SHIPPED), None)
@@ -193,15 +227,42 @@ def evaluate(
     print(found)
 
 
+@app.command()
+def export(
+    out: Annotated[str, typer.Option(help="The file to write: NAME.onnx or NAME.pt2.")],
+    model: Model = BEST,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format", help="onnx, int8 (ONNX in 8-bit integers), or pt2 (torch.export)."
+        ),
+    ] = "onnx",
+    size: Annotated[
+        tuple[int, int] | None,
+        typer.Option(help="Fix height and width.", show_default="any that fit the network"),
+    ] = None,
+    photos: Annotated[
+        list[str] | None,
+        typer.Option(help="File, folder or pattern to calibrate and verify on; scenes without."),
+    ] = None,
+) -> None:
+    """A network as a file that runs without this package; then both are run and compared."""
+    with _told("export", "export"):
+        from deeplab_lite.export import command
+
+        for line in command.run(str(model), form, out, size, photos or ()):
+            print(line)
+
+
 @contextmanager
-def _told(what: str) -> Iterator[None]:
+def _told(what: str, extra: str = "lab") -> Iterator[None]:
     """Errors that are a sentence end the command with it."""
     try:
         yield
     except ModuleNotFoundError as error:
         sys.exit(
             f"{what} needs {error.name}, which is not installed: "
-            f'`{sys.executable} -m pip install -e ".[lab]"` in the folder of the course'
+            f'`{sys.executable} -m pip install -e ".[{extra}]"` in the folder of the course'
         )
     except (ValueError, OSError) as error:
         sys.exit(str(error))

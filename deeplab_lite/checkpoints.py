@@ -121,9 +121,9 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     Raises ValueError where names or shapes differ, naming the first key and both shapes.
     """
     own = model.state_dict()
-    ours = {_plain_name(name): name for name in own}
+    ours = {plain_name(name): name for name in own}
     state = {
-        ours.get(_plain_name(name), name): _copy(tensor, tensor.device, torch.float32)
+        ours.get(plain_name(name), name): _copy(tensor, tensor.device, torch.float32)
         for name, tensor in state.items()
     }
     kind = type(model).__name__
@@ -158,7 +158,7 @@ def save(model_or_state: nn.Module | Mapping[str, Tensor], path: str | Path, car
     card = _plain(card)
     check_card(card, "this card")
     state = model_or_state.state_dict() if isinstance(model_or_state, nn.Module) else model_or_state
-    halves = {_plain_name(name): _as_half(name, tensor) for name, tensor in state.items()}
+    halves = {plain_name(name): _as_half(name, tensor) for name, tensor in state.items()}
     load_weights(_build(card, "meta"), halves)
     data = write_tensors(halves)
     card["sha256"] = hashlib.sha256(data).hexdigest()
@@ -236,7 +236,7 @@ def _read(path: Path, sha256: str) -> dict[str, Tensor]:
     return read_tensors(data)
 
 
-class _Undrawn(TorchFunctionMode):
+class Undrawn(TorchFunctionMode):
     """Leaves out normal_: on the meta device it would draw nothing, but load torch's compiler."""
 
     def __torch_function__(
@@ -252,7 +252,7 @@ def _build(card: Card, device: str, **overrides: Any) -> nn.Module:
     kind, options = card["model"]["class"], card["model"]["options"] | overrides
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
     try:
-        with torch.device(device), _Undrawn() if device == "meta" else nullcontext():
+        with torch.device(device), Undrawn() if device == "meta" else nullcontext():
             return getattr(models, kind)(**options)
     except TypeError as error:
         raise ValueError(
@@ -279,7 +279,8 @@ def _copy(tensor: Tensor, device: str | torch.device, floating: torch.dtype) -> 
     return tensor.detach().to(device, kind, copy=True).contiguous()
 
 
-def _plain_name(name: str) -> str:
+def plain_name(name: str) -> str:
+    """A tensor's name without the prefixes of DDP and torch.compile."""
     while name.startswith(PREFIXES):
         name = name.split(".", 1)[1]
     return name

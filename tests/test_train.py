@@ -472,7 +472,8 @@ def test_first_weights_come_from_a_checkpoint_where_they_fit(tmp_path):
     before = wider[4].weight.clone()
     said = start_from(wider, str(tmp_path / "first" / "checkpoint.pt"))
     assert said.endswith(
-        "6 of 8 tensors taken over; new: 4.weight, 4.bias; left out: 4.weight, 4.bias"
+        "6 of 8 tensors taken over; "
+        "it has 3 classes and this network 5, so 4.weight, 4.bias begin anew"
     )
     assert torch.equal(wider[0].weight, taken["0.weight"]) and torch.equal(wider[4].weight, before)
     with pytest.raises(ValueError, match="no tensor of the name and shape"):

@@ -137,7 +137,7 @@ class ResNet(Trunk):
         placements = ("3x3", "1x1") if block is Bottleneck else ("3x3",)
         if stride_on not in placements:
             raise ValueError(f"stride_on {stride_on!r}: {name} knows {' and '.join(placements)}")
-        self.multi_grid = tuple(multi_grid)
+        self.name, self.stride_on, self.multi_grid = name, stride_on, tuple(multi_grid)
         if self.multi_grid != (1, 1, 1) and len(self.multi_grid) != depths[3]:
             raise ValueError(
                 f"multi_grid {self.multi_grid}: expected one multiplier for each of the "

@@ -13,6 +13,7 @@ CHOICES = {
     "optimizer": ("adamw", "sgd"),
     "schedule": ("poly", "step"),
     "precision": ("32-true", "bf16-mixed", "16-mixed"),
+    "freeze_bn": ("none", "trunk", "all"),
 }
 #  fields that change what is seen of a run, or how fast it goes, and not its weights
 FREE = (
@@ -31,14 +32,14 @@ def option(default: Any, text: str) -> Any:
 class Config:
     """A training run. Raises ValueError for choices that contradict themselves."""
 
-    model: str = option("v3plus", "A network of the family, as v1, v2, v3, v3plus.")
+    model: str = option("v3plus", "A network: v1, v2, v3, v3plus, v3plus-lite0-street, ...")
     options: str = option("", 'Changes of its options as JSON: {"output_stride": 8}.')
     data: str = option("scenes", "scenes, camvid, voc, voc-aug, or a folder with images/, masks/.")
     root: str = option("", "Where camvid or voc is; $DEEPLAB_LITE_DATA or a cache if empty.")
     download: bool = option(False, "Fetch camvid or voc, if it is not there.")
     out: str = option("", "The folder of the run; runs/MODEL-DATA-SEED if empty.")
     resume: bool = option(False, "Go on from the folder's last checkpoint, if it has one.")
-    init: str = option("", "Start from the weights of a checkpoint: its name or path.")
+    init: str = option("", "Start from a checkpoint, its name or path, or from imagenet.")
     seed: int = option(0, "Of the first weights, the order of the data, and dropout.")
 
     steps: int = option(12_500, "Steps of the optimizer.")
@@ -66,6 +67,7 @@ class Config:
 
     precision: str = option("32-true", "32-true, bf16-mixed, or 16-mixed (GPUs only).")
     channels_last: bool = option(True, "Pixels before channels in memory: faster convolutions.")
+    freeze_bn: str = option("none", "Whose batch norm keeps its statistics: none, trunk or all.")
     sync_batch_norm: bool = option(True, "Batch norm sees the images of all devices.")
     accelerator: str = option("auto", "auto, cpu, cuda or mps.")
     devices: int = option(1, "Devices on this machine; under torchrun, its own count holds.")

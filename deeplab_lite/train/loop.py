@@ -22,7 +22,7 @@ from .folder import Folder
 from .log import Log
 from .loss import loss_sum, normalizer
 from .optim import Average, factor, make_optimizer
-from .start_from import start_from
+from .start_from import freeze, start_from
 from .sync import synchronize
 
 Batch = tuple[Tensor, Tensor]  # images B x 3 x H x W, labels B x H x W
@@ -85,11 +85,14 @@ def run(
     rank, world = fabric.global_rank, fabric.world_size
     state = folder.load()
     if config.init and state is None:
-        fabric.print(start_from(network, config.init))
+        with fabric.rank_zero_first(local=True):
+            said = start_from(network, config.init)
+        fabric.print(said)
     if config.channels_last:
         network.to(memory_format=torch.channels_last)
     if config.sync_batch_norm and world > 1:
         network = synchronize(network, fabric.device)
+    freeze(network, config.freeze_bn)
     model, optimizer = fabric.setup(network, make_optimizer(network, config))
     average = Average(network, config.ema)
     log = Log(config, folder.path, begins=state is None, writes=fabric.is_global_zero)
