@@ -217,10 +217,7 @@ def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def _too_large(name: str) -> str:
-    return (
-        f"{name} has more than {MAX_PIXELS / 1e6:.0f} million pixels: save it smaller first, "
-        "some hundred pixels wide are enough here"
-    )
+    return f"{name} has more than {MAX_PIXELS / 1e6:.0f} million pixels: save it smaller first"
 
 
 def _advice(data: bytes) -> str:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from ..intake import LEFT_OUT
-from .results import OURS
+from .results import is_result
 
 
 class Found(NamedTuple):
@@ -87,7 +87,7 @@ def _matching(pattern: str, problems: list[Problem]) -> Iterator[Found]:
 
 
 def _named(path: Path, root: Path) -> Iterator[Found]:
-    if not path.name.endswith(OURS):
+    if not is_result(path):
         yield Found(path, path.relative_to(root).with_suffix("").as_posix())
 
 

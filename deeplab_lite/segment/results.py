@@ -54,6 +54,14 @@ def record_of(out: Path, name: str) -> dict[str, Any] | None:
     return made if isinstance(made, dict) else None
 
 
+def is_result(path: Path) -> bool:
+    """Whether a file is of an earlier run: by its name, and a record beside it."""
+    for suffix in OURS:
+        if path.name.endswith(suffix):
+            return path.with_name(f"{path.name.removesuffix(suffix)}{RECORD}").is_file()
+    return False
+
+
 def is_done(out: Path, name: str, photo: str, digest: str, settings: dict[str, Any]) -> bool:
     """Whether all files of this photo are there, made of the same content by the same settings."""
     made = record_of(out, name) or {}
@@ -82,11 +90,10 @@ class Names:
         return name
 
     def _free(self, name: str, photo: str) -> bool:
-        owner = (record_of(self.out, name) or {"photo": photo}).get("photo")
+        made = record_of(self.out, name)
+        ours = made.get("photo") == photo if made else name.casefold() not in self.taken
         paths = (os.path.abspath(self.out / f"{name}{suffix}") for suffix in OURS)
-        return (
-            name.casefold() not in self.taken and owner == photo and self.photos.isdisjoint(paths)
-        )
+        return ours and self.photos.isdisjoint(paths)
 
 
 def write(
