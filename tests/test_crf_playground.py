@@ -1,16 +1,12 @@
 """CRF playground: sliders have their pictures, scores their pixels, wrong words their answers."""
 
-import asyncio
-import base64
 import importlib.util
 import io
-import json
 
 import lab
 import nbformat
 import numpy as np
 import pytest
-from ipywidgets.embed import dependency_state
 from matplotlib import pyplot as plt
 from PIL import Image
 
@@ -257,28 +253,6 @@ def test_views_and_classes_change_the_picture(widget):
     assert len(seen) == 6
 
 
-def test_the_time_is_told_and_never_saved(widget):
-    fresh = CRFPlayground("small scene")
-    assert fresh.time.value == "" and " ms" not in json.dumps(dependency_state([fresh]))
-    widget.sliders["iterations"].value = 7
-    assert "Answered in " in widget.time.value and "Answered" not in widget.alt()
-
-
-def test_a_burst_of_changes_makes_one_answer(widget, monkeypatch):
-    drawn, frame = [], crf_playground.frame
-    monkeypatch.setattr(crf_playground, "frame", lambda *args: drawn.append(args) or frame(*args))
-
-    async def drag():
-        for step in range(15):
-            widget.sliders["sigma_xy"].value = 20.0 + step
-        widget.source.value = "scene"
-        assert drawn == []
-        await asyncio.sleep(4 * crf_playground.GATHER)
-
-    asyncio.run(drag())
-    assert [found.settings.sigma_xy for found, *_ in drawn] == [34.0]
-
-
 def test_what_goes_wrong_is_said_in_the_widget(widget, monkeypatch):
     def broken(*args, **options):
         raise MemoryError("2 GiB are needed & <1> is free")
@@ -293,19 +267,8 @@ def test_what_goes_wrong_is_said_in_the_widget(widget, monkeypatch):
     assert "alert" not in widget.note.value
 
 
-def test_the_widget_carries_a_picture_and_a_sentence(widget):
-    data, metadata = widget._repr_mimebundle_()
-    assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == widget.model_id
-    assert data["text/plain"] == metadata["image/png"]["alt"] == widget.alt()
+def test_the_state_is_told(widget):
     assert widget.alt().startswith("Dense CRF on scene 3 with the settings of v1. The CRF gives")
-    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(data["image/png"]))))
-    assert picture.shape[:2] == widget.picture().shape[:2] and plt.get_fignums() == []
-
-
-def test_state_and_twin_stay_small():
-    playground = CRFPlayground()
-    assert len(json.dumps(dependency_state([playground]))) < 80_000
-    assert len(playground._repr_mimebundle_()[0]["image/png"]) < 60_000
 
 
 def test_your_own_image_takes_the_scenes_place():

@@ -1,17 +1,13 @@
 """Playground: every source, recipe and view has its picture, every fault its sentence."""
 
-import asyncio
-import base64
 import io
 import itertools
-import json
 import warnings
 from datetime import datetime
 
 import numpy as np
 import pytest
 import torch
-from ipywidgets.embed import dependency_state
 from matplotlib import pyplot as plt
 from PIL import Image
 from torch import nn
@@ -381,39 +377,6 @@ def test_a_network_that_fails_is_told():
     assert 'role="alert"' in made.note.value and "&lt;b&gt; gives (1, 4, 129" in made.note.value
     made.rows[0].model.value = "good"
     assert "alert" not in made.note.value and "never saw" not in made.note.value
-
-
-def test_a_burst_of_changes_makes_one_picture(widget, monkeypatch):
-    drawn = []
-    keep = playground.panels
-
-    def panels(found, view, alpha):
-        drawn.append(alpha)
-        return keep(found, view, alpha)
-
-    monkeypatch.setattr(playground, "panels", panels)
-
-    async def drag():
-        for step in range(15):
-            widget.alpha.value = 0.05 * step
-        assert drawn == []
-        await asyncio.sleep(4 * playground.GATHER)
-
-    asyncio.run(drag())
-    assert drawn == [pytest.approx(0.7)]
-
-
-def test_the_widget_carries_a_picture_and_a_sentence(widget):
-    data, metadata = widget._repr_mimebundle_()
-    assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == widget.model_id
-    assert data["text/plain"] == metadata["image/png"]["alt"] == widget.alt()
-    array = np.asarray(Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).convert("RGB"))
-    assert array.shape == widget.picture().shape and len(data["image/png"]) < 120_000
-
-
-def test_the_saved_state_stays_small():
-    state = dependency_state([Playground()])
-    assert len(json.dumps(state)) < 120_000
 
 
 def test_arguments():

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import intake, photos, scenes
 from ..own_scene import compose
+from ._asked import NothingYet
 
 SOURCES = ("scene", "drawing", "photograph", "upload")
 WITH_TRUTH = SOURCES[:2]
@@ -18,10 +19,6 @@ STRANGE = (
     "photograph. They have to call everything a shape or background, so this shows what they react "
     "to, not how well DeepLab does on photographs."
 )
-
-
-class NothingYet(ValueError):
-    """There is no image to show until the reader has chosen one: no fault."""
 
 
 @dataclass(frozen=True, eq=False)

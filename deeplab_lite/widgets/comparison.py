@@ -2,6 +2,8 @@
 
 import base64
 import html
+from dataclasses import dataclass
+from functools import cached_property
 from textwrap import fill
 from typing import NamedTuple
 
@@ -19,8 +21,9 @@ WIDTH = 800  # pixels, about, of three pictures side by side
 PANEL = WIDTH // 3 - 6
 
 
-class Compared(NamedTuple):
-    """An image, and what one or two recipes make of it."""
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """An image, and what one or two recipes make of it. What follows from that is computed once."""
 
     subject: Subject
     recipes: tuple[Recipe, ...]
@@ -31,11 +34,15 @@ class Compared(NamedTuple):
     def names(self) -> tuple[str, ...]:
         return tuple(map(str, self.recipes))
 
-    @property
+    @cached_property
     def kinds(self) -> np.ndarray:
         """`draw.disagreement_kinds` of two answers."""
         first, second = (result.prediction for result in self.results)
         return draw.disagreement_kinds(first, second, self.subject.label)
+
+    @cached_property
+    def scores(self) -> "tuple[Score, ...]":
+        return tuple(score(result) for result in self.results)
 
 
 def views(label: np.ndarray | None) -> list[str]:
@@ -57,7 +64,7 @@ def panels(found: Compared, view: str, alpha: float) -> dict[str, np.ndarray]:
         if view == "entropy":
             made = draw.surprise(image, result.probabilities, alpha)
         else:
-            made = segmentation.panels(result, view, alpha)[segmentation.VIEWS[view]]
+            made = segmentation.answer(result, view, alpha)
         shown[f"{place} · {name}" if len(found.results) > 1 else name] = made
     if len(found.results) > 1:
         first, second = (result.prediction for result in found.results)
@@ -65,11 +72,10 @@ def panels(found: Compared, view: str, alpha: float) -> dict[str, np.ndarray]:
     return shown
 
 
-def enlarged(picture: np.ndarray) -> np.ndarray:
-    """Each pixel as n x n pixels, so that the picture fills about a third of WIDTH."""
+def magnified(picture: np.ndarray) -> int:
+    """The width in pixels that fills about a third of WIDTH, a whole number of times its own."""
     height, width = picture.shape[:2]
-    scale = max(1, min(PANEL // width, round(1.5 * PANEL) // height))
-    return picture.repeat(scale, axis=0).repeat(scale, axis=1)
+    return width * max(1, min(PANEL // width, round(1.5 * PANEL) // height))
 
 
 class Score(NamedTuple):
@@ -108,8 +114,7 @@ def differ(found: Compared) -> str:
 def describe(found: Compared) -> str:
     """What each answer scores, and where they differ, in some sentences."""
     parts = []
-    for name, result in zip(found.names, found.results, strict=True):
-        made = score(result)
+    for name, made in zip(found.names, found.scores, strict=True):
         known = "" if made.miou is None else f"mIoU {made.miou:.3f}, "
         parts.append(f"{name}: {known}mean confidence {made.confidence:.2f}.")
     return " ".join(filter(None, [*parts, differ(found)]))
@@ -125,16 +130,21 @@ def legend(found: Compared, view: str) -> dict[str, list[Row]]:
     label = found.subject.label
     maps = [result.prediction for result in found.results] if view == "prediction" else []
     maps += [label] if label is not None else []
-    seen = sorted({int(k) for each in maps for k in np.unique(each)} - {draw.VOID})
+    seen = sorted({k for each in maps for k in _values(each)} - {draw.VOID})
     grey = np.full(3, 150, np.uint8)  # the background keeps the image's grey
     rows = {"classes": [(classes[k], palette[k] if k else grey) for k in seen]}
     if view == "errors":
         rows["errors"] = [(f"{name}: {text}", color) for name, (text, color) in draw.ERRORS.items()]
     if len(found.results) > 1:
-        there = set(np.unique(found.kinds).tolist())
+        there = _values(found.kinds)
         kinds = enumerate(draw.DISAGREEMENT.values(), 1)
         rows["where they differ"] = [row for kind, row in kinds if kind in there]
     return {name: made for name, made in rows.items() if made}
+
+
+def _values(labels: np.ndarray) -> list[int]:
+    """np.unique of whole numbers up to 255, some ten times faster."""
+    return np.flatnonzero(np.bincount(labels.ravel())).tolist()
 
 
 def ramp(view: str, classes: int, alpha: float, width: int = 160) -> np.ndarray:
@@ -227,8 +237,7 @@ def _table(found: Compared) -> str:
     known = found.subject.label is not None
     heads = ["", *(("mIoU", "pixels right") if known else ()), "mean confidence", "mean entropy"]
     lines = ["".join(cell.format("th", "normal", text) for text in heads)]
-    for name, result in zip(found.names, found.results, strict=True):
-        made = score(result)
+    for name, made in zip(found.names, found.scores, strict=True):
         cells = [html.escape(name)]
         if made.miou is not None and made.right is not None:
             cells += [f"<b>{made.miou:.3f}</b>", f"{100 * made.right:.1f} %"]

@@ -3,12 +3,9 @@
 The pictures and sentences are pure functions in refinement.py; here is what listens and shows.
 """
 
-import asyncio
-import html
 import importlib.util
 from collections.abc import Sequence
 from functools import lru_cache
-from time import perf_counter
 from typing import Any
 
 import ipywidgets
@@ -16,6 +13,7 @@ import numpy as np
 
 from .. import draw
 from ..crf import exact
+from ._asked import Asked, small
 from ._twin import Twin
 from ._unaries import THINGS, Unaries, given, of_photo, of_scene
 from .refinement import (
@@ -34,7 +32,6 @@ from .refinement import (
     views,
 )
 
-GATHER = 0.02  # seconds in which changes gather: a dragged slider gets one picture, not ten
 SIZES = {"scene": 129, "small scene": 65}  # the small one is small enough for all pairs
 PHOTOS = {f"{name}: {thing}": name for name, (thing, _) in THINGS.items()}
 #          description, least, greatest, step
@@ -50,7 +47,7 @@ SLIDERS = {
 }
 
 
-class CRFPlayground(Twin, ipywidgets.VBox):
+class CRFPlayground(Asked, Twin, ipywidgets.VBox):
     """Turn the dense CRF's parameters and see what it mends and what it breaks.
 
     - `source` is one of SIZES, a scene with what v1-scenes says of it, or a photograph of PHOTOS
@@ -101,7 +98,6 @@ class CRFPlayground(Twin, ipywidgets.VBox):
             raise ValueError(f"backend {chosen.backend!r}: expected one of {known} for this image")
         self.backend.value = chosen.backend
         super().__init__(self._rows())
-        self._due = self._fitting = False
         self._draw(colors=240)  # smaller, for this one is saved with the notebook
         self._listen()
 
@@ -172,7 +168,7 @@ class CRFPlayground(Twin, ipywidgets.VBox):
         self.names = ipywidgets.HTML(layout=wide)
         self.image = ipywidgets.Image(format="png", layout=wide)
         self.note = ipywidgets.HTML(layout={"max_width": f"{WIDTH}px"})
-        self.time = ipywidgets.HTML()  # empty until a control is moved: no time is ever saved
+        self.time = ipywidgets.HTML()
 
     def _rows(self) -> list[Any]:
         flow = {"flex_flow": "row wrap"}
@@ -195,9 +191,8 @@ class CRFPlayground(Twin, ipywidgets.VBox):
         ]
 
     def _listen(self) -> None:
-        controls = (self.source, self.seed, self.backend, self.view, self.class_name)
-        for control in (*controls, *self.sliders.values()):
-            control.observe(self._ask, "value")
+        self._watch(self.source, self.seed, self.backend, self.view, self.class_name)
+        self._watch(*self.sliders.values())
         for button in self.papers:
             button.on_click(lambda button: self._set(PAPERS[button.description]))
 
@@ -228,37 +223,16 @@ class CRFPlayground(Twin, ipywidgets.VBox):
 
     # ---- Drawing
 
-    def _ask(self, change: Any) -> None:
-        """Draw soon, once for all changes until then; at once where no event loop runs."""
-        if self._fitting or self._due:
-            return
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            self._draw(live=True)
-            return
-        self._due = True
+    def _wait(self, change: Any) -> None:
         if change["owner"] is self.source:  # a photograph takes some seconds when first asked for
-            self.time.value = _small("Computing …")
-        loop.call_later(GATHER, lambda: self._draw(live=True))
+            self.time.value = small("Computing …")
 
-    def _draw(self, live: bool = False, colors: int | None = None) -> None:
-        self._due, begin = False, perf_counter()
-        try:
-            self._fitting = True
-            self._fit(self._start(self.source.value, self.seed.value))
-            found, view, class_name = self.result, self.view.value, self.class_name.value
-            self.image.value = draw.png(frame(found, view, class_name), colors=colors)
-            self.names.value = titles(list(panels(found, view, class_name)))
-            self.note.value = text_below(found, view)
-            taken = 1000 * (perf_counter() - begin)
-            self.time.value = _small(f"Answered in {taken:.0f} ms.") if live else ""
-        except Exception as error:  # in a callback it would go unseen
-            tint = "color:var(--jp-error-color1,#D55E00)"
-            self.note.value = f'<p role="alert" style="{tint}">{html.escape(str(error))}</p>'
-            self.time.value = ""
-        finally:
-            self._fitting = False
+    def _show(self, colors: int | None) -> None:
+        self._fit(self._start(self.source.value, self.seed.value))
+        found, view, class_name = self.result, self.view.value, self.class_name.value
+        self.image.value = draw.png(frame(found, view, class_name), colors=colors)
+        self.names.value = titles(list(panels(found, view, class_name)))
+        self.note.value = text_below(found, view)
 
 
 def _checked(settings: dict[str, Any]) -> Settings:
@@ -281,7 +255,3 @@ def _slider(name: str, value: float) -> Any:
         value=value, min=low, max=high, step=step, description=title, readout_format=digits,
         layout={"width": "auto"}, style={"description_width": "148px"},
     )  # fmt: skip
-
-
-def _small(text: str) -> str:
-    return f'<span style="font-size:12px;opacity:.75">{text}</span>'

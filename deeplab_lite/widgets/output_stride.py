@@ -1,6 +1,5 @@
 """Output-stride lab: a trained classifier at three densities on a photograph. Lesson 02."""
 
-import asyncio
 import base64
 import html
 from functools import lru_cache
@@ -12,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from .. import draw, photos
+from ._asked import Asked
 from ._twin import Twin, figure
 
 STRIDES = (32, 16, 8)
@@ -23,7 +23,6 @@ SUGGESTED = {
     "motorcycle": ("motorbike", "disk brake", "crate"),
 }
 COLUMNS = ("output stride", "map", "multiply-adds", "activations")
-GATHER = 0.02  # seconds in which changes gather: a dragged slider gets one picture, not ten
 
 
 class State(NamedTuple):
@@ -147,7 +146,7 @@ def picture(state: State) -> np.ndarray:
 # ---- The widget ----------------------------------------------------------------------------------
 
 
-class OutputStrideLab(Twin, ipywidgets.VBox):
+class OutputStrideLab(Asked, Twin, ipywidgets.VBox):
     """Choose a photograph, a class and an output stride: where the classifier sees that class.
 
     All strides have the same weights (`photos.dense_classifier`). A map is computed once; class and
@@ -211,13 +210,11 @@ class OutputStrideLab(Twin, ipywidgets.VBox):
         )
         bars = [ipywidgets.HBox(row, layout={"flex_flow": "row wrap"}) for row in rows]
         super().__init__([*bars, self.image, self.note])
-        self._due = False
         self._draw(colors=192)  # smaller, for this one is saved with the notebook
         self.photo.observe(self._take_words, "value")
         self.word.observe(self._drop_other, "value")
-        controls = (self.photo, self.word, self.other, self.stride, self.alpha)
-        for control in (*controls, self.smooth, self.stretch):
-            control.observe(self._ask, "value")
+        self._watch(self.photo, self.word, self.other, self.stride)
+        self._watch(self.alpha, self.smooth, self.stretch)
 
     @property
     def state(self) -> State:
@@ -239,27 +236,13 @@ class OutputStrideLab(Twin, ipywidgets.VBox):
     def _drop_other(self, change: Any) -> None:
         self.other.value = ""
 
-    def _ask(self, change: Any) -> None:
-        """Draw soon, once for all changes until then; at once where no event loop runs."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            self._draw()
-            return
-        if not self._due:
-            self._due = True
-            self.note.value = self.note.value.replace("<p>", "<p>Computing … ", 1)
-            loop.call_later(GATHER, self._draw)
+    def _wait(self, change: Any) -> None:
+        self.note.value = self.note.value.replace("<p>", "<p>Computing … ", 1)
 
-    def _draw(self, colors: int | None = None) -> None:
-        self._due = False
+    def _show(self, colors: int | None) -> None:
         state = self.state
-        try:
-            self.image.value = draw.png(frame(state), colors=colors)
-            self.note.value = self._text(state)
-        except Exception as error:  # in a callback it would go unseen
-            tint = "color:var(--jp-error-color1,#D55E00)"
-            self.note.value = f'<p role="alert" style="{tint}">{html.escape(str(error))}</p>'
+        self.image.value = draw.png(frame(state), colors=colors)
+        self.note.value = self._text(state)
 
     def _text(self, state: State) -> str:
         strip = base64.b64encode(draw.png(legend(state))).decode()

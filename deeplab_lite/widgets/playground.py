@@ -1,12 +1,9 @@
 """Playground: draw a scene or bring a photograph, see where two networks differ. Lesson 08."""
 
-import asyncio
-import html
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import ipywidgets
@@ -17,15 +14,16 @@ from .. import checkpoints, draw, photos, scenes
 from ..own_scene import GROUND, Placed
 from . import _subjects
 from ._answers import Answers, Recipe
+from ._asked import Asked, NothingYet
 from ._recipe_row import DEFAULT_SECOND, rows_for
-from ._subjects import SIDES, SOURCES, STRANGE, WITH_TRUTH, NothingYet, Subject
+from ._subjects import SIDES, SOURCES, STRANGE, WITH_TRUTH, Subject
 from ._twin import Twin
 from .comparison import (
     VIEWS,
     WIDTH,
     Compared,
     describe,
-    enlarged,
+    magnified,
     panels,
     picture,
     text_below,
@@ -34,11 +32,12 @@ from .comparison import (
 from .segmentation import Result
 from .shape_canvas import START, ShapeCanvas
 
-GATHER = 0.02  # seconds in which changes gather: a dragged slider gets one picture, not ten
+# Pictures are sent as small as they are, and enlarged in the page.
+SHARP = "<style>.dl-pixels { image-rendering: pixelated }</style>"
 SLOTS = 5  # pictures at most: image, truth, two answers, their difference
 
 
-class Playground(Twin, ipywidgets.VBox):
+class Playground(Asked, Twin, ipywidgets.VBox):
     """One image, one or two networks: segmentations, confidence, entropy, where they differ.
 
     - `source` is one of SOURCES: the scene of a `seed`; `shapes` on a `ground`, to be dragged; a
@@ -100,13 +99,13 @@ class Playground(Twin, ipywidgets.VBox):
                 lambda text: _subjects.drawing(*json.loads(text)),
             )
         )  # fmt: skip
+        self._compared = lru_cache(maxsize=8)(self._answered)
         if source == "scene":
             self._scene(seed)
         self._drawing = tuple(shapes), ground
         self.canvas: ShapeCanvas | None = None  # made when it is first looked at
         self.rows = rows_for(self._answers, first, second)
         self._make_controls(source, seed, view, alpha, photo, side)
-        self._due = self._fitting = False
         self._fit()
         panels(self.found, view, alpha)  # what cannot be shown is refused here
         super().__init__(self._children())
@@ -136,7 +135,9 @@ class Playground(Twin, ipywidgets.VBox):
     @property
     def found(self) -> Compared:
         """The present image, and what the chosen networks say of it."""
-        subject, recipes = self.subject, self.recipes
+        return self._compared(self.subject, self.recipes)
+
+    def _answered(self, subject: Subject, recipes: tuple[Recipe, ...]) -> Compared:
         told = [self._answers.ask(recipe, subject) for recipe in recipes]
         results = tuple(
             Result(subject.image, subject.label, probs, self._classes, self._palette)
@@ -193,10 +194,14 @@ class Playground(Twin, ipywidgets.VBox):
             layout={"width": "280px"}, style={"description_width": "60px"},
         )  # fmt: skip
         self._board = ipywidgets.VBox()
+        self._style = ipywidgets.HTML(SHARP, layout={"display": "none"})
         self.names = [ipywidgets.HTML() for _ in range(SLOTS)]
         self.images = [ipywidgets.Image(format="png") for _ in range(SLOTS)]
+        for image in self.images:
+            image.add_class("dl-pixels")
+        self._sent: list[np.ndarray | None] = [None] * SLOTS
         self.note = ipywidgets.HTML(layout={"max_width": f"{WIDTH}px"})
-        self.time = ipywidgets.HTML()  # empty until a control is moved: no time is ever saved
+        self.time = ipywidgets.HTML()
 
     def _children(self) -> list[Any]:
         flow = {"flex_flow": "row wrap"}
@@ -213,11 +218,11 @@ class Playground(Twin, ipywidgets.VBox):
             ipywidgets.HBox(self._slots, layout={**flow, "align_items": "flex-end"}),
             self.note,
             self.time,
+            self._style,
         ]
 
     def _listen(self) -> None:
-        for control in (self.source, self.seed, self.photo, self.side, self.view, self.alpha):
-            control.observe(self._ask, "value")
+        self._watch(self.source, self.seed, self.photo, self.side, self.view, self.alpha)
         for row in self.rows:
             row.listen(self._ask)
         self.upload.observe(self._take, "value")
@@ -246,52 +251,28 @@ class Playground(Twin, ipywidgets.VBox):
             self.view.value = kept if kept in dict(options).values() else options[0][1]
         self._board.children = [self._board_of()] if source == "drawing" else []
 
-    def _ask(self, change: Any) -> None:
-        """Draw soon, once for all changes until then; at once where no event loop runs."""
-        if self._fitting or self._due:
-            return
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            self._draw(live=True)
-            return
-        self._due = True
-        loop.call_later(GATHER, lambda: self._draw(live=True))
+    # ---- Drawing
 
-    def _draw(self, live: bool = False, colors: int | None = None) -> None:
-        self._due, begin = False, perf_counter()
+    def _show(self, colors: int | None) -> None:
+        self._fit()
         try:
-            self._fitting = True
-            self._fit()
             found, view, alpha = self.found, self.view.value, self.alpha.value
-            self._show(panels(found, view, alpha), colors)
-            strange = self._strange and found.subject.label is None
-            self.note.value = text_below(found, view, alpha, STRANGE if strange else "")
-            taken = 1000 * (perf_counter() - begin)
-            self.time.value = (
-                f'<span style="font-size:12px;opacity:.75">Answered in {taken:.0f} ms.</span>'
-                if live
-                else ""
-            )
-        except NothingYet as hint:
-            self._show({}, None)
-            self.note.value, self.time.value = f"<p>{html.escape(str(hint))}</p>", ""
-        except Exception as error:  # in a callback it would go unseen
-            tint = "color:var(--jp-error-color1,#D55E00)"
-            self.note.value = f'<p role="alert" style="{tint}">{html.escape(str(error))}</p>'
-            self.time.value = ""
-        finally:
-            self._fitting = False
+        except NothingYet:
+            self._put({}, colors)
+            raise
+        self._put(panels(found, view, alpha), colors)
+        strange = self._strange and found.subject.label is None
+        self.note.value = text_below(found, view, alpha, STRANGE if strange else "")
 
-    def _show(self, shown: dict[str, np.ndarray], colors: int | None) -> None:
+    def _put(self, shown: dict[str, np.ndarray], colors: int | None) -> None:
+        """These pictures by their titles, and no others; sends those that are not there yet."""
         if self.source.value == "drawing":
             shown.pop("image", None)  # the canvas shows it
         for place, slot in enumerate(self._slots):
             slot.layout.display = "" if place < len(shown) else "none"
-        for (name, array), label, image in zip(
-            shown.items(), self.names, self.images, strict=False
-        ):
-            made = enlarged(array)
-            label.value = title(name)
-            image.layout.width = f"{made.shape[1]}px"
-            image.value = draw.png(made, colors=colors)
+        for place, (name, array) in enumerate(shown.items()):
+            self.names[place].value = title(name)
+            if not np.array_equal(array, self._sent[place]):
+                self.images[place].layout.width = f"{magnified(array)}px"
+                self.images[place].value = draw.png(array, colors=colors)
+                self._sent[place] = None if colors else array  # with few colours only for now

@@ -1,7 +1,8 @@
 """What a network says of one image: pictures, scores, the commonest mistake. Lesson 03 on."""
 
+from dataclasses import dataclass
+from functools import cached_property
 from textwrap import fill
-from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -13,7 +14,8 @@ VIEWS = {"prediction": "prediction", "errors": "error map", "confidence": "confi
 WIDTH = 800  # pixels, about, of the pictures side by side
 
 
-class Result(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Result:
     """What one network says of one image: all that the pictures and sentences are made from."""
 
     image: np.ndarray  # uint8 (H, W, 3)
@@ -22,11 +24,11 @@ class Result(NamedTuple):
     classes: tuple[str, ...]
     palette: np.ndarray  # uint8 (K, 3) or more rows
 
-    @property
+    @cached_property
     def prediction(self) -> np.ndarray:
         return self.probabilities.argmax(0)
 
-    @property
+    @cached_property
     def matrix(self) -> Tensor:
         """K x K: pixels by true and predicted class."""
         assert self.label is not None
@@ -40,16 +42,21 @@ def panels(result: Result, view: str, alpha: float) -> dict[str, np.ndarray]:
     shown = {"image": draw.checked(image)}
     if label is not None:
         shown["truth"] = draw.overlay(draw.grey(image), label, alpha, result.palette)
-    if view == "prediction":
-        made = draw.overlay(draw.grey(image), result.prediction, alpha, result.palette)
-    elif view == "errors" and label is not None:
-        made = draw.errors(image, result.prediction, label, alpha)
-    elif view == "confidence":
-        made = draw.doubt(image, result.probabilities, alpha)
-    else:
-        known = ", ".join(views(label))
-        raise ValueError(f"view {view!r}: expected one of {known} (errors need labels)")
+    made = answer(result, view, alpha)
     return {**shown, VIEWS[view]: made}
+
+
+def answer(result: Result, view: str, alpha: float) -> np.ndarray:
+    """What one of VIEWS shows of the answer, (H, W, 3). Raises ValueError for another view."""
+    image, label = result.image, result.label
+    if view == "prediction":
+        return draw.overlay(draw.grey(image), result.prediction, alpha, result.palette)
+    if view == "errors" and label is not None:
+        return draw.errors(image, result.prediction, label, alpha)
+    if view == "confidence":
+        return draw.doubt(image, result.probabilities, alpha)
+    known = ", ".join(views(label))
+    raise ValueError(f"view {view!r}: expected one of {known} (errors need labels)")
 
 
 def views(label: np.ndarray | None) -> list[str]:

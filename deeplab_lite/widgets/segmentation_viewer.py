@@ -1,6 +1,5 @@
 """Segmentation viewer: any checkpoint on any scene, its errors and its doubt. Lesson 03 on."""
 
-import asyncio
 import base64
 import html
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import checkpoints, draw, scenes
+from ._asked import Asked
 from ._twin import Twin
 from .segmentation import (
     VIEWS,
@@ -27,10 +27,8 @@ from .segmentation import (
     views,
 )
 
-GATHER = 0.02  # seconds in which changes gather: a dragged slider gets one picture, not ten
 
-
-class SegmentationViewer(Twin, ipywidgets.VBox):
+class SegmentationViewer(Asked, Twin, ipywidgets.VBox):
     """Choose a scene and a network: what it sees, where it errs, where it is unsure.
 
     - `models`: names of checkpoints (all that are shipped, if None), or a dict of name to network,
@@ -109,10 +107,8 @@ class SegmentationViewer(Twin, ipywidgets.VBox):
         rows = (first, [self.alpha, self.view])
         bars = [ipywidgets.HBox(row, layout={"flex_flow": "row wrap"}) for row in rows]
         super().__init__([*bars, self.names, self.image, self.note])
-        self._due = False
         self._draw(colors=128)  # smaller, for this one is saved with the notebook
-        for control in (self.seed, self.model, self.alpha, self.view):
-            control.observe(self._ask, "value")
+        self._watch(self.seed, self.model, self.alpha, self.view)
 
     @property
     def result(self) -> Result:
@@ -158,29 +154,11 @@ class SegmentationViewer(Twin, ipywidgets.VBox):
         probabilities = logits[0].detach().float().softmax(0).cpu().numpy()
         return Result(image, label, probabilities, self._classes, self._palette)
 
-    def _ask(self, change: Any) -> None:
-        """Draw soon, once for all changes until then; at once where no event loop runs."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            self._draw()
-            return
-        if not self._due:
-            self._due = True
-            loop.call_later(GATHER, self._draw)
-
-    def _draw(self, colors: int | None = None) -> None:
-        self._due = False
-        view, alpha = self.view.value, self.alpha.value
-        try:
-            result = self.result
-            shown = frame(result, view, alpha)
-            self.image.value = draw.png(shown, colors=colors)
-            self.names.value = _row(list(panels(result, view, alpha)))
-            self.note.value = _text(result, view, alpha)
-        except Exception as error:  # in a callback it would go unseen
-            tint = "color:var(--jp-error-color1,#D55E00)"
-            self.note.value = f'<p role="alert" style="{tint}">{html.escape(str(error))}</p>'
+    def _show(self, colors: int | None) -> None:
+        result, view, alpha = self.result, self.view.value, self.alpha.value
+        self.image.value = draw.png(frame(result, view, alpha), colors=colors)
+        self.names.value = _row(list(panels(result, view, alpha)))
+        self.note.value = _text(result, view, alpha)
 
 
 def _row(names: list[str]) -> str:
