@@ -9,7 +9,7 @@ from torch import nn
 from deeplab_lite.models import DeepLabV2
 from deeplab_lite.models.common import resize
 from deeplab_lite.models.v1 import DeepLabV1, parameter_groups
-from deeplab_lite.models.v2 import ASPP_L, ASPP_S, MultiScale, poly_lr, step_lr
+from deeplab_lite.models.v2 import ASPP_L, ASPP_S, Mirrored, MultiScale, poly_lr, step_lr
 from deeplab_lite.receptive_field import receptive_fields
 
 
@@ -247,6 +247,39 @@ def test_scales_are_fused_by_max():
     assert torch.equal(fused, torch.maximum(torch.maximum(*each[:2]), each[2]))
     winners = torch.stack(each).argmax(dim=0)
     assert set(winners.unique().tolist()) == {0, 1, 2}  # each scale is the largest somewhere
+
+
+def test_scales_are_fused_by_their_mean_probability():
+    model, x = small(), noise(1, 3, 65, 65)
+    with torch.no_grad():
+        each = [resize(model(resize(x, (n, n), True)), (65, 65), True) for n in (65, 49, 33)]
+        fused = MultiScale(model, fuse="mean")(x)
+        assert torch.equal(MultiScale(model, (1.0,), "mean")(x), model(x))
+    mean = torch.stack([y.softmax(1) for y in each]).mean(0)
+    torch.testing.assert_close(fused.softmax(1), mean)
+
+
+@pytest.mark.parametrize(
+    "choices, words",
+    [
+        ({"fuse": "median"}, "fuse 'median': expected max or mean"),
+        ({"scales": ()}, "expected numbers above 0"),
+        ({"scales": (1.0, 0.0)}, "expected numbers above 0"),
+    ],
+)
+def test_scales_that_are_none(choices, words):
+    with pytest.raises(ValueError, match=words):
+        MultiScale(nn.Identity(), **choices)
+
+
+def test_an_image_and_its_mirror_image_get_mirrored_answers():
+    model, x = small(), noise(1, 3, 65, 65)
+    for wrapped in (Mirrored(model), Mirrored(MultiScale(model, (1.0, 0.5)))):
+        with torch.no_grad():
+            one, other = wrapped(x).softmax(1), wrapped(x.flip(-1)).softmax(1).flip(-1)
+            plain = wrapped.model(x).softmax(1)
+        torch.testing.assert_close(one, other)
+        assert float((one - plain).abs().max()) > 1e-3
 
 
 def test_scales_share_their_weights():

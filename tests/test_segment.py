@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from deeplab_lite import checkpoints, draw, intake, scenes
 from deeplab_lite.__main__ import app
 from deeplab_lite.crf import dense_crf
-from deeplab_lite.segment import Segmenter, Settings, results, run
+from deeplab_lite.segment import Segmenter, Settings, results, segment_photos
 from deeplab_lite.segment.network import palette, voc_palette
 from deeplab_lite.segment.photos import find
 
@@ -157,7 +157,9 @@ def test_a_photo_that_the_camera_turned_is_upright(tmp_path):
     exif = Image.Exif()
     exif[intake.ORIENTATION] = 6
     path = save(tmp_path / "turned.jpg", scenes.scene(1)[0][:97], exif=exif)
-    report = run([str(path)], Settings(MODEL), tmp_path / "out", "cpu", say=lambda line: None)
+    report = segment_photos(
+        [str(path)], Settings(MODEL), tmp_path / "out", "cpu", say=lambda line: None
+    )
     (record,) = report.done
     assert (record["width"], record["height"]) == (97, 129)
     assert "turned upright" in record["read"]
@@ -451,4 +453,4 @@ def test_a_full_disk_ends_the_run(scene, tmp_path, monkeypatch):
 
     monkeypatch.setattr(results, "write", full)
     with pytest.raises(OSError, match="No space left"):
-        run([str(scene[0])], Settings(MODEL), tmp_path / "out", "cpu")
+        segment_photos([str(scene[0])], Settings(MODEL), tmp_path / "out", "cpu")

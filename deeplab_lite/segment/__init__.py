@@ -10,6 +10,6 @@
 """
 
 from .network import Segmenter, Settings
-from .run import run
+from .run import segment_photos
 
-__all__ = ["Segmenter", "Settings", "run"]
+__all__ = ["Segmenter", "Settings", "segment_photos"]

@@ -196,8 +196,10 @@ def voc_palette(count: int) -> np.ndarray:
 def shares(labels: np.ndarray, classes: Iterable[str]) -> list[dict[str, Any]]:
     """A dict for each class: class (its number), name, pixels, share (of all, to 6 digits)."""
     names = tuple(classes)
-    counts = np.bincount(labels.ravel(), minlength=len(names)).tolist()
+    counts = np.zeros(len(names), int)
+    for row in labels:  # of all at once, bincount would make a copy 8 times as large
+        counts += np.bincount(row, minlength=len(names))
     return [
         {"class": k, "name": name, "pixels": n, "share": round(n / labels.size, 6)}
-        for k, (name, n) in enumerate(zip(names, counts, strict=True))
+        for k, (name, n) in enumerate(zip(names, counts.tolist(), strict=True))
     ]

@@ -60,7 +60,7 @@ class Report:
         return lines
 
 
-def run(
+def segment_photos(
     words: Iterable[str],
     settings: Settings,
     out: str | Path,
