@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from deeplab_lite import checkpoints, draw, intake, scenes
 from deeplab_lite.__main__ import app
 from deeplab_lite.crf import dense_crf
+from deeplab_lite.datasets import camvid
 from deeplab_lite.segment import Segmenter, Settings, results, segment_photos
 from deeplab_lite.segment.network import palette, voc_palette
 from deeplab_lite.segment.photos import find
@@ -142,6 +143,8 @@ def test_palettes():
     card = {"classes": ["Sky", "Road"], "palette": [[1, 2, 3], [4, 5, 6]]}
     assert palette(card).tolist() == card["palette"]
     assert np.array_equal(palette({"classes": list(scenes.CLASSES)}), draw.SCENE_PALETTE)
+    assert palette({"classes": list(camvid.CLASSES)}).tolist() == [*map(list, camvid.PALETTE)]
+    assert np.array_equal(palette({"classes": ["cat", "dog"]}), voc_palette(2))
 
 
 def test_without_a_background_the_first_class_is_tinted_too():

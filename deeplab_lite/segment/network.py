@@ -12,6 +12,7 @@ from torch import nn
 
 from .. import checkpoints, draw
 from ..crf import dense_crf
+from ..datasets import camvid
 from ..intake import padded
 from ..models.v2 import Mirrored, MultiScale
 from ..receptive_field import receptive_fields
@@ -177,13 +178,20 @@ def find_device(name: str) -> torch.device:
 
 
 def palette(card: checkpoints.Card) -> np.ndarray:
-    """A colour for each class, uint8 (K, 3): the card's "palette", the scenes', or Pascal VOC's."""
-    classes = card["classes"]
+    """A colour for each class, uint8 (K, 3).
+
+    The card's "palette", that of the scenes or of CamVid by the classes' names, or Pascal VOC's.
+    """
+    classes = tuple(card["classes"])
     if "palette" in card:
         return np.array(card["palette"], np.uint8)
-    if tuple(classes) == CLASSES:
+    if classes == CLASSES:
         return draw.SCENE_PALETTE
-    return voc_palette(len(classes))
+    return (
+        np.array(camvid.PALETTE, np.uint8)
+        if classes == camvid.CLASSES
+        else voc_palette(len(classes))
+    )
 
 
 def voc_palette(count: int) -> np.ndarray:
