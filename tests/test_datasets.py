@@ -26,7 +26,7 @@ from deeplab_lite.datasets.camvid import CLASSES, PALETTE, TABLE
 from deeplab_lite.datasets.voc import voc_colour
 from deeplab_lite.models.common import whole
 from deeplab_lite.scenes import normalize
-from deeplab_lite.train import Config, data, train
+from deeplab_lite.train import Config, data, loop, train
 from deeplab_lite.train.log import read
 
 assert threads  # a fixture that is used here, too
@@ -86,7 +86,7 @@ def test_camvid_is_found_by_root_by_variable_and_in_the_cache(tmp_path, monkeypa
 
 
 def test_a_camvid_that_is_not_there_or_not_whole_is_told(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no CamVid in .*expected the folders test and te"):
+    with pytest.raises(FileNotFoundError, match=r"no CamVid in .*the folders test and testannot"):
         CamVid("test", camvid(tmp_path))
     with pytest.raises(ValueError, match="split 'all': expected train, val, test"):
         CamVid("all", tmp_path)
@@ -380,6 +380,27 @@ def test_a_run_on_camvid_learns_its_classes_and_validates_on_whole_frames(tmp_pa
         matrices = metrics.confusion_matrices(whole(trained.model, images), labels, 11)
     assert trained.metrics == metrics.report(matrices, CLASSES)
     assert int(matrices.sum()) == int((labels != 255).sum()) and (labels == 255).any()
+
+
+def test_a_run_on_crops_that_was_broken_off_resumes_to_the_same_weights(tmp_path, monkeypatch):
+    camvid(tmp_path, size=(40, 56))
+    options = {"model": "v1-small", "data": "camvid", "root": str(tmp_path), "size": 33}
+    options |= {"steps": 4, "batch": 2, "save_every": 2, "val_images": 2}
+    unbroken = train(small(tmp_path / "unbroken", **options))
+    update = loop.Average.update
+
+    def break_off(self, model, step):
+        update(self, model, step)
+        if step == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop.Average, "update", break_off)
+        train(small(tmp_path / "broken", **options))
+    resumed = train(small(tmp_path / "broken", resume=True, **options))
+    state = unbroken.model.state_dict()
+    assert all(torch.equal(value, state[k]) for k, value in resumed.model.state_dict().items())
+    assert resumed.metrics == unbroken.metrics
 
 
 def test_crops_that_are_all_255_make_no_loss_nan(tmp_path):
