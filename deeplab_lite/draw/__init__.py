@@ -11,6 +11,7 @@ from .axes import box, pixels, show, style
 from .boundary import band_errors, banded, boundary_segments, magnified, window
 from .comparison import DISAGREEMENT, disagreement, disagreement_kinds, entropy, surprise
 from .family import FAMILY, family
+from .ladder import ladder
 from .mean_field import CHANGES, change_kinds, changes, energy_chart
 from .rates import map_taps, score_table
 from .segmentation import ERRORS, doubt, error_kinds, errors, grey, strip
@@ -45,6 +46,7 @@ __all__ = [
     "family",
     "grey",
     "heat",
+    "ladder",
     "layer_chain",
     "magnified",
     "map_taps",

@@ -22,8 +22,10 @@ from deeplab_lite.exercises.lesson_06 import (
     pyramid_by_hand,
 )
 from deeplab_lite.exercises.lesson_07 import decoder_by_hand, merged_separable, separable_share
+from deeplab_lite.exercises.lesson_08 import asked_again, paired_by_hand, pareto_front
 
 __all__ = [
+    "asked_again",
     "branch_fields",
     "decimated_fc6",
     "decoder_by_hand",
@@ -39,6 +41,8 @@ __all__ = [
     "mean_field_step",
     "merged_separable",
     "one_kernel",
+    "paired_by_hand",
+    "pareto_front",
     "pyramid_by_hand",
     "rates_without_holes",
     "recurrence",
