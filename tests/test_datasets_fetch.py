@@ -231,6 +231,9 @@ def test_a_list_that_cannot_be_trusted_is_told(github, tmp_path):
     with pytest.raises(fetch.Failed, match="leads out of its folder"):
         get(github, tmp_path / "in")
     assert not list(tmp_path.rglob("out.png"))
+    github.listed["tree"] = github.listed["tree"][:1]
+    with pytest.raises(fetch.Failed, match="has no files in CamVid/val and CamVid/valannot: it"):
+        get(github, tmp_path)
     github.listed["truncated"] = True
     with pytest.raises(fetch.Failed, match="lists only a part of the files"):
         get(github, tmp_path)

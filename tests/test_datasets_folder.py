@@ -176,6 +176,13 @@ def test_a_good_folder_has_no_problems_and_right_counts(tmp_path):
     assert data["ok"] is True and data["pixels"] == pixels[:3].tolist()
 
 
+def test_images_of_one_size_have_it_told_once(tmp_path):
+    for i in range(4):
+        save(tmp_path / "images" / f"{i}.png", np.zeros((6, 8, 3), np.uint8))
+        save(tmp_path / "masks" / f"{i}.png", np.arange(48, dtype=np.uint8).reshape(6, 8) % 2)
+    assert "2 to validate on, 8 x 6 pixels, 0.0% of them 255" in str(check_folder(tmp_path))
+
+
 def alone(root):
     (root / "images" / "p0.jpg").rename(root / "images" / "p0_rgb.jpg")
 

@@ -65,7 +65,7 @@ class Report:
         total, wide = sum(self.pixels), max((5, *map(len, self.classes)))
         lines = [
             f"{self.root}: {self.train} images to train on and {self.val} to validate on, "
-            f"{_by(self.smallest)} to {_by(self.largest)} pixels, {self.ignored:.1%} of them 255",
+            f"{_span(self.smallest, self.largest)} pixels, {self.ignored:.1%} of them 255",
             f"{'class':{wide}}{'pixels':>14}{'share':>9}{'images':>8}",
         ]
         for name, pixels, images in zip(self.classes, self.pixels, self.images, strict=True):
@@ -227,5 +227,6 @@ def _some(values: Sequence[Any], shown: int = 6) -> str:
     return ", ".join(map(str, values[:shown])) + rest
 
 
-def _by(size: tuple[int, int]) -> str:
-    return f"{size[0]} x {size[1]}"
+def _span(smallest: tuple[int, int], largest: tuple[int, int]) -> str:
+    sizes = dict.fromkeys((smallest, largest))
+    return " to ".join(f"{width} x {height}" for width, height in sizes)

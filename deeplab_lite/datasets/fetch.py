@@ -76,6 +76,8 @@ def fetch(
         for folder in folders
         if (path := below(folder, blob.path))
     }
+    if not blobs:
+        raise Failed(f"{repository} has no files in {' and '.join(folders)}: it was rearranged")
     missing = {file: blob for file, blob in blobs.items() if not blob.is_at(file)}
     sizes = {file: blob.size for file, blob in blobs.items()}
     bar = tqdm(
