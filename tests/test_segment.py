@@ -160,9 +160,7 @@ def test_a_photo_that_the_camera_turned_is_upright(tmp_path):
     exif = Image.Exif()
     exif[intake.ORIENTATION] = 6
     path = save(tmp_path / "turned.jpg", scenes.scene(1)[0][:97], exif=exif)
-    report = segment_photos(
-        [str(path)], Settings(MODEL), tmp_path / "out", "cpu", say=lambda line: None
-    )
+    report = segment_photos([str(path)], Settings(MODEL), tmp_path / "out", "cpu")
     (record,) = report.done
     assert (record["width"], record["height"]) == (97, 129)
     assert "turned upright" in record["read"]
@@ -213,6 +211,7 @@ def test_files_folders_and_patterns(tree, words, names):
     "word, sentence",
     [
         ("empty", "empty is a folder without pictures: expected photos"),
+        ("", "'' is an empty word: expected photos"),
         ("none*.png", "none*.png is a pattern that no picture matches: expected photos"),
     ],
 )
@@ -384,6 +383,15 @@ def test_a_file_that_may_not_be_read(scene, tmp_path):
     assert status == 1 and errors.strip() == f"{path}: Permission denied"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text there")
+def test_a_name_that_is_no_text(scene, tmp_path):
+    odd = Path(os.fsdecode(os.fsencode(tmp_path / "odd-") + b"\xff.png"))
+    odd.write_bytes(scene[0].read_bytes())
+    for counted in ("1 segmented", "1 were there already"):
+        status, said, _ = command("segment", odd, "--out", tmp_path / "out")
+        assert status == 0 and counted in said.splitlines()[-1]
+
+
 WORDS = {
     "model": (["--model", "v4"], "no checkpoint is called 'v4'.* There are v1-scenes"),
     "path": (["--model", "./none.safetensors"], "there is no none.json: a checkpoint is"),
@@ -393,6 +401,7 @@ WORDS = {
     "tile": (["--tile", "3"], "tile 3: expected 65 pixels or more"),
     "overlap": (["--overlap", "900"], "overlap 900: expected 0 to 512 pixels, half of the tile"),
     "device": (["--device", "quantum"], "device 'quantum' is not there: expected auto, cpu"),
+    "out": (["--out", __file__], "test_segment.py is a file: expected a folder"),
     "stride": (["--output-stride", "5"], "output_stride 5: expected 8, 16 or 32"),
 }
 

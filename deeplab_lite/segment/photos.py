@@ -39,7 +39,9 @@ def find(words: Iterable[str]) -> tuple[list[Found], list[Problem]]:
     for word in words:
         path = Path(word).expanduser()
         try:
-            if path.is_dir():
+            if not word:
+                photos, why = [], "an empty word"
+            elif path.is_dir():
                 photos = list(_below(path, path, problems))
                 why = "a folder without pictures"
             elif path.exists() or not glob.has_magic(word):
@@ -50,7 +52,7 @@ def find(words: Iterable[str]) -> tuple[list[Found], list[Problem]]:
         except OSError as error:
             photos, why = [], f"not to be read ({error.strerror})"
         if not photos:
-            problems.append(Problem(word, f"{word} is {why}: expected photos"))
+            problems.append(Problem(word, f"{word or repr(word)} is {why}: expected photos"))
         for photo in photos:
             found.setdefault(Path(os.path.abspath(photo.path)), photo)
     return list(found.values()), problems

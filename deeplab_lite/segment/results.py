@@ -136,7 +136,8 @@ def overlay(
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """A JSON file that is whole or not there."""
     with replacing(path) as file:
-        file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        file.write_bytes(text.encode("utf-8", "backslashreplace"))  # names need not be text
 
 
 def versions() -> dict[str, str]:

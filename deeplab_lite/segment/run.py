@@ -3,13 +3,12 @@
 import errno
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-import numpy as np
 from tqdm import tqdm
 
 from .. import intake
@@ -17,13 +16,13 @@ from . import photos, results
 from .network import Segmenter, Settings, shares
 
 WHOLE = 10**6  # a side that no picture has: nothing is shrunk
-FULL = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)  # of a disk: the next photo fails, too
+ENDING = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EPIPE)  # the next photo would fail, too
 SHOWN = 4  # classes in the line of a photo
 
 
 @dataclass
 class Report:
-    """What became of each photo. `failed` holds what, and a sentence."""
+    """What became of each photo: records of those done and skipped, a sentence for each failed."""
 
     done: list[dict[str, Any]] = field(default_factory=list)
     skipped: list[dict[str, Any]] = field(default_factory=list)
@@ -43,13 +42,13 @@ class Report:
         return "\n".join([*self.table(), ", ".join(counts) + ended])
 
     def table(self) -> list[str]:
-        """Pixels, share and photos of each class that was found, over all photos."""
-        records = self.done + self.skipped
+        """Lines: pixels, share and number of photos of each class found, over all photos."""
         rows: dict[str, list[int]] = {}
-        for one in (one for record in records for one in record["classes"] if one["pixels"]):
-            row = rows.setdefault(one["name"], [0, 0])
-            row[0] += one["pixels"]
-            row[1] += 1
+        for record in self.done + self.skipped:
+            for one in _there(record):
+                row = rows.setdefault(one["name"], [0, 0])
+                row[0] += one["pixels"]
+                row[1] += 1
         if not rows:
             return []
         total = sum(pixels for pixels, _ in rows.values())
@@ -66,9 +65,8 @@ def segment_photos(
     out: str | Path,
     device: str = "auto",
     overwrite: bool = False,
-    say: Callable[[str], None] | None = None,
 ) -> Report:
-    """Segment photos into a folder; a line for each, and out/summary.json. Lesson 09.
+    """Segment photos into a folder; prints a line for each, and writes summary.json. Lesson 09.
 
     words: files, folders, patterns, see `photos.find`. What is there already, made of the same
     photo by the same settings, is left as it is unless `overwrite`. A photo that cannot be read is
@@ -78,76 +76,89 @@ def segment_photos(
     """
     out, start = Path(out), time.monotonic()
     segmenter = Segmenter(settings, device)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file: expected a folder for the results")
     out.mkdir(parents=True, exist_ok=True)
     results.sweep(out)
     found, problems = photos.find(words)
-    report = Report(failed=problems)
-    names = results.Names(out, [photo.path for photo in found])
-    quiet = not sys.stderr.isatty()
-    say = say or partial(tqdm.write, file=sys.stdout)
+    work = Work(segmenter, out, results.Names(out, [photo.path for photo in found]), overwrite)
     for problem in problems:
-        tqdm.write(problem.sentence, file=sys.stderr)
+        work.fail(problem)
     try:
-        for photo in tqdm(found, unit="photo", disable=quiet):
+        for photo in tqdm(found, unit="photo", disable=not sys.stderr.isatty()):
             try:
-                _one(photo, segmenter, out, names, overwrite, quiet, report, say)
+                work.do(photo)
             except (ValueError, OSError, RuntimeError, MemoryError) as error:
-                if getattr(error, "errno", None) in FULL:
+                if getattr(error, "errno", None) in ENDING:
                     raise
-                sentence = _sentence(photo.path, error)
-                report.failed.append(photos.Problem(str(photo.path), sentence))
-                tqdm.write(sentence, file=sys.stderr)
+                work.fail(photos.Problem(str(photo.path), _sentence(photo.path, error)))
     except KeyboardInterrupt:
-        report.interrupted = True
-    _summary(out, segmenter, report, time.monotonic() - start)
-    return report
+        work.report.interrupted = True
+    _summary(out, segmenter, work.report, time.monotonic() - start)
+    return work.report
 
 
-def _one(
-    photo: photos.Found,
-    segmenter: Segmenter,
-    out: Path,
-    names: results.Names,
-    overwrite: bool,
-    quiet: bool,
-    report: Report,
-    say: Callable[[str], None],
-) -> None:
-    """One photo: read, segmented, written; or skipped."""
-    start = time.monotonic()
-    path, settings = photo.path, segmenter.described()
-    source = results.reference(path, out)
-    name = names(photo.name, source)
-    digest = results.sha256(path) if path.is_file() else ""
-    if not overwrite and results.is_done(out, name, source, digest, settings):
-        report.skipped.append(results.record_of(out, name) or {})
-        return
-    image = intake.read(path, WHOLE)
-    track = partial(tqdm, desc=path.name, unit="tile", leave=False, disable=quiet)
-    labels = segmenter.labels(image.image, track)
-    record = {
-        "photo": source,
-        "sha256": digest,
-        "read": str(image),
-        "width": labels.shape[1],
-        "height": labels.shape[0],
-        "settings": settings,
-        "classes": shares(labels, segmenter.classes),
-        "files": [f"{Path(name).name}{suffix}" for suffix in results.OURS],
-        "versions": results.versions(),
-    }
-    results.write(out, name, image, labels, segmenter.palette, record)
-    report.done.append(record)
-    say(f"{path}  {_size(labels)}  {time.monotonic() - start:.1f} s  {_most(record)}")
+@dataclass
+class Work:
+    """One photo after the other, and what became of them."""
+
+    segmenter: Segmenter
+    out: Path
+    names: results.Names
+    overwrite: bool
+    report: Report = field(default_factory=Report)
+
+    def do(self, photo: photos.Found) -> None:
+        """Read, segment, write; or skip what is there already."""
+        start = time.monotonic()
+        path, out, settings = photo.path, self.out, self.segmenter.described()
+        source = results.reference(path, out)
+        name = self.names(photo.name, source)
+        digest = results.sha256(path) if path.is_file() else ""
+        if not self.overwrite and results.is_done(out, name, source, digest, settings):
+            self.report.skipped.append(results.record_of(out, name) or {})
+            return
+        image = intake.read(path, WHOLE)
+        quiet = not sys.stderr.isatty()
+        track = partial(tqdm, desc=path.name, unit="tile", leave=False, disable=quiet)
+        labels = self.segmenter.labels(image.image, track)
+        height, width = labels.shape
+        record = {
+            "photo": source,
+            "sha256": digest,
+            "read": str(image),
+            "width": width,
+            "height": height,
+            "settings": settings,
+            "classes": shares(labels, self.segmenter.classes),
+            "files": [f"{name}{suffix}" for suffix in results.OURS],
+            "versions": results.versions(),
+        }
+        results.write(out, name, image, labels, self.segmenter.palette, record)
+        self.report.done.append(record)
+        seconds = time.monotonic() - start
+        _print(f"{path}  {width} x {height}  {seconds:.1f} s  {_most(record)}", sys.stdout)
+
+    def fail(self, problem: photos.Problem) -> None:
+        """Tell it at once; the rest is done."""
+        self.report.failed.append(problem)
+        _print(problem.sentence, sys.stderr)
 
 
-def _size(labels: np.ndarray) -> str:
-    return f"{labels.shape[1]} x {labels.shape[0]}"
+def _print(line: str, to: TextIO) -> None:
+    """Beside a progress bar; what the terminal's encoding lacks, in names of files, is escaped."""
+    encoding = to.encoding or "utf-8"
+    tqdm.write(line.encode(encoding, "backslashreplace").decode(encoding), file=to)
+
+
+def _there(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The classes that a photo has, the commonest first."""
+    return sorted((one for one in record["classes"] if one["pixels"]), key=lambda c: -c["pixels"])
 
 
 def _most(record: dict[str, Any]) -> str:
-    """The commonest classes: background 81 %, disc 19 %."""
-    there = sorted((one for one in record["classes"] if one["pixels"]), key=lambda c: -c["pixels"])
+    """background 81 %, disc 19 %, 2 more."""
+    there = _there(record)
     shown = [one for one in there[:SHOWN] if one["share"] >= 0.005]
     text = ", ".join(f"{one['name']} {100 * one['share']:.0f} %" for one in shown)
     return text + (f", {len(there) - len(shown)} more" if len(there) > len(shown) else "")
@@ -183,5 +194,5 @@ def _summary(out: Path, segmenter: Segmenter, report: Report, seconds: float) ->
 
 
 def _short(record: dict[str, Any]) -> dict[str, Any]:
-    found = {one["name"]: one["share"] for one in record["classes"] if one["pixels"]}
+    found = {one["name"]: one["share"] for one in _there(record)}
     return {"photo": record["photo"], "files": record["files"], "shares": found}
