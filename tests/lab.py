@@ -13,6 +13,11 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from tools import notebooks
 
 SETTINGS = {
     "notebook-extension/tracker": {"windowingMode": "none"},  # cells out of sight exist too
@@ -69,6 +74,26 @@ def running(notebooks: Path, scratch: Path) -> Iterator[str]:
             server.kill()
 
 
+@contextmanager
+def cells(chromium: Any, scratch: Path, *sources: str) -> Iterator[Any]:
+    """A page of JupyterLab in which a cell with each of these sources has run without a fault."""
+    made = [nbformat.v4.new_code_cell(source) for source in sources]
+    kernel = {"kernelspec": notebooks.METADATA["kernelspec"]}  # without it Lab asks which one
+    (scratch / "made").mkdir()
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=made, metadata=kernel), scratch / "made" / "all.ipynb"
+    )
+    with running(scratch / "made", scratch) as address:
+        page = chromium.new_page(viewport={"width": 1280, "height": 1000})
+        page.set_default_timeout(120_000)
+        page.goto(address.format(name="all.ipynb"))
+        page.wait_for_function(READY)
+        page.evaluate(RUN_ALL)
+        assert page.evaluate(FAULTS) == []
+        yield page
+        page.close()
+
+
 def wait_for(server: subprocess.Popen, address: str, log: Path, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -81,6 +106,7 @@ def wait_for(server: subprocess.Popen, address: str, log: Path, seconds: float =
     raise AssertionError(f"JupyterLab did not answer in {seconds:.0f} s:\n{log.read_text()}")
 
 
+READY = "window.jupyterapp?.shell?.currentWidget?.context?.isReady"
 RUN_ALL = """async () => {
   const app = window.jupyterapp, panel = app.shell.currentWidget;
   await panel.context.ready;

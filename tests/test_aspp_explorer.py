@@ -276,18 +276,3 @@ def test_another_scene_needs_a_kernel_and_says_so(widget, widget_page):
     mounted.drawn()
     assert mounted.page.locator(".dl-wait").text_content() == "" and mounted.errors == []
     assert mounted.page.locator(".dl-as-shapes button").count() == len(widget._shapes)
-
-
-@pytest.mark.parametrize("width", [420, 700, 1000])
-def test_nothing_sticks_out(widget, widget_page, width):
-    mounted = widget_page(widget, width=width)
-    mounted.drawn()
-    assert mounted.page.evaluate("document.documentElement.scrollWidth") <= width
-
-
-def test_every_control_has_a_name_and_keeps_its_keys_from_jupyterlab(widget, widget_page):
-    page = widget_page(widget).page
-    for control in page.locator("input, select, button").all():
-        assert control.get_attribute("aria-label") or control.text_content()
-        assert control.get_attribute("data-lm-suppress-shortcuts") == "true"
-    assert page.locator("[aria-live=polite]").count() == 1

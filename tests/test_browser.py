@@ -2,10 +2,10 @@
 
 import re
 import time
+from functools import cache
 
 import anywidget
 import lab
-import nbformat
 import pytest
 from browser import DRAWN, public_state
 from hygiene import Notebook, is_picture, is_widget
@@ -14,6 +14,7 @@ from deeplab_lite import widgets
 from tools import notebooks
 
 CONTROLS = "input, select, button, [role=slider]"
+NAMED = "input, select, button:not([aria-hidden=true]), [tabindex='0']"
 
 
 def move(control):
@@ -51,13 +52,20 @@ def move(control):
     return True
 
 
-@pytest.mark.parametrize("name", widgets.__all__)
+@cache
+def made(name):
+    return getattr(widgets, name)()
+
+
+IN_THE_PAGE = [
+    name for name in widgets.__all__ if issubclass(getattr(widgets, name), anywidget.AnyWidget)
+]  # the others are drawn by the kernel: test_asked.py
+
+
+@pytest.mark.parametrize("name", IN_THE_PAGE)
 def test_every_control_moves_the_picture_with_no_kernel(name, widget_page):
-    widget = getattr(widgets, name)()
-    if not isinstance(widget, anywidget.AnyWidget):
-        pytest.skip(f"{name} is drawn by the kernel: its own tests sweep its states")
-    mounted = widget_page(widget)
-    traits = {name: mounted.get(name) for name in public_state(widget)}
+    mounted = widget_page(made(name))
+    traits = {name: mounted.get(name) for name in public_state(made(name))}
     first, moved = mounted.drawn(), 0
     for index in range(mounted.page.locator(CONTROLS).count()):
         control = mounted.page.locator(CONTROLS).nth(index)
@@ -68,6 +76,24 @@ def test_every_control_moves_the_picture_with_no_kernel(name, widget_page):
             mounted.set(**traits)
             assert mounted.drawn() == first, f"the picture did not go back after {label!r}"
     assert moved and mounted.errors == []
+
+
+@pytest.mark.parametrize("name", IN_THE_PAGE)
+@pytest.mark.parametrize("width", [420, 600, 700, 800, 1000])
+def test_nothing_sticks_out(name, width, widget_page):
+    mounted = widget_page(made(name), width=width)
+    mounted.drawn()
+    assert mounted.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("name", IN_THE_PAGE)
+def test_every_control_has_a_name_and_keeps_its_keys_from_jupyterlab(name, widget_page):
+    page = widget_page(made(name)).page
+    for control in page.locator(NAMED).all():
+        html = control.evaluate("(node) => node.outerHTML")
+        assert control.get_attribute("aria-label") or control.inner_text(), html
+        assert control.get_attribute("data-lm-suppress-shortcuts") == "true", html
+    assert page.locator("[aria-live=polite]").count() >= 1
 
 
 # ---- JupyterLab ----
@@ -119,28 +145,15 @@ def changed(area, before, seconds=20):
     return False
 
 
-def folder_with(folder, expressions):
-    """A folder with all.ipynb, which has a cell for each of these widgets."""
-    source = "from deeplab_lite.widgets import *\n"
-    cells = [nbformat.v4.new_code_cell(source + expression) for expression in expressions]
-    kernel = {"kernelspec": notebooks.METADATA["kernelspec"]}  # without it Lab asks which one
-    folder.mkdir()
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "all.ipynb")
-    return folder
+def of_widgets(*expressions):
+    return [f"from deeplab_lite.widgets import *\n{expression}" for expression in expressions]
 
 
 def test_playgrounds_answer_in_jupyterlab(chromium, tmp_path):
     """Those that the kernel draws: run each, move its first slider, wait for another picture."""
     kinds = [getattr(widgets, name) for name in widgets.__all__]
     names = [kind.__name__ for kind in kinds if not issubclass(kind, anywidget.AnyWidget)]
-    made = folder_with(tmp_path / "made", [f"{name}()" for name in names])
-    with lab.running(made, tmp_path) as address:
-        page = chromium.new_page(viewport={"width": 1280, "height": 1000})
-        page.set_default_timeout(120_000)
-        page.goto(address.format(name="all.ipynb"))
-        page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.context?.isReady")
-        page.evaluate(lab.RUN_ALL)
-        assert page.evaluate(lab.FAULTS) == []
+    with lab.cells(chromium, tmp_path, *of_widgets(*(f"{name}()" for name in names))) as page:
         areas = page.locator(".jp-OutputArea-output").filter(has=page.locator("[role=slider]"))
         assert areas.count() == len(names) >= 2
         for name, area in zip(names, areas.all(), strict=True):
@@ -151,19 +164,12 @@ def test_playgrounds_answer_in_jupyterlab(chromium, tmp_path):
             assert move(slider)
             assert changed(area, before), f"{name}: the slider was moved and the picture stayed"
             assert area.locator("[role=alert]").count() == 0, name
-        page.close()
 
 
 def test_explorers_get_other_scenes_from_the_kernel_in_jupyterlab(chromium, tmp_path):
     """Those that draw in the page: their box for a seed is free, and brings another scene."""
     wanted = ["ASPPExplorer(7)", "BoundaryMicroscope(models=['v1'], seeds=[7])"]
-    with lab.running(folder_with(tmp_path / "made", wanted), tmp_path) as address:
-        page = chromium.new_page(viewport={"width": 1280, "height": 1000})
-        page.set_default_timeout(120_000)
-        page.goto(address.format(name="all.ipynb"))
-        page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.context?.isReady")
-        page.evaluate(lab.RUN_ALL)
-        assert page.evaluate(lab.FAULTS) == []
+    with lab.cells(chromium, tmp_path, *of_widgets(*wanted)) as page:
         boxes = page.locator("input[aria-label=scene]:enabled")
         boxes.nth(len(wanted) - 1).wait_for()
         for number, name in enumerate(wanted):
@@ -174,7 +180,6 @@ def test_explorers_get_other_scenes_from_the_kernel_in_jupyterlab(chromium, tmp_
             boxes.nth(number).press("Enter")
             assert changed(area, before), f"{name}: the scene stayed"
             area.get_by_text("computing").wait_for(state="hidden")
-        page.close()
 
 
 def test_a_lesson_in_jupyterlab(chromium, tmp_path):
@@ -189,7 +194,7 @@ def test_a_lesson_in_jupyterlab(chromium, tmp_path):
         asked = []
         page.on("request", lambda request: asked.append(request.url))
         page.goto(address.format(name=path.name))
-        page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.context?.isReady")
+        page.wait_for_function(lab.READY)
         page.wait_for_function(
             f"document.querySelectorAll('.jp-RenderedImage img').length >= {saved}",
             timeout=30_000,  # the twins of the widgets are among them: nothing is trusted yet

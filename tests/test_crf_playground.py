@@ -4,7 +4,6 @@ import importlib.util
 import io
 
 import lab
-import nbformat
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
@@ -330,20 +329,8 @@ PRESS = """(steps) => new Promise(async (done) => {
 
 def test_a_key_press_in_jupyterlab_changes_the_picture(chromium, tmp_path):
     """Prints the time from key to picture: pytest -s; about 80 ms on two cores."""
-    cell = nbformat.v4.new_code_cell(
-        "from deeplab_lite.widgets import CRFPlayground\nCRFPlayground()"
-    )
-    notebook = nbformat.v4.new_notebook(cells=[cell])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-    (tmp_path / "lessons").mkdir()
-    nbformat.write(notebook, tmp_path / "lessons" / "playground.ipynb")
-    with lab.running(tmp_path / "lessons", tmp_path) as address:
-        page = chromium.new_page(viewport={"width": 1280, "height": 1000})
-        page.set_default_timeout(120_000)
-        page.goto(address.format(name="playground.ipynb"))
-        page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.context?.isReady")
-        page.evaluate(lab.RUN_ALL)
-        assert page.evaluate(lab.FAULTS) == []
+    source = "from deeplab_lite.widgets import CRFPlayground\nCRFPlayground()"
+    with lab.cells(chromium, tmp_path, source) as page:
         area = page.locator(".jp-OutputArea-output").filter(has=page.locator(".widget-slider"))
         area.locator("img.widget-image").wait_for()
         times = page.evaluate(PRESS, 9)
@@ -353,4 +340,3 @@ def test_a_key_press_in_jupyterlab_changes_the_picture(chromium, tmp_path):
         page.get_by_role("button", name="COCO").click()
         shown = "(old) => document.querySelector('img.widget-image').src !== old"
         page.wait_for_function(shown, arg=before, timeout=20_000)
-        page.close()

@@ -343,18 +343,3 @@ def test_the_truth_takes_the_image_s_place(replay, widget_page):
     mounted.drawn()
     (left, _), (right, _) = mounted.page.evaluate(SHOWN)
     assert (left, right) == (replay.truth, replay.sheets["marginal/stone"])
-
-
-@pytest.mark.parametrize("width", [420, 666, 800, 1000])
-def test_nothing_sticks_out(scene, widget_page, width):
-    mounted = widget_page(scene, width=width)
-    mounted.drawn()
-    assert mounted.page.evaluate("document.documentElement.scrollWidth") <= width
-
-
-def test_every_control_has_a_name_and_keeps_its_keys_from_jupyterlab(replay, widget_page):
-    page = widget_page(replay).page
-    for control in page.locator("input, select, button").all():
-        assert control.get_attribute("aria-label") or control.text_content()
-        assert control.get_attribute("data-lm-suppress-shortcuts") == "true"
-    assert page.locator("[aria-live=polite]").count() == 1

@@ -426,20 +426,3 @@ def test_switching_the_network_keeps_looking_at_the_same_place(widget_page):
         np.mean(field_on_photo.region(after, unit), 1),
     )
     assert np.abs(gap).max() <= 16  # half a stride
-
-
-@pytest.mark.parametrize("make", EXPLORERS)
-@pytest.mark.parametrize("width", [420, 600, 800, 1000])
-def test_nothing_sticks_out(widget_page, make, width):
-    mounted = widget_page(make(), width=width)
-    mounted.drawn()
-    assert mounted.page.evaluate("document.documentElement.scrollWidth") <= width
-
-
-@pytest.mark.parametrize("make", EXPLORERS)
-def test_every_control_has_a_name_and_keeps_its_keys_from_jupyterlab(widget_page, make):
-    page = widget_page(make()).page
-    for control in page.locator("input, select, [tabindex='0']").all():
-        assert control.get_attribute("aria-label"), control.evaluate("(node) => node.outerHTML")
-        assert control.get_attribute("data-lm-suppress-shortcuts") == "true"
-    assert page.locator("[aria-live=polite]").count() >= 1

@@ -18,6 +18,7 @@ from .. import checkpoints, intake, scenes
 from ..crf import dense_crf
 from ..models.v2 import MultiScale
 from ._subjects import Subject
+from ._twin import one_of
 from .refinement import PAPERS, Settings
 
 STRIDES = (8, 16, 32)
@@ -76,11 +77,8 @@ class Answers:
 
     def check(self, recipe: Recipe) -> None:
         """Raises ValueError for a model, a stride or a CRF that there is not."""
-        if recipe.model not in self.models:
-            known = ", ".join(self.models)
-            raise ValueError(f"model {recipe.model!r}: expected one of {known}")
-        if recipe.crf not in CRFS:
-            raise ValueError(f"crf {recipe.crf!r}: expected one of {', '.join(CRFS)}")
+        one_of("model", recipe.model, self.models)
+        one_of("crf", recipe.crf, CRFS)
         _, strides = self.strides(recipe.model)
         if recipe.stride is not None and recipe.stride not in strides:
             known = ", ".join(map(str, strides)) or "none, it has no such setting"

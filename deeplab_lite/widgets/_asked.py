@@ -20,7 +20,7 @@ class Asked:
     """
 
     note: ipywidgets.HTML
-    time: ipywidgets.HTML | None = None
+    time: Any = None
     _due = _busy = False
 
     def _show(self, colors: int | None) -> None:

@@ -22,17 +22,25 @@ def sheet(name: str) -> str:
 
 
 class Knocks(traitlets.HasTraits):
-    """Mixin: the script asks whether a kernel is there; `answer` is `ask` again if one is.
+    """Mixin: `seed` is that of a scene, for which the script needs the kernel.
 
-    A stored page has no one to answer, so controls that need the kernel stay off in it.
+    The script asks whether one is there; `answer` is `ask` again if one is. A stored page has no
+    one to answer, so controls that need the kernel stay off in it.
     """
 
+    seed = traitlets.Int().tag(sync=True)
     ask = traitlets.Int().tag(sync=True)
     answer = traitlets.Int().tag(sync=True)
 
     @traitlets.observe("ask")
     def _answer(self, change: Any) -> None:
         self.answer = change["new"]
+
+    @traitlets.validate("seed")
+    def _check_seed(self, proposal: Any) -> int:
+        if not 0 <= proposal["value"] < 2**32:
+            raise ValueError(f"seed {proposal['value']}: expected a whole number in [0, 2^32)")
+        return proposal["value"]
 
 
 def text(data: bytes) -> str:

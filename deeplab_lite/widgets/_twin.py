@@ -1,6 +1,7 @@
 """What all widgets share: a picture of the same state for where no widget runs, and one style."""
 
 import base64
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,14 @@ class Twin:
         size = {"width": array.shape[1], "height": array.shape[0]}
         data = {**data, "text/plain": self.alt(), "image/png": code}
         return data, {**metadata, "image/png": {"alt": self.alt(), **size}}
+
+
+def one_of(name: str, value: Any, known: Iterable[Any]) -> Any:
+    """The value. Raises ValueError for one that is not known."""
+    known = list(known)
+    if value not in known:
+        raise ValueError(f"{name} {value!r}: expected one of {', '.join(map(str, known))}")
+    return value
 
 
 def script(name: str) -> str:

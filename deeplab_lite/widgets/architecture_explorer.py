@@ -8,7 +8,7 @@ import numpy as np
 import traitlets
 
 from .. import draw
-from ._twin import Twin, figure, script, sheet
+from ._twin import Twin, figure, one_of, script, sheet
 from .architecture import FC6, POOLS, SIZES, State, describe, layers, rows, summary, table, verdict
 
 
@@ -95,10 +95,7 @@ class ArchitectureExplorer(Twin, anywidget.AnyWidget):
             if not SIZES[0] <= value <= SIZES[1]:
                 raise ValueError(f"input_size {value}: expected {SIZES[0]} to {SIZES[1]} pixels")
             return value
-        known = {"fc6": FC6, "pools": POOLS, "layer": names()}[name]
-        if value not in known:
-            raise ValueError(f"{name} {value!r}: expected one of {', '.join(known)}")
-        return value
+        return one_of(name, value, {"fc6": FC6, "pools": POOLS, "layer": names()}[name])
 
     @property
     def state(self) -> State:

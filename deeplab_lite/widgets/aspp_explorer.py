@@ -12,7 +12,7 @@ from .. import checkpoints, draw, scenes
 from ..models.v2 import DeepLabV2
 from . import aspp
 from ._live import Knocks, css, runs, script, sheet, text, url
-from ._twin import Twin, figure
+from ._twin import Twin, figure, one_of
 
 SIDE = 129  # pixels of a scene
 VIEWS = ("labels", "errors")
@@ -41,7 +41,6 @@ class ASPPExplorer(Twin, Knocks, anywidget.AnyWidget):
 
     _esm = script("aspp_explorer")
     _css = sheet("aspp_explorer")
-    seed = traitlets.Int().tag(sync=True)
     data: Any = traitlets.Dict().tag(sync=True)  # of the scene: see `_data`
     rates: Any = traitlets.List(traitlets.Int()).tag(sync=True)
     on: Any = traitlets.List(traitlets.Bool()).tag(sync=True)
@@ -97,12 +96,6 @@ class ASPPExplorer(Twin, Knocks, anywidget.AnyWidget):
             self.data = self._data()
             self.unit = list(self._best())
 
-    @traitlets.validate("seed")
-    def _check_seed(self, proposal: Any) -> int:
-        if not 0 <= proposal["value"] < 2**32:
-            raise ValueError(f"seed {proposal['value']}: expected a whole number in [0, 2^32)")
-        return proposal["value"]
-
     @traitlets.validate("rates")
     def _check_rates(self, proposal: Any) -> list[int]:
         own, offered = self._model.rates, self._offered
@@ -130,9 +123,7 @@ class ASPPExplorer(Twin, Knocks, anywidget.AnyWidget):
 
     @traitlets.validate("view")
     def _check_view(self, proposal: Any) -> str:
-        if proposal["value"] not in VIEWS:
-            raise ValueError(f"view {proposal['value']!r}: expected one of {', '.join(VIEWS)}")
-        return proposal["value"]
+        return one_of("view", proposal["value"], VIEWS)
 
     @property
     def result(self) -> aspp.Answer:

@@ -10,7 +10,7 @@ import traitlets
 
 from .. import draw, metrics, scenes
 from ._live import Knocks, css, runs, script, sheet, url
-from ._twin import Twin, figure
+from ._twin import Twin, figure, one_of
 from .boundary import (
     MOST,
     SIDE,
@@ -54,7 +54,6 @@ class BoundaryMicroscope(Twin, Knocks, anywidget.AnyWidget):
 
     _esm = script("boundary_microscope")
     _css = sheet("boundary_microscope")
-    seed = traitlets.Int().tag(sync=True)
     scenes: Any = traitlets.Dict().tag(sync=True)  # seed -> photo, truth, maps, spots
     models: Any = traitlets.List().tag(sync=True)  # names
     at: Any = traitlets.List(traitlets.Int()).tag(sync=True)
@@ -109,12 +108,6 @@ class BoundaryMicroscope(Twin, Knocks, anywidget.AnyWidget):
         self.scenes = self._drawn()
         self.at = self._start(seed)
 
-    @traitlets.validate("seed")
-    def _check_seed(self, proposal: Any) -> int:
-        if not 0 <= proposal["value"] < 2**32:
-            raise ValueError(f"seed {proposal['value']}: expected a whole number in [0, 2^32)")
-        return proposal["value"]
-
     @traitlets.validate("at")
     def _check_at(self, proposal: Any) -> list[int]:
         at = proposal["value"]
@@ -137,9 +130,7 @@ class BoundaryMicroscope(Twin, Knocks, anywidget.AnyWidget):
 
     @traitlets.validate("view")
     def _check_view(self, proposal: Any) -> str:
-        if proposal["value"] not in VIEWS:
-            raise ValueError(f"view {proposal['value']!r}: expected one of {', '.join(VIEWS)}")
-        return proposal["value"]
+        return one_of("view", proposal["value"], VIEWS)
 
     @property
     def shown(self) -> tuple[int, int, int]:

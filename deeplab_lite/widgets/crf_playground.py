@@ -14,7 +14,7 @@ import numpy as np
 from .. import draw
 from ..crf import exact
 from ._asked import Asked, small
-from ._twin import Twin
+from ._twin import Twin, one_of
 from ._unaries import THINGS, Unaries, given, of_photo, of_scene
 from .refinement import (
     PAPERS,
@@ -79,16 +79,13 @@ class CRFPlayground(Asked, Twin, ipywidgets.VBox):
             raise ValueError("image and probs belong together: give both, or neither for a scene")
         self._given = None if image is None else given(image, probs, label, classes, palette)
         source = next((key for key, name in PHOTOS.items() if source == name), source)
-        if source not in (*SIZES, *PHOTOS):
-            raise ValueError(f"source {source!r}: expected one of {', '.join((*SIZES, *PHOTOS))}")
+        one_of("source", source, (*SIZES, *PHOTOS))
         chosen = _checked(settings)
         self._refined = lru_cache(maxsize=16)(self._refine)  # so that other views follow at once
         start = self._start(source, seed)
-        if view not in views(start):
-            raise ValueError(f"view {view!r}: expected one of {', '.join(views(start))}")
-        if class_name is not None and class_name not in start.classes:
-            known = ", ".join(start.classes)
-            raise ValueError(f"class_name {class_name!r}: expected one of {known}")
+        one_of("view", view, views(start))
+        if class_name is not None:
+            one_of("class_name", class_name, start.classes)
         self._make_controls(source, seed, view, chosen)
         self._fit(start)
         if class_name is not None:

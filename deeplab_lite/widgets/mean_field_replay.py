@@ -13,7 +13,7 @@ import traitlets
 from .. import draw
 from ..crf import Trace, dense_crf
 from ..draw import mean_field as pictures
-from ._twin import Twin, figure, script, sheet
+from ._twin import Twin, figure, one_of, script, sheet
 from ._unaries import Unaries, given, of_scene
 from .mean_field import OF_A_CLASS, VIEWS, describe, frames, numbers, table
 
@@ -113,9 +113,7 @@ class MeanFieldReplay(Twin, anywidget.AnyWidget):
 
     @traitlets.validate("view")
     def _check_view(self, proposal: Any) -> str:
-        if proposal["value"] not in VIEWS:
-            raise ValueError(f"view {proposal['value']!r}: expected one of {', '.join(VIEWS)}")
-        return proposal["value"]
+        return one_of("view", proposal["value"], VIEWS)
 
     @traitlets.validate("class_name")
     def _check_class(self, proposal: Any) -> str:

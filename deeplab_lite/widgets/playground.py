@@ -17,7 +17,7 @@ from ._answers import Answers, Recipe
 from ._asked import Asked, NothingYet
 from ._recipe_row import DEFAULT_SECOND, rows_for
 from ._subjects import SIDES, SOURCES, STRANGE, WITH_TRUTH, Subject
-from ._twin import Twin
+from ._twin import Twin, one_of
 from .comparison import (
     VIEWS,
     WIDTH,
@@ -79,12 +79,9 @@ class Playground(Asked, Twin, ipywidgets.VBox):
         if len(palette) < len(classes):
             raise ValueError(f"{len(palette)} colours for {len(classes)} classes: give a palette")
         source = source or ("scene" if file is None else "upload")
-        for what, value, known in (
-            ("source", source, SOURCES), ("side", side, SIDES),
-            ("photo", photo, photos.photo_names()),
-        ):  # fmt: skip
-            if value not in known:
-                raise ValueError(f"{what} {value!r}: expected one of {', '.join(map(str, known))}")
+        one_of("source", source, SOURCES)
+        one_of("side", side, SIDES)
+        one_of("photo", photo, photos.photo_names())
         if source == "upload" and file is None:
             raise ValueError("source 'upload' needs a file: its path, or its bytes")
         self._classes, self._palette = tuple(classes), np.asarray(palette, np.uint8)
@@ -183,8 +180,7 @@ class Playground(Asked, Twin, ipywidgets.VBox):
         )  # fmt: skip
         self.side = dropdown("side", [(f"{n} pixels", n) for n in SIDES], side, "180px")
         known = [v for v in VIEWS if v != "errors" or source in WITH_TRUTH]
-        if view not in known:
-            raise ValueError(f"view {view!r}: expected one of {', '.join(known)}")
+        one_of("view", view, known)
         self.view = ipywidgets.ToggleButtons(
             options=[(VIEWS[v], v) for v in known], value=view, style={"button_width": "100px"},
             layout={"margin": "2px 0 2px 12px"},
@@ -199,7 +195,7 @@ class Playground(Asked, Twin, ipywidgets.VBox):
         self.images = [ipywidgets.Image(format="png") for _ in range(SLOTS)]
         for image in self.images:
             image.add_class("dl-pixels")
-        self._sent: list[np.ndarray | None] = [None] * SLOTS
+        self._sent: list[Any] = [None] * SLOTS
         self.note = ipywidgets.HTML(layout={"max_width": f"{WIDTH}px"})
         self.time = ipywidgets.HTML()
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .. import checkpoints, draw, scenes
 from ._asked import Asked
-from ._twin import Twin
+from ._twin import Twin, one_of
 from .segmentation import (
     VIEWS,
     WIDTH,
@@ -66,16 +66,14 @@ class SegmentationViewer(Asked, Twin, ipywidgets.VBox):
             raise ValueError("no models: give names of checkpoints, or a dict of name to network")
         if model is None:
             model = "v1-scenes" if "v1-scenes" in self._models else next(iter(self._models))
-        if model not in self._models:
-            raise ValueError(f"model {model!r}: expected one of {', '.join(self._models)}")
+        one_of("model", model, self._models)
         if len(palette) < len(classes):
             raise ValueError(f"{len(palette)} colours for {len(classes)} classes: give a palette")
         self._classes, self._palette = tuple(classes), np.asarray(palette, np.uint8)
         self._image = None if image is None else draw.checked(image)
         self._label = None if label is None else np.asarray(label)
         known = views(label if image is not None else np.zeros(0))
-        if view not in known:
-            raise ValueError(f"view {view!r}: expected one of {', '.join(known)}")
+        one_of("view", view, known)
         # A network and a scene are read once; other views and strengths follow at once.
         self._network = lru_cache(maxsize=8)(self._find_network)
         self._result = lru_cache(maxsize=32)(self._segment)
