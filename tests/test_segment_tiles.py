@@ -1,5 +1,6 @@
 """Tiles: they cover, their weights sum to 1, and blended they say what one pass says."""
 
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -125,3 +126,15 @@ def test_the_reach_follows_the_scales():
     """At half the size, each unit sees twice as far."""
     one, half = (Segmenter(Settings("v1-small-scenes", s), "cpu").reach for s in ((1,), (1, 0.5)))
     assert one == 136 and 2 * one - 16 <= half <= 2 * one + 32
+
+
+def test_memory_is_that_of_one_row_of_tiles():
+    """Not of the picture: here a tenth of what its probabilities would take."""
+    image = np.zeros((3000, 200, 3), np.uint8)
+    rows, columns = (spans(n, 97, 32, 16, 8, 1) for n in image.shape[:2])
+    tracemalloc.start()
+    for _ in blend(image, lambda tile: np.zeros((9, *tile.shape[:2]), np.float32), rows, columns):
+        pass
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 9 * 3000 * 200 * 4 / 10

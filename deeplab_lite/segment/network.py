@@ -146,10 +146,12 @@ class Segmenter:
     def labels(self, image: np.ndarray, track: Track = iter) -> np.ndarray:
         """The class of each pixel, uint8 (H, W). `track` is given the list of tiles, as tqdm is.
 
-        A picture with sides of up to `tile` is one pass. Others are cut into tiles, see `tiles`:
-        equal to one pass, but for rounding, where the receptive field is finite and half a tile has
-        room for it; close where image pooling takes the mean of a tile for that of the picture,
-        where several scales round its sides, or where the CRF sees one tile at a time.
+        A picture with sides of up to `tile` is one pass. Others are cut into tiles, see `tiles`.
+        Where the receptive field is finite and half a tile has room for twice its reach, that is
+        the answer of one pass, but for rounding. It is only close to it where image pooling (v3,
+        v3+) takes the mean of a tile for that of the picture, where several scales round their
+        sides, or where the CRF sees one tile at a time. One pass is not the truth, either: a mean
+        over far more pixels than in training can mislead v3 more than tiles do.
         """
         tile = self.settings.tile
         if max(image.shape[:2]) <= tile:
