@@ -344,7 +344,8 @@ def heap(tmp_path_factory):
     save(photos / "deep.png", deep)
     (photos / "x.png").mkdir()
     (photos / "away.png").symlink_to(photos / "gone.png")
-    return photos, out, command("segment", photos, photos / "x.png", "missing.png", "--out", out)
+    words = (photos, photos / "x.png", "missing.png", "--model", MODEL, "--out", out)
+    return photos, out, command("segment", *words)
 
 
 def test_broken_files_are_told_in_a_sentence_each_and_the_rest_is_done(heap):
@@ -425,6 +426,7 @@ def test_help_names_the_networks_without_loading_torch():
 
 def child(photos, out):
     words = [sys.executable, "-m", "deeplab_lite", "segment", str(photos), "--out", str(out)]
+    words += ["--model", MODEL]
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     said = (out.parent / "said.txt").open("w")
     return subprocess.Popen(words, stdout=said, stderr=said, env=env, cwd=ROOT)
@@ -454,7 +456,7 @@ def test_what_was_interrupted_left_whole_files_and_goes_on(ended_by, tmp_path):
         assert "the same command goes on from here" in (tmp_path / "said.txt").read_text()
         assert json.loads((out / "summary.json").read_text())["interrupted"]
     (out / f".00.labels.png.{process.pid}").write_bytes(b"cut")  # as a kill can leave it
-    _, said, _ = command("segment", photos, "--out", out)
+    _, said, _ = command("segment", photos, "--model", MODEL, "--out", out)
     assert said.splitlines()[-1] == f"{40 - done} segmented, {done} were there already"
     assert len(list(out.glob("*.labels.png"))) == 40 and not list(out.glob(".*"))
 
