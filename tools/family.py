@@ -1,11 +1,11 @@
 """The shipped family, trained on the scenes: `make train`. A run that was stopped goes on.
 
-    python -m tools.family [MODEL ...]     all of them, or some
+    python -m tools.family [MODEL ...]     all of them, or some; variants, too
 
-Every network of RUNS learns from scratch (the one on EfficientNet-Lite0 from ImageNet) for the same
-steps on the same scenes. Of the seeds, the one with the best validation mIoU is kept: its weights
-and card go to assets/checkpoints, the curves of all seeds to assets/curves. Scores on the test
-scenes are added by `python -m benchmarks.family`.
+Every network learns from scratch (the one on EfficientNet-Lite0 from ImageNet) for the same steps
+on the same scenes. The weights and card of one seed go to assets/checkpoints, the curves of all
+seeds and of the variants to assets/curves. Scores on the test scenes are added by
+`python -m benchmarks.family`.
 """
 
 import csv
@@ -26,7 +26,13 @@ SAME = Config(
     size=97, batch=16, steps=4_000, precision="bf16-mixed", threads=1, workers=0, val_images=200
 )
 SEEDS = {"v1": (0, 1)}  # how much a seed is worth; (0,) for the others
+KEPT = {"v1": 1}  # the seed whose weights are shipped; 0 for the others
 LITE0 = replace(SAME, model="v3plus-lite0", init="imagenet", lr=1e-3, steps=1_200)
+#           what another schedule and other rates would give: curves only
+VARIANTS = {
+    "v2-step": replace(SAME, model="v2", schedule="step", drop_every=1_333),
+    "v2-aspps": replace(SAME, model="v2", options='{"rates": [1, 2, 3, 4]}'),
+}
 
 # What its scores say of its idea; tests/test_shipped.py holds them to it.
 NOTES = {
@@ -43,11 +49,13 @@ NOTES = {
 }
 
 
-def runs(model: str) -> list[Config]:
-    """The runs of a member of the family, one for each seed."""
-    if model == "v3plus-lite0":
+def runs(name: str) -> list[Config]:
+    """The runs of a member of the family, one for each seed; the run of a variant."""
+    if name in VARIANTS:
+        return [replace(VARIANTS[name], out=f"runs/{name}-scenes-0")]
+    if name == "v3plus-lite0":
         return [LITE0]
-    return [replace(SAME, model=model, seed=seed) for seed in SEEDS.get(model, (0,))]
+    return [replace(SAME, model=name, seed=seed) for seed in SEEDS.get(name, (0,))]
 
 
 def curve(config: Config) -> list[dict[str, str]]:
@@ -59,38 +67,35 @@ def curve(config: Config) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def best(configs: list[Config]) -> Config:
-    """The finished run with the highest mIoU on the validation scenes."""
-    scores = {c: float(rows[-1]["val_miou"]) for c in configs if (rows := curve(c))}
-    return max(scores, key=lambda config: scores[config])
-
-
-def ship(configs: list[Config]) -> None:
-    """Copy the best run's weights and card, and all runs' curves, to assets/."""
-    chosen = best(configs)
-    for folder in (CHECKPOINTS, CURVES):
-        folder.mkdir(parents=True, exist_ok=True)
-    trained = ROOT / chosen.folder / f"{chosen.name}.json"
-    card = json.loads(trained.read_text("utf-8")) | {"notes": NOTES[chosen.model]}
+def ship(config: Config) -> None:
+    """Copy a run's weights and card to assets/checkpoints."""
+    CHECKPOINTS.mkdir(parents=True, exist_ok=True)
+    trained = ROOT / config.folder / f"{config.name}.json"
+    card = json.loads(trained.read_text("utf-8")) | {"notes": NOTES[config.model]}
     shutil.copy(trained.with_suffix(".safetensors"), CHECKPOINTS)
     text = json.dumps(card, indent=1, ensure_ascii=False) + "\n"
     (CHECKPOINTS / trained.name).write_text(text, "utf-8")
-    for config in configs:
-        rows = [(r["images"], r["loss"], r["val_miou"]) for r in curve(config)]
-        with (CURVES / f"{config.name}-{config.seed}.csv").open("w", newline="") as file:
-            csv.writer(file).writerows([("images", "loss", "val_miou"), *rows])
 
 
-def main(models: list[str]) -> None:
-    for model in models or FAMILY:
-        if model not in FAMILY:
-            sys.exit(f"no model is called {model!r}: there are {', '.join(FAMILY)}")
-        configs = runs(model)
-        for config in configs:
+def save_curve(name: str, config: Config) -> None:
+    """Copy a run's curve to assets/curves."""
+    CURVES.mkdir(parents=True, exist_ok=True)
+    rows = [(r["images"], r["loss"], r["val_miou"]) for r in curve(config)]
+    with (CURVES / f"{name}-{config.data}-{config.seed}.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("images", "loss", "val_miou"), *rows])
+
+
+def main(names: list[str]) -> None:
+    for name in names or (*FAMILY, *VARIANTS):
+        if name not in (*FAMILY, *VARIANTS):
+            sys.exit(f"no model is called {name!r}: there are {', '.join((*FAMILY, *VARIANTS))}")
+        for config in runs(name):
             if not (ROOT / config.folder / f"{config.name}.safetensors").exists():
                 train(replace(config, resume=True))
-        ship(configs)
-        print(f"{model}: seed {best(configs).seed} shipped")
+            save_curve(name, config)
+            if name in FAMILY and config.seed == KEPT.get(name, 0):
+                ship(config)
+                print(f"{name}: seed {config.seed} shipped")
 
 
 if __name__ == "__main__":
