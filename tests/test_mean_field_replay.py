@@ -16,7 +16,7 @@ from PIL import Image
 from deeplab_lite import draw, metrics
 from deeplab_lite.crf import dense_crf
 from deeplab_lite.draw import mean_field as pictures
-from deeplab_lite.widgets import MeanFieldReplay, _twin, mean_field
+from deeplab_lite.widgets import MeanFieldReplay, _twin, mean_field, mean_field_replay
 
 SCRIPT = _twin.script("mean_field_replay")
 CLASSES = ("ground", "leaf", "stone")
@@ -143,7 +143,8 @@ def test_every_frame_is_that_of_the_trace(replay):
         heat = pictures.heat_table()[pictures.levels(TRACE.marginals[step, k])]
         assert np.array_equal(frame(f"marginal/{name}", step), heat)
         for message, sent in TRACE.messages.items():
-            told = pictures.heat_table()[pictures.levels(sent[step - 1, k])] if step else clear
+            unit = sent[step - 1, k] / replay.tops[message]
+            told = pictures.heat_table()[pictures.levels(unit)] if step else clear
             shown = frame(f"{message}/{name}", step)
             assert np.array_equal(shown[..., 3], told[..., 3])
             assert np.array_equal(shown[told[..., 3] > 0], told[told[..., 3] > 0])
@@ -216,6 +217,22 @@ def test_every_state_has_its_picture_and_its_words(replay):
             seen.add(picture.tobytes())
     assert len(alts) == len(list(states(replay))) == 55
     assert len(seen) == 22 and plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("message", ["appearance", "smoothness"])
+def test_the_scale_of_a_message_ends_just_above_the_largest(scene, message):
+    largest, top = float(scene._trace.messages[message].max()), scene.tops[message]
+    assert 1 < largest <= top < largest + 0.1  # above 1, which a probability never is
+    with scene.hold_trait_notifications():
+        scene.view, scene.step = message, 2
+    assert [name for name, _ in mean_field_replay.legend(scene)][1] == f"{top:g}"
+    scene.view = "marginal"
+    assert [name for name, _ in mean_field_replay.legend(scene)][1] == "1"
+
+
+def test_a_small_message_keeps_a_scale_up_to_1(replay):
+    weak = replay._trace._replace(messages={"appearance": 0.3 * TRACE.messages["appearance"]})
+    assert mean_field.tops(weak) == {"appearance": 1.0}
 
 
 def test_the_first_step_of_a_scene_mends_more_than_it_breaks(scene):
@@ -299,6 +316,9 @@ def test_the_frame_of_the_step_is_in_the_window(replay, widget_page):
         key = f"{view}/{name}" if view in mean_field.OF_A_CLASS else view
         (left, _), (right, y) = mounted.page.evaluate(SHOWN)
         assert (left, right, y) == (replay.photo, replay.sheets[key], -20 * step)
+        if view in mean_field.OF_A_CLASS:
+            key = mounted.page.locator(".dl-key").text_content().split()
+            assert key == ["0", f"{replay.tops.get(view, 1):g}"]
     assert mounted.errors == []
 
 

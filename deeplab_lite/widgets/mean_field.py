@@ -57,9 +57,20 @@ def frames(
     for k, name in classes.items():
         found[f"marginal/{name}"] = pictures.levels(trace.marginals[:, k].detach().cpu())
         for message, sent in trace.messages.items():
-            shown = pictures.levels(sent[:, k].detach().cpu())
+            shown = pictures.levels(sent[:, k].detach().cpu() / tops(trace)[message])
             found[f"{message}/{name}"] = np.concatenate([none, shown])
     return found
+
+
+def tops(trace: Trace) -> dict[str, float]:
+    """What the brightest colour of each message means: the largest sent, up to the next tenth.
+
+    Each kernel is divided by the roots of two pixels' sums, so what arrives may exceed 1.
+    """
+    return {
+        name: max(1.0, math.ceil(10 * float(sent.max())) / 10)
+        for name, sent in trace.messages.items()
+    }
 
 
 def table(view: str, palette: np.ndarray) -> np.ndarray:

@@ -179,7 +179,7 @@ function render({ model, el }) {
       const rows = model.get("kinds").slice(found.miou.length ? 0 : 3);
       key.innerHTML = rows.map(([name, meaning, color]) => swatch(color, `${name}: ${meaning}`)).join("");
     } else {
-      key.innerHTML = `<span>0 <i class="ramp" style="background:linear-gradient(90deg, ${model.get("ramp").map(safe).join(", ")})"></i> 1</span>`;
+      key.innerHTML = `<span>0 <i class="ramp" style="background:linear-gradient(90deg, ${model.get("ramp").map(safe).join(", ")})"></i> ${safe(String(model.get("tops")[view] ?? 1))}</span>`;
     }
   }
 

@@ -15,7 +15,7 @@ from ..crf import Trace, dense_crf
 from ..draw import mean_field as pictures
 from ._twin import Twin, figure, one_of, script, sheet
 from ._unaries import Unaries, given, of_scene
-from .mean_field import OF_A_CLASS, VIEWS, describe, frames, numbers, table
+from .mean_field import OF_A_CLASS, VIEWS, describe, frames, numbers, table, tops
 
 SIDE = 160  # pixels of a frame, at most: of a larger image every second or third pixel is shown
 MOST = 8  # classes that are named: those that most pixels have
@@ -43,7 +43,8 @@ class MeanFieldReplay(Twin, anywidget.AnyWidget):
     sheets = traitlets.Dict().tag(sync=True)  # view, or view/class -> all steps below each other
     names: Any = traitlets.List().tag(sync=True)  # name and colour of the classes that are seen
     kinds: Any = traitlets.List().tag(sync=True)  # name, meaning and colour of changes
-    ramp: Any = traitlets.List().tag(sync=True)  # colours from 0 to 1
+    ramp: Any = traitlets.List().tag(sync=True)  # colours from 0 to 1, or to the message's top
+    tops: Any = traitlets.Dict().tag(sync=True)  # what the last colour means for each message
     numbers = traitlets.Dict().tag(sync=True)
     curves = traitlets.Dict().tag(sync=True)  # energies of each step, from their start
     settings = traitlets.Unicode().tag(sync=True)
@@ -93,6 +94,7 @@ class MeanFieldReplay(Twin, anywidget.AnyWidget):
             names=[[start.classes[k], _css(_swatch(k, start))] for k in shown],
             kinds=[[name, meaning, _css(color)] for name, (meaning, color) in draw.CHANGES.items()],
             ramp=[_css(color) for color in _over_grey(pictures.heat_table())[::3]],
+            tops=tops(self._trace),
             numbers=numbers(labels, self._trace.energies["free"].tolist(), start.label),
             curves={
                 name: [round(value, 1) for value in values.tolist()]
@@ -188,13 +190,14 @@ def picture(replay: MeanFieldReplay) -> np.ndarray:
 
 
 def legend(replay: MeanFieldReplay) -> list[list[str]]:
-    """Names and colours of what the frame shows; a heat map's are those of 0 and 1."""
+    """Names and colours of what the frame shows; a heat map's are those of its ends."""
     if replay.view == "labels":
         return [list(row) for row in replay.names]
     if replay.view == "changes":
         known = replay._start.label is not None
         return [[name, color] for name, _, color in replay.kinds[0 if known else 3 :]]
-    return [[f"{VIEWS[replay.view]} 0", replay.ramp[0]], ["1", replay.ramp[-1]]]
+    top = f"{replay.tops.get(replay.view, 1):g}"
+    return [[f"{VIEWS[replay.view]} 0", replay.ramp[0]], [top, replay.ramp[-1]]]
 
 
 # ---- Parts ---------------------------------------------------------------------------------------
