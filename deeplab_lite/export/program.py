@@ -111,7 +111,10 @@ def quantised(graph: Any, images: Iterable[np.ndarray]) -> Any:
 
 
 def batches(images: Iterable[np.ndarray]) -> Iterator[Tensor]:
-    """Each image as 1 x 3 x H x W in [0, 1]. Raises ValueError for what is no image, or none."""
+    """Each image as 1 x 3 x H x W in [0, 1], contiguous: AOTInductor takes strides for granted.
+
+    Raises ValueError for what is no image, and for none.
+    """
     empty = True
     for image in images:
         empty = False
@@ -119,7 +122,8 @@ def batches(images: Iterable[np.ndarray]) -> Iterator[Tensor]:
             raise ValueError(
                 f"an image of {image.dtype} and shape {image.shape}: expected uint8 (H, W, 3)"
             )
-        yield torch.from_numpy(np.ascontiguousarray(image)).movedim(-1, 0)[None] / 255
+        channels = np.ascontiguousarray(np.moveaxis(image, -1, 0))
+        yield torch.from_numpy(channels)[None] / 255
     if empty:
         raise ValueError("there are no images: expected some of the kind that will be seen")
 
