@@ -33,6 +33,10 @@ LOST = {  # without it; for the others "the lessons import it" says enough
     "anywidget": "the widgets that compute in the browser need it",
     "jupyterlab": "the lessons are read in it",
     "ipykernel": "it runs the cells of a lesson",
+    "onnx": "lesson 09 exports networks with it",
+    "onnxruntime": "lesson 09 runs exported networks with it",
+    "onnxscript": "lesson 09 exports networks with it",
+    "torchao": "8-bit networks are made with it",
 }
 VGG16 = "vgg16-397923af.pth"  # torchvision's VGG16_Weights.IMAGENET1K_V1
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a Linux container
@@ -87,7 +91,7 @@ def table(checks: list[Check]) -> str:
 
 
 def _versions() -> Iterator[Check]:
-    """Python, this package, and what its core and its `lab` extra require."""
+    """Python, this package, and what its core, `lab` and `export` require."""
     yield Check("versions", "python", platform.python_version())
     try:
         ours = metadata.distribution("deeplab-lite")
@@ -103,7 +107,7 @@ def _versions() -> Iterator[Check]:
         )
         return
     yield Check("versions", "deeplab-lite", ours.version)
-    yield from map(_version, _requirements("", "lab"))
+    yield from map(_version, _requirements("", "lab", "export"))
 
 
 def _version(requirement: Requirement) -> Check:
