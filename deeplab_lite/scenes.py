@@ -308,7 +308,10 @@ def _fill(
     tint = (90 * strength * (turn[:3] - 0.5) + 30 * strength * (turn[3] - 0.5)).astype(np.float32)
     if kind < len(TEXTURES):
         photo, step = _texture(TEXTURES[kind]), 1 + int(turn[4] * min(3, 512 // max(height, width)))
-        y, x = (int(t * (512 - step * n)) for t, n in zip(turn[5:7], (height, width), strict=True))
+        if max(size) > 512:  # mirrored at its edges
+            photo = np.pad(photo, [(0, max(0, n - 512)) for n in size], mode="symmetric")
+        room = (side - step * n for side, n in zip(photo.shape, size, strict=True))
+        y, x = (int(t * r) for t, r in zip(turn[5:7], room, strict=True))
         crop = photo[y : y + step * height : step, x : x + step * width : step]
         pattern = crop[::-1, :, None] * tint if turn[7] < 0.5 else crop[..., None] * tint
     else:
