@@ -68,7 +68,7 @@ def train(
     """Train a network. The flags are the fields of deeplab_lite.train.Config.
 
     A run that was stopped goes on with --resume, to the same weights. On several GPUs:
-    torchrun --nproc-per-node 4 -m deeplab_lite train ...
+    torchrun --standalone --nproc-per-node 4 -m deeplab_lite train ...
     """
     try:
         if recipe:

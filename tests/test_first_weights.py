@@ -7,6 +7,7 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,8 +17,9 @@ from typer.testing import CliRunner
 
 from deeplab_lite.__main__ import app
 from deeplab_lite.models import DeepLabV3Plus, lite
+from deeplab_lite.models.aspp import ASPPPooling
 from deeplab_lite.models.trunks import trunk
-from deeplab_lite.train import loop, recipes, start_from, train
+from deeplab_lite.train import loop, recipes, start_from, sync, train
 
 ROOT = Path(__file__).parents[1]
 
@@ -284,6 +286,28 @@ def test_a_trunk_that_is_not_there_is_not_frozen(tmp_path):
         ValueError, match="Sequential has no part called backbone; take all or none"
     ):
         train(small(tmp_path, freeze_bn="trunk"), net(), DATA)
+
+
+def test_one_image_per_process_is_enough_for_batch_norm_over_processes(monkeypatch):
+    """As the first of two processes whose images are alike: its sums come out twice as large."""
+    pooling = ASPPPooling(4, 3).train()
+    image = torch.rand(1, 4, 5, 5)
+    with pytest.raises(ValueError, match="one value per channel in a batch of 1"):
+        pooling(image)
+    loop.synchronize(pooling, torch.device("cpu"))
+    twice = SimpleNamespace(
+        is_initialized=lambda: True, get_world_size=lambda: 2, all_reduce=lambda x: x.mul_(2)
+    )
+    monkeypatch.setattr(sync, "dist", twice)
+    expected = ASPPPooling(4, 3).train()
+    expected.load_state_dict(pooling.state_dict())
+    torch.testing.assert_close(pooling(image), expected(image.expand(2, -1, -1, -1))[:1])
+
+
+def test_class_weights_are_as_many_as_the_classes(tmp_path):
+    config = small(tmp_path, model="v1-small", class_weights=(1.0, 2.0))
+    with pytest.raises(ValueError, match=r"class_weights has 2 values for the 9 classes backgro"):
+        train(config)
 
 
 # ---- recipes ----

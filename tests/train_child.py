@@ -1,4 +1,4 @@
-"""What test_train.py trains on, and the processes that it kills or runs two of."""
+"""What test_train.py trains on, and the processes that are killed or run in twos."""
 
 import os
 import signal
@@ -113,6 +113,16 @@ def two(out):
     if int(os.environ["RANK"]) == 0:
         scores = {"miou": torch.tensor(trained.metrics["miou"])}
         torch.save(found | trained.model.state_dict() | scores, Path(out) / "two.pt")
+
+
+def torchrun(*words):
+    """torchrun as on a machine called localhost: it looks its name up, which tests may not do."""
+    import socket
+
+    from torch.distributed import run
+
+    socket.gethostname = lambda: "localhost"
+    run.main(list(words))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import itertools
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, cast
 
@@ -65,7 +65,13 @@ def train(
         torch.manual_seed(config.seed)
         with fabric.rank_zero_first(local=True):  # one process of a machine downloads
             train_set, val_set, crop = (*data, None) if data else open_data(config)
-        network = build(config, classes_of(val_set)) if model is None else model
+        names = classes_of(val_set)
+        if names and len(config.class_weights) not in (0, len(names)):
+            raise ValueError(
+                f"class_weights has {len(config.class_weights)} values for the {len(names)} "
+                f"classes {', '.join(names)}: give one for each, in this order"
+            )
+        network = build(config, names) if model is None else model
         stream = Stream(train_set, config.seed, augment or crop)
         folder = Folder(config)
         average, seconds = run(fabric, config, folder, network, stream, val_set)
@@ -84,6 +90,7 @@ def run(
     """The loop itself, from the folder's checkpoint if there is one: averaged weights, seconds."""
     rank, world = fabric.global_rank, fabric.world_size
     state = folder.load()
+    step = agree(fabric, 0 if state is None else state["step"], folder.path)
     if config.init and state is None:
         with fabric.rank_zero_first(local=True):
             said = start_from(network, config.init)
@@ -103,12 +110,10 @@ def run(
         "scaler": fabric.strategy.precision,  # of 16-mixed
         "log": log,
     }
-    step = 0
     if state is not None:
-        step = state["step"]
+        fabric.print(f"{folder.path}: going on after step {step}")
         for name, part in saved.items():
             part.load_state_dict(state[name])
-    fabric.barrier()  # all have read the folder before the first one writes to it
     log.open(step)
     loader = batches(stream, config, rank, world, step)
     model.train()
@@ -157,7 +162,37 @@ def start(config: Config) -> Fabric:
     if config.precision == "16-mixed" and fabric.device.type != "cuda":
         raise ValueError("precision 16-mixed is for GPUs of NVIDIA: take bf16-mixed or 32-true")
     fabric.launch()
+    fabric.print(restart_advice(os.environ), end="")
     return fabric
+
+
+def restart_advice(variables: Mapping[str, str]) -> str:
+    """A line for torchrun's user whose processes could not find each other after a restart.
+
+    They meet in the agent's store, where torch 2.5 and later leave the addresses of dead ones
+    (github.com/pytorch/pytorch/issues/135712).
+    """
+    restarts = int(variables.get("TORCHELASTIC_MAX_RESTARTS", 0))
+    if restarts == 0 or variables.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return ""
+    return (
+        "--max-restarts: processes that are started anew may wait for dead ones in vain; set "
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1, and --standalone or --rdzv-backend c10d\n"
+    )
+
+
+def agree(fabric: Fabric, step: int, path: Path) -> int:
+    """`step`, once all processes have read it in the run's folder, before any writes there.
+
+    Raises ValueError where they read different ones.
+    """
+    steps = cast(Tensor, fabric.all_gather(torch.tensor(step))).flatten().tolist()
+    if len(set(steps)) > 1:
+        raise ValueError(
+            f"{path} holds different checkpoints for different processes, of the steps "
+            f"{sorted(set(steps))}: --out must be a folder that all machines share"
+        )
+    return step
 
 
 def build(config: Config, classes: Sequence[str] = ()) -> nn.Module:
@@ -210,9 +245,12 @@ def validate(fabric: Fabric, model: nn.Module, dataset: Any, config: Config) -> 
         with fabric.autocast():
             scores = whole(model, images)
         found.append(confusion_matrices(scores, labels, scores.shape[1]))
-    own = torch.cat(found)
-    matrices = own.new_zeros(count, *own.shape[1:])
-    matrices[mine] = own
+    classes = torch.tensor(found[0].shape[-1] if found else 0, device=fabric.device)
+    fullest = fabric.all_reduce(classes, reduce_op="max")  # a process may have no image at all
+    side = int(cast(Tensor, fullest))
+    matrices = torch.zeros(count, side, side, dtype=torch.long, device=fabric.device)
+    if found:
+        matrices[mine] = torch.cat(found)
     return add_up(fabric, matrices).cpu()
 
 

@@ -40,7 +40,7 @@ class Recipe:
     @property
     def command(self) -> str:
         """What starts it, and goes on with it after it was stopped."""
-        start = "python" if self.device == "cpu" else "torchrun --nproc-per-node gpu"
+        start = "python" if self.device == "cpu" else "torchrun --standalone --nproc-per-node gpu"
         return f"{start} -m deeplab_lite train --recipe {self.name} --resume"
 
 
