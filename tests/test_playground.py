@@ -3,7 +3,6 @@
 import io
 import itertools
 import warnings
-from datetime import datetime
 
 import numpy as np
 import pytest
@@ -338,15 +337,34 @@ def test_a_shape_that_is_moved_moves_the_truth(widget):
     assert widget.subject is before  # kept
 
 
+def choose(widget, data, part=100):
+    """What the page sends when a file is chosen."""
+    for at in range(0, max(1, len(data)), part):
+        content = {"at": at, "size": len(data)}
+        widget.upload._handle_custom_msg(content, [memoryview(data)[at : at + part]])
+
+
+def test_a_file_that_another_one_overtakes_is_dropped(widget):
+    widget.source.value = "upload"
+    first, second = png(), png((33, 44))
+    widget.upload._handle_custom_msg({"at": 0, "size": len(first)}, [memoryview(first)[:60]])
+    choose(widget, second)
+    widget.upload._handle_custom_msg({"at": 60, "size": len(first)}, [memoryview(first)[60:]])
+    assert widget.upload.file == second and "PNG, 33 x 44" in widget.note.value
+
+
+def test_an_empty_file_is_told(widget):
+    widget.source.value = "upload"
+    choose(widget, b"")
+    assert "is empty: expected a picture" in widget.note.value
+
+
 def test_a_chosen_file_is_shown_and_not_kept_in_the_notebook(widget):
     widget._file = None
     widget.source.value = "upload"
     assert "Choose a picture" in widget.note.value and shown_of(widget) == []
-    widget.upload.value = [
-        {"name": "a.png", "type": "image/png", "size": 9, "content": memoryview(png()),
-         "last_modified": datetime(2026, 1, 1)}
-    ]  # fmt: skip
-    assert widget.upload.value == ()
+    choose(widget, png())
+    assert "file" not in widget.upload.get_state()
     assert "Your picture (PNG, 40 x 30)." in widget.note.value
     assert widget.subject.image.shape == (30, 40, 3) and len(shown_of(widget)) == 4
 
@@ -356,15 +374,7 @@ def test_a_file_that_is_no_picture_is_told_and_the_last_one_stays(widget):
     widget._file = png()
     widget._draw()
     before = shown_of(widget)
-    widget.upload.value = [
-        {
-            "name": "<b>",
-            "type": "",
-            "size": 5,
-            "content": memoryview(b"<svg>"),
-            "last_modified": datetime(2026, 1, 1),
-        }
-    ]  # fmt: skip
+    choose(widget, b"<svg>")
     assert 'role="alert"' in widget.note.value and "export it as PNG" in widget.note.value
     assert shown_of(widget) == before
     widget.source.value = "scene"

@@ -16,7 +16,6 @@ from voila.app import Voila
 NOTEBOOK = Path(__file__).parent / "playground.ipynb"
 TEMPLATES = Path(__file__).parent / "templates"
 ADDRESS = "127.0.0.1"
-UPLOAD = 120_000_000  # bytes of a message, so that intake.MAX_BYTES can be said to be too large
 # Voila's page asks for icons of a web site: refused, as all that is not on this machine.
 RULES = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:; "
@@ -32,7 +31,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "config_file_paths": [],  # of other projects
         "tornado_settings": {
             "headers": {"Content-Security-Policy": RULES},
-            "websocket_max_message_size": UPLOAD,
             "ws_ping_timeout": 30_000,
         },
         "log_level": "WARN",

@@ -29,6 +29,7 @@ from .comparison import (
     text_below,
     title,
 )
+from .file_chooser import FileChooser
 from .segmentation import Result
 from .shape_canvas import START, ShapeCanvas
 
@@ -174,10 +175,7 @@ class Playground(Asked, Twin, ipywidgets.VBox):
             style={"description_width": "60px"},
         )  # fmt: skip
         self.photo = dropdown("of", photos.photo_names(), photo, "190px")
-        self.upload = ipywidgets.FileUpload(
-            accept="image/*", description="Choose a picture", layout={"width": "180px"},
-            tooltip="A picture of any kind and size. It stays on this machine.",
-        )  # fmt: skip
+        self.upload = FileChooser(layout={"margin": "2px 8px"})
         self.side = dropdown("side", [(f"{n} pixels", n) for n in SIDES], side, "180px")
         known = [v for v in VIEWS if v != "errors" or source in WITH_TRUTH]
         one_of("view", view, known)
@@ -221,14 +219,12 @@ class Playground(Asked, Twin, ipywidgets.VBox):
         self._watch(self.source, self.seed, self.photo, self.side, self.view, self.alpha)
         for row in self.rows:
             row.listen(self._ask)
-        self.upload.observe(self._take, "value")
+        self.upload.observe(self._take, "taken")
 
     def _take(self, change: Any) -> None:
         """A file has been chosen."""
-        if change["new"]:
-            self._file = bytes(change["new"][0]["content"])
-            self.upload.value = ()  # else it would be saved with the notebook
-            self._ask(change)
+        self._file = self.upload.file
+        self._ask(change)
 
     def _fit(self) -> None:
         """Only what can be chosen for this image and these networks."""
