@@ -65,7 +65,7 @@ def forms(name: str, folder: Path) -> Iterator[tuple[str, Run, int]]:
             )
             runner = torch._inductor.aoti_load_package(packed)
         yield "AOTInductor (.pt2)", runner, Path(packed).stat().st_size
-        integers = quantised(program(whole).module(), calibration)
+        integers = quantised(program(whole).module(), batches(calibration))
         file = folder / "int8.pt2"
         torch.export.save(torch.export.export(integers, (torch.zeros(1, 3, 129, 129),)), file)
         fused = torch.compile(integers, dynamic=False)

@@ -69,6 +69,7 @@ def program(
     that does not fit, and for no images.
     """
     step, extra = sides(whole.network)
+    seen = None if int8 is None else list(batches(int8))
     shapes: dict[int, Any] = {0: Dim("batch")}
     height, width = size or (8 * step + extra, 9 * step + extra)
     if size is None:
@@ -81,25 +82,26 @@ def program(
 
     with quiet():
         whole(images)  # a size that does not fit is told in a sentence
-        if int8 is None:
+        if seen is None:
             return traced(whole)
-        return traced(quantised(traced(whole).module(), int8))
+        return traced(quantised(traced(whole).module(), seen))
 
 
-def quantised(graph: Any, images: Iterable[np.ndarray]) -> Any:
+def quantised(graph: Any, images: Iterable[Tensor]) -> Any:
     """A traced network whose convolutions compute in 8-bit integers, by torchao's PT2E.
 
     Static: the scales of activations are measured on `images`; weights have one per channel. Batch
     norm is folded into the convolution before it. The graph only says where values are rounded; it
-    is for the runtime to compute in integers between.
+    is for the runtime to compute in integers between. Activations take 7 bits: x86 CPUs without
+    VNNI add two products in 16 bits, where those of 8 bits overflow. It costs 0.1 points of mIoU.
     """
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
     from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
     quantizer = x86.X86InductorQuantizer()
-    quantizer.set_global(x86.get_default_x86_inductor_quantization_config())
+    quantizer.set_global(x86.get_default_x86_inductor_quantization_config(reduce_range=True))
     watched = prepare_pt2e(graph, quantizer)
-    for image in batches(images):
+    for image in images:
         watched(image)
     found = convert_pt2e(watched)
     used = {str(node.target) for node in found.graph.nodes if node.op == "get_attr"}
