@@ -206,7 +206,7 @@ def vote(y):
         (ask(each=vote), "✗ the votes are counted"),
         (ask(corners=False), "✗ the corners are not aligned"),
         (ask(early=True), "✗ the softmax is taken at the small size"),
-        (ask(last=lambda a: a.mean(0).argmax(1)), "✗ ask gives (2, 33, 33): expected probabilit"),
+        (ask(last=lambda a: a.mean(0).argmax(1)), "✗ ask gives (2, 33, 33): expected prob"),
         (ask(last=lambda a: a.median(0).values), "✗ the shape is right, the values are not"),
         (lambda n, x, sides: ask()(n, x, sides[:1]), "✗ the network was asked at sides [17]"),
         (lambda n, x, sides: 1, "✗ ask returned int, no tensor"),

@@ -19,9 +19,9 @@ def ladder(rows: Sequence[Row], figure: Any = None) -> Any:
     """One line for each rung: mIoU and its step, mIoU near edges, weights, multiply-adds, time.
 
     rows: dicts of `rung`, `against` (a rung above, or ""), `idea`, `miou` with `low` and `high`,
-    `gain_low` and `gain_high` of the step, `trimap_1` to `trimap_8`, `parameters`, `multiply_adds`
-    and `time`, which is shown as it is. An arrow leads from the rung that a rung is compared with;
-    it is grey where the step's interval holds 0.
+    `gain` with `gain_low` and `gain_high` of the step, `trimap_1` to `trimap_8`, `parameters`,
+    `multiply_adds` and `time`, which is shown as it is. An arrow leads from the rung that a rung is
+    compared with; it is grey where the step's interval holds 0.
 
     Raises ValueError for an `against` that is no rung.
     """
@@ -82,7 +82,7 @@ def _step(ax: Any, y: int, row: Row, base: float | None) -> None:
         ax.annotate("", (value, y), (base, y), arrowprops=arrow)
         side = 1 if value >= base else -1
         ax.annotate(
-            f"{value - base:+.3f}".replace("-", "−"),
+            f"{float(row['gain']):+.3f}".replace("-", "−"),
             xy=(value, y),
             xytext=(7 * side, 0),
             textcoords="offset points",
