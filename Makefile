@@ -55,7 +55,9 @@ clean:  ## remove the environment and everything else that make made
 .venv/.test: .venv/.lab $(INPUTS)
 	@$(PYTHON) tools/install.py test
 
-# Without trust, JupyterLab shows a fresh clone's widgets as pictures until they are run.
+# Without trust, JupyterLab shows a fresh clone's widgets as pictures until they are run. And at its
+# first start it covers the lesson with a question: whether it may fetch news.
 .venv/.trusted: .venv/.lab $(NOTEBOOKS)
 	@$(BIN)/jupyter trust $(NOTEBOOKS)
+	@$(BIN)/jupyter labextension disable @jupyterlab/apputils-extension:announcements >/dev/null 2>&1
 	@touch $@

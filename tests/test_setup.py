@@ -410,7 +410,7 @@ def test_a_second_call_installs_nothing_and_a_new_requirement_does(checkout):
 
 @posix
 @needs_make
-def test_lab_trusts_the_notebooks_when_they_have_changed(checkout):
+def test_lab_trusts_the_notebooks_when_they_have_changed_and_asks_for_no_news(checkout):
     fake_python(checkout)
     jupyter = checkout / ".venv" / "bin" / "jupyter"
     jupyter.write_text(f'#!/bin/sh\necho "jupyter $*" >> "{checkout}/calls.txt"\n')
@@ -423,6 +423,7 @@ def test_lab_trusts_the_notebooks_when_they_have_changed(checkout):
         (checkout / "calls.txt").unlink(missing_ok=True)
         assert make(checkout, "lab", f"PYTHON={sys.executable}").returncode == 0
         assert (trust in calls(checkout)) == trusted
+        assert any("disable" in c and "announcements" in c for c in calls(checkout)) == trusted
         assert calls(checkout)[-1].startswith("jupyter lab --ip=127.0.0.1")
 
 
