@@ -92,14 +92,14 @@ def quantised(graph: Any, images: Iterable[Tensor]) -> Any:
 
     Static: the scales of activations are measured on `images`; weights have one per channel. Batch
     norm is folded into the convolution before it. The graph only says where values are rounded; it
-    is for the runtime to compute in integers between. Activations take 7 bits: x86 CPUs without
-    VNNI add two products in 16 bits, where those of 8 bits overflow. It costs 0.1 points of mIoU.
+    is for the runtime to compute in integers between. x86 CPUs without VNNI add pairs of products
+    in 16 bits, where they can overflow: on such a machine, see what `compare` says.
     """
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
     from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
     quantizer = x86.X86InductorQuantizer()
-    quantizer.set_global(x86.get_default_x86_inductor_quantization_config(reduce_range=True))
+    quantizer.set_global(x86.get_default_x86_inductor_quantization_config())
     watched = prepare_pt2e(graph, quantizer)
     for image in images:
         watched(image)
