@@ -69,7 +69,7 @@ def test_the_table_says_what_the_cards_say():
 
 @pytest.mark.parametrize("model", FAMILY)
 def test_curves_end_where_the_card_begins(model):
-    """The shipped seed is the best of those that were trained, and its card names its command."""
+    """The shipped seed is the one that is named; its card tells its command and its score."""
     card = checkpoints.card(f"{model}-scenes")
     last = {}
     for config in trained.runs(model):
@@ -79,8 +79,16 @@ def test_curves_end_where_the_card_begins(model):
         last[config.seed] = float(rows[-1]["val_miou"])
         if config.seed == card["seed"]:
             assert card["command"] == config.command()
-    assert card["seed"] == max(last, key=lambda seed: last[seed])
+    assert card["seed"] == trained.KEPT.get(model, 0)
     assert card["metrics"]["val"]["miou"] == last[card["seed"]]
+
+
+@pytest.mark.parametrize("name", trained.VARIANTS)
+def test_curves_of_variants_are_whole_trainings(name):
+    (config,) = trained.runs(name)
+    with (ASSETS / "curves" / f"{name}-scenes-0.csv").open(newline="") as file:
+        last = list(csv.DictReader(file))[-1]
+    assert int(last["images"]) == config.steps * config.batch and 0 < float(last["val_miou"]) < 1
 
 
 @pytest.mark.parametrize("name", ["v3-scenes", "v3plus-scenes"])
