@@ -21,6 +21,7 @@ FIGURES = {
     "cat.png": ("00_start_here", "cat-at-two-strides", 240),
     "family.png": ("00_start_here", "family-map", None),
     "explorer.png": ("00_start_here", "explorer", None),
+    "playground.png": ("08_the_family", "playground", 240),
 }
 
 
