@@ -6,6 +6,7 @@ browser that keeps to its rules sends nothing to other machines either.
 """
 
 import os
+import signal
 import webbrowser
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,14 @@ class App(Voila):
         super().setup_template_dirs()
         self.template_paths.insert(0, str(TEMPLATES))
 
+    def end(self, *_: Any) -> None:
+        """Let the server stop at its next turn, and end its kernels."""
+        self.ioloop.asyncio_loop.call_soon_threadsafe(self.ioloop.stop)
+
     def launch_browser(self) -> None:
         """Called when the server listens."""
+        # Voila waits for KeyboardInterrupt, which whatever runs just then may swallow.
+        signal.signal(signal.SIGINT, self.end)
         address = self.display_url
         print(f"The playground is at {address}\nCtrl+C ends it.", flush=True)
         if self.browse:
