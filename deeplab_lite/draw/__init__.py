@@ -9,6 +9,7 @@ from .arrays import COLORS, PALETTE, SCENE_PALETTE, VOID, checked, heat, overlay
 from .aspp import Branch, pyramid_taps
 from .axes import box, pixels, show, style
 from .boundary import band_errors, banded, boundary_segments, magnified, window
+from .classes import class_bars
 from .comparison import DISAGREEMENT, disagreement, disagreement_kinds, entropy, surprise
 from .family import FAMILY, family
 from .ladder import ladder
@@ -35,6 +36,7 @@ __all__ = [
     "change_kinds",
     "changes",
     "checked",
+    "class_bars",
     "cone",
     "disagreement",
     "disagreement_kinds",
