@@ -101,7 +101,11 @@ def test_recurrence_wrong(answer, expected, capsys):
     assert said(check.recurrence, answer, capsys).startswith(expected)
 
 
-@pytest.mark.parametrize("part, slip, hint", lesson_01.RECURRENCE_SLIPS, ids=lambda x: str(x)[:40])
+@pytest.mark.parametrize(
+    "part, slip, hint",
+    lesson_01.RECURRENCE_SLIPS,
+    ids=[hint for *_, hint in lesson_01.RECURRENCE_SLIPS],
+)
 def test_every_slip_of_the_recurrence_gets_its_own_hint(part, slip, hint, capsys):
     def answer(layers):
         values = list(right(layers))

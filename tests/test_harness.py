@@ -32,6 +32,15 @@ def write(path, *cells):
     return path
 
 
+# ---- the tests' own names ----
+
+
+def test_each_process_collects_the_same_names(request):
+    """What pytest -n needs. An address, as in the repr of a lambda, is another in each process."""
+    names = [item.nodeid for item in request.session.items]
+    assert [name for name in names if " at 0x" in name] == []
+
+
 # ---- the network ----
 
 

@@ -326,7 +326,9 @@ def test_models_that_are_equally_good_do_not_differ():
 
 
 @pytest.mark.parametrize(
-    "change", [lambda m: m[1:], lambda m: m.flip(0), lambda m: m[:, :1, :1]], ids=str
+    "change",
+    [lambda m: m[1:], lambda m: m.flip(0), lambda m: m[:, :1, :1]],
+    ids=["fewer images", "another order", "fewer classes"],
 )
 def test_pairs_are_of_the_same_images(change):
     matrices = metrics.confusion_matrices(*random_maps(5, 3, 8), 3)
