@@ -135,13 +135,8 @@ def recipes(
 
 SHIPPED = sorted(path.stem for path in shipped_checkpoints().glob("*.json"))
 BEST = next((name for name in ("camvid-v3plus", "v3plus-scenes") if name in SHIPPED), None)
-Model = Annotated[
-    str | None,
-    typer.Option(
-        help=f"One of {', '.join(SHIPPED)}; or the path of a .safetensors with its card.",
-        show_default=str(BEST),
-    ),
-]
+NAMED = f"One of {', '.join(SHIPPED)}; or the path of a .safetensors with its card."
+Model = Annotated[str | None, typer.Option(help=NAMED, show_default=str(BEST))]
 Scales = Annotated[
     Any, typer.Option(parser=_numbers, help="Sizes to see each image in, as 0.75,1,1.25.")
 ]
@@ -196,7 +191,10 @@ def segment(
 
 @app.command()
 def evaluate(
-    model: Model = BEST,
+    model: Annotated[
+        str | None,
+        typer.Option(help=NAMED, show_default=f"{BEST} on camvid, else v3plus-scenes"),
+    ] = None,
     data: Annotated[
         str, typer.Option(help="scenes, camvid, voc, or a folder with images/ and masks/.")
     ] = "scenes",
@@ -215,6 +213,7 @@ def evaluate(
     to: Annotated[str | None, typer.Option("--json", help="Write the scores to this file.")] = None,
 ) -> None:
     """Score a network on labelled images: IoU of each class, mIoU, trimap mIoU, time."""
+    model = model or (BEST if data == "camvid" else "v3plus-scenes")
     with _told("evaluate"):
         from deeplab_lite.evaluate import evaluate as score
         from deeplab_lite.segment import Settings

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -48,9 +48,10 @@ PICKLES = {".pt", ".pth", ".bin", ".ckpt", ".pkl", ".tar"}
 # ---- Reading -------------------------------------------------------------------------------------
 
 
-def names() -> list[str]:
-    """The names of the checkpoints that come with the package."""
-    return sorted(path.stem for path in _folder().glob("*.json"))
+def names(classes: Sequence[str] | None = None) -> list[str]:
+    """The names of the checkpoints that come with the package, or of those with these classes."""
+    found = sorted(path.stem for path in _folder().glob("*.json"))
+    return found if classes is None else [n for n in found if card(n)["classes"] == [*classes]]
 
 
 def card(name_or_path: str | Path) -> Card:

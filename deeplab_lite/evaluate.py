@@ -98,8 +98,11 @@ def evaluate(
     Raises ValueError for a network of other classes than the data, an unknown name or split, less
     than two images, and as `Segmenter`; FileNotFoundError where the data is not.
     """
-    segmenter = Segmenter(settings, device)
-    samples = open_samples(data, split, root)
+    return score(Segmenter(settings, device), open_samples(data, split, root), images)
+
+
+def score(segmenter: Segmenter, samples: Samples, images: int = 0) -> Evaluation:
+    """`evaluate` for a segmenter and a split that are open. Raises ValueError as it does."""
     known = segmenter.classes
     if samples.classes and len(samples.classes) != len(known):
         raise ValueError(

@@ -207,7 +207,8 @@ def test_what_was_trained_on_a_gpu_loads_on_a_cpu(tmp_path, saved):
 
 
 def test_a_shipped_checkpoint_is_loaded_by_its_name(shelf):
-    assert checkpoints.names() == ["tiny"]
+    assert checkpoints.names() == checkpoints.names(tuple(CARD["classes"])) == ["tiny"]
+    assert checkpoints.names(["Sky"]) == []
     assert torch.equal(checkpoints.load("tiny").fc8.weight, network().fc8.weight.half().float())
     assert checkpoints.card("tiny")["command"] == CARD["command"]
 

@@ -62,6 +62,11 @@ def test_scales_and_flip_and_crf_are_taken():
     assert asked.report()["settings"]["scales"] == [1.0, 1.25]
 
 
+def test_without_a_name_it_is_the_network_of_the_data():
+    status, said = command("--images", 2)
+    assert status == 0 and said.startswith("v3plus-scenes on scenes, val: 2 images")
+
+
 # ---- Other data ----------------------------------------------------------------------------------
 
 

@@ -20,7 +20,7 @@ from deeplab_lite.widgets._subjects import SOURCES, Subject
 from deeplab_lite.widgets.comparison import VIEWS, Compared
 from deeplab_lite.widgets.segmentation import Result
 
-ANSWERS = Answers(dict.fromkeys(checkpoints.names()), 9)
+ANSWERS = Answers(dict.fromkeys(checkpoints.names(scenes.CLASSES)), 9)
 SCENE = _subjects.scene(7)
 
 
@@ -288,7 +288,7 @@ def test_every_source_and_view(widget, source, view):
         assert (getattr(widget, name).layout.display == "") == (source == shown)
 
 
-@pytest.mark.parametrize("name", checkpoints.names())
+@pytest.mark.parametrize("name", checkpoints.names(scenes.CLASSES))
 @pytest.mark.parametrize("crf", CRFS)
 def test_every_network_and_crf(widget, name, crf):
     row = widget.rows[0]

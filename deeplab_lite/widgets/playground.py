@@ -73,7 +73,7 @@ class Playground(Asked, Twin, ipywidgets.VBox):
         classes: Sequence[str] = scenes.CLASSES,
         palette: np.ndarray = draw.SCENE_PALETTE,
     ):
-        given = checkpoints.names() if models is None else models
+        given = checkpoints.names(classes) if models is None else models
         table = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given)
         if not table:
             raise ValueError("no models: give names of checkpoints, or a dict of name to network")
