@@ -23,10 +23,12 @@ from deeplab_lite.exercises.lesson_06 import (
 )
 from deeplab_lite.exercises.lesson_07 import decoder_by_hand, merged_separable, separable_share
 from deeplab_lite.exercises.lesson_08 import asked_again, paired_by_hand, pareto_front
+from deeplab_lite.exercises.lesson_09 import colours_to_classes, frozen_part, honest_split
 
 __all__ = [
     "asked_again",
     "branch_fields",
+    "colours_to_classes",
     "decimated_fc6",
     "decoder_by_hand",
     "dense_by_hand",
@@ -34,7 +36,9 @@ __all__ = [
     "dilations_and_rates",
     "effective_kernel",
     "field_by_hand",
+    "frozen_part",
     "fused_scales",
+    "honest_split",
     "lasting_freeze",
     "loss_on_map",
     "map_sides",
