@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import checkpoints, draw, scenes
+from ..models.common import whole
 from ._asked import Asked
 from ._twin import Twin, one_of
 from .segmentation import (
@@ -31,25 +32,25 @@ from .segmentation import (
 class SegmentationViewer(Asked, Twin, ipywidgets.VBox):
     """Choose a scene and a network: what it sees, where it errs, where it is unsure.
 
-    - `models`: names of checkpoints (all that are shipped, if None), or a dict of name to network,
-      such as one that a lesson has just trained; a value None means the checkpoint of that name.
-      Networks take images as `scenes.normalize` makes them and give logits of the images' size.
+    - `models`: names of checkpoints (all that know `classes`, if None), or a dict of name to
+      network, such as one that a lesson has just trained; a value None means the checkpoint of that
+      name. Networks take images as `scenes.normalize` makes them, and give logits of their size.
     - `image`, uint8 (H, W, 3), takes the place of the scenes, with its `label` (H, W) if there is
-      one. `classes` and `palette` (K x 3) are those of the scenes unless given.
+      one; or `images`, pairs of an image and its label or None, among which `seed` chooses.
+      `classes` and `palette` (K x 3) are those of the scenes unless given.
     - `view` is one of VIEWS, `alpha` the strength of the overlay.
 
     What a network says of a scene is kept: after more training, make a new viewer.
 
-    Raises ValueError for an unknown model, view or seed, for an image whose size does not fit the
-    network, and for classes that it does not tell apart. What goes wrong later is said in the
-    widget.
+    Raises ValueError for an unknown model, view or seed, for `image` beside `images`, and for
+    classes that the network does not tell apart. What goes wrong later is said in the widget.
     """
 
     colors = 96
 
     def __init__(
         self,
-        seed: int = 7,
+        seed: int | None = None,
         model: str | None = None,
         view: str = "prediction",
         alpha: float = 0.7,
@@ -57,10 +58,11 @@ class SegmentationViewer(Asked, Twin, ipywidgets.VBox):
         models: Iterable[str] | Mapping[str, nn.Module | None] | None = None,
         image: Any = None,
         label: Any = None,
+        images: Sequence[tuple[Any, Any]] | None = None,
         classes: Sequence[str] = scenes.CLASSES,
         palette: np.ndarray = draw.SCENE_PALETTE,
     ):
-        given = checkpoints.names() if models is None else models
+        given = checkpoints.names(classes) if models is None else models
         self._models = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given)
         if not self._models:
             raise ValueError("no models: give names of checkpoints, or a dict of name to network")
@@ -70,9 +72,19 @@ class SegmentationViewer(Asked, Twin, ipywidgets.VBox):
         if len(palette) < len(classes):
             raise ValueError(f"{len(palette)} colours for {len(classes)} classes: give a palette")
         self._classes, self._palette = tuple(classes), np.asarray(palette, np.uint8)
-        self._image = None if image is None else draw.checked(image)
-        self._label = None if label is None else np.asarray(label)
-        known = views(label if image is not None else np.zeros(0))
+        if image is not None and images is not None:
+            raise ValueError("image and images: give one of them")
+        given_images = [(image, label)] if image is not None else images
+        self._images = None if given_images is None else [_pair(*pair) for pair in given_images]
+        if self._images == []:
+            raise ValueError("images is empty: expected pairs of an image and its label or None")
+        last = 2**32 - 1 if self._images is None else len(self._images) - 1
+        if seed is None:
+            seed = 7 if self._images is None else 0
+        if not 0 <= seed <= last:
+            raise ValueError(f"seed {seed}: expected 0 to {last}")
+        labelled = self._images is None or all(label is not None for _, label in self._images)
+        known = views(np.zeros(0) if labelled else None)
         one_of("view", view, known)
         # A network and a scene are read once; other views and strengths follow at once.
         self._network = lru_cache(maxsize=8)(self._find_network)
@@ -81,8 +93,9 @@ class SegmentationViewer(Asked, Twin, ipywidgets.VBox):
 
         wide = {"style": {"description_width": "60px"}}
         self.seed = ipywidgets.BoundedIntText(
-            value=seed, min=0, max=2**32 - 1, description="scene", layout={"width": "180px"}, **wide
-        )
+            value=seed, min=0, max=last, description="scene" if self._images is None else "image",
+            layout={"width": "180px"}, **wide,
+        )  # fmt: skip
         self.model = ipywidgets.Dropdown(
             options=list(self._models), value=model, description="network",
             layout={"width": "280px"}, **wide,
@@ -101,7 +114,7 @@ class SegmentationViewer(Asked, Twin, ipywidgets.VBox):
             format="png", layout={"width": f"{WIDTH}px", "max_width": "100%"}
         )
         self.note = ipywidgets.HTML(layout={"max_width": f"{WIDTH}px"})
-        first = [self.model] if self._image is not None else [self.seed, self.model]
+        first = [self.seed, self.model] if last else [self.model]
         rows = (first, [self.alpha, self.view])
         bars = [ipywidgets.HBox(row, layout={"flex_flow": "row wrap"}) for row in rows]
         super().__init__([*bars, self.names, self.image, self.note])
@@ -121,7 +134,10 @@ class SegmentationViewer(Asked, Twin, ipywidgets.VBox):
         return f"{self._title()}, {VIEWS[self.view.value]}. {describe(self.result)}"
 
     def _title(self) -> str:
-        where = f"scene {self.seed.value}" if self._image is None else "an image"
+        if self._images is None:
+            where = f"scene {self.seed.value}"
+        else:
+            where = "an image" if len(self._images) == 1 else f"image {self.seed.value}"
         return f"{self.model.value} on {where}"
 
     def _find_network(self, name: str) -> nn.Module:
@@ -129,16 +145,14 @@ class SegmentationViewer(Asked, Twin, ipywidgets.VBox):
         return checkpoints.load(name) if network is None else network
 
     def _segment(self, name: str, seed: int) -> Result:
-        image, label = self._image, self._label
-        if image is None:
-            image, label = scenes.scene(seed)
+        image, label = scenes.scene(seed) if self._images is None else self._images[seed]
         network = self._network(name)
         device = next((p.device for p in network.parameters()), torch.device("cpu"))
         was_training = network.training
         network.eval()
         try:
             with torch.inference_mode():
-                logits = network(scenes.normalize(image)[None].to(device))
+                logits = whole(network, scenes.normalize(image)[None].to(device))
         finally:
             network.train(was_training)
         height, width = image.shape[:2]
@@ -157,6 +171,11 @@ class SegmentationViewer(Asked, Twin, ipywidgets.VBox):
         self.image.value = draw.png(frame(result, view, alpha), colors=colors)
         self.names.value = _row(list(panels(result, view, alpha)))
         self.note.value = _text(result, view, alpha)
+
+
+def _pair(image: Any, label: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """An image of the reader's as uint8 (H, W, 3), and its label (H, W) if there is one."""
+    return draw.checked(image), None if label is None else np.asarray(label)
 
 
 def _row(names: list[str]) -> str:
