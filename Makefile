@@ -6,11 +6,11 @@ NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb)
 FIRST     := notebooks/00_start_here.ipynb
 INPUTS    := pyproject.toml constraints.txt tools/install.py
 
-.PHONY: help lab app test notebooks figures train bench clean
+.PHONY: help lab app test notebooks figures train camvid bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
-	@echo "ARGS=... reaches jupyter lab, the app, pytest, tools/notebooks.py or tools/family.py; PYTHON=... names another python3."
+	@echo "ARGS=... reaches jupyter lab, the app, pytest, tools/notebooks.py, tools/family.py or tools/camvid.py; PYTHON=... names another python3."
 
 lab: .venv/.trusted  ## install, then open lesson 00 in JupyterLab (ARGS=--no-browser on a server)
 	$(BIN)/jupyter lab --ip=127.0.0.1 --LabApp.default_url=/lab/tree/$(FIRST) $(ARGS)
@@ -30,6 +30,9 @@ figures: .venv/.test  ## take the README's figures from the lessons' saved outpu
 train: .venv/.test  ## train the shipped networks anew and score them: hours on a CPU; stop it at will
 	$(BIN)/python -m tools.family $(ARGS)
 	$(BIN)/python -m benchmarks.family
+
+camvid: .venv/.test  ## train v3+ and LargeFOV on CamVid and score them: hours on a CPU (ARGS=--download)
+	$(BIN)/python -m tools.camvid $(ARGS)
 
 bench: .venv/.test  ## ratios against peers, what the scenes are for, the scores of the shipped networks
 	$(BIN)/python -m benchmarks.peers
