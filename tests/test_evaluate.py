@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from test_checkpoints import CARD, network
+from test_datasets import voc
 from typer.testing import CliRunner
 
 from benchmarks import family
 from deeplab_lite import checkpoints, metrics, scenes
 from deeplab_lite.__main__ import app
-from deeplab_lite.datasets import CamVid
+from deeplab_lite.datasets import VOC, CamVid
 from deeplab_lite.evaluate import evaluate, open_samples
 from deeplab_lite.segment import Settings
 
@@ -104,6 +106,26 @@ def test_images_of_data_sets_are_seen_as_their_files_hold_them(tmp_path):
     sample = samples.sample(0)
     assert np.array_equal(sample.image, image)
     assert (sample.label[:5] == 255).all() and (sample.label[5:] == 3).all()
+
+
+@pytest.mark.parametrize("split", ["val", "train_aug"])
+def test_voc_is_scored_in_its_21_classes(tmp_path, split):
+    """By a network that says person everywhere."""
+    options = CARD["model"]["options"] | {"num_classes": 21}
+    card = {"model": CARD["model"] | {"options": options}, "classes": list(VOC.classes)}
+    always = network(**options)
+    torch.nn.init.zeros_(always.fc8.weight)
+    always.fc8.bias.data = torch.eye(21)[15]
+    model = checkpoints.save(always, tmp_path / "always", CARD | card)
+    data, path = voc(tmp_path / "data"), tmp_path / "scores.json"
+    words = ("--data", "voc", "--root", data, "--split", split, "--model", model, "--json", path)
+    status, said = command(*words)
+    labels = torch.cat([label.flatten() for _, label in VOC(split, data)])
+    counted = labels[labels != 255]
+    found, right = json.loads(path.read_text()), (counted == 15).sum() / len(counted)
+    assert status == 0 and said.startswith(f"{model} on voc, {split}: ")
+    assert found["accuracy"] == found["iou"]["person"] == pytest.approx(float(right), abs=1e-4)
+    assert right > 0 == found["iou"]["background"]
 
 
 WORDS = {
