@@ -21,7 +21,7 @@ from deeplab_lite.train import recipes
 from tools import camvid
 
 V3PLUS, LARGE_FOV = camvid.RECIPES
-SINGLE, MULTI = camvid.HOW
+SINGLE, STRIDE8, MULTI = camvid.HOW
 FRAMES = 16
 
 
@@ -162,8 +162,9 @@ def test_curves_are_kept_as_the_family_s(shipped):
 
 
 def test_sizes_are_those_of_the_network_and_of_all_pixels_that_it_sees():
-    single, multi = (camvid.sizes(V3PLUS, how) for how in camvid.HOW)
-    assert single["parameters"] == multi["parameters"] == 3_861_339
+    single, fine, multi = (camvid.sizes(V3PLUS, how) for how in camvid.HOW)
+    assert single["parameters"] == fine["parameters"] == multi["parameters"] == 3_861_339
+    assert 1.5 < fine["multiply_adds"] / single["multiply_adds"] < 4  # only layers beyond stride 8
     pixels = 2 * math.fsum(scale**2 for scale in camvid.HOW[MULTI]["scales"])
     assert multi["multiply_adds"] / single["multiply_adds"] == pytest.approx(pixels, rel=0.02)
 

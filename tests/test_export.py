@@ -300,7 +300,9 @@ def test_a_missing_extra_is_told_with_the_line_that_brings_it(monkeypatch, missi
         ModuleNotFoundError, match=rf"{missing}.*pip install 'deeplab-lite\[export\]'"
     ):
         call()
-    run = CliRunner().invoke(app, ["export", "--out", "a.onnx", "--format", "int8"])
+    run = CliRunner().invoke(
+        app, ["export", "--model", "v3plus-scenes", "--out", "a.onnx", "--format", "int8"]
+    )
     assert missing in str(run.exception) and '".[export]"' in str(run.exception)
 
 
@@ -338,7 +340,7 @@ def test_the_command_writes_verifies_and_says_so(tmp_path):
         run_file(torch.rand(1, 3, 65, 105))
 
 
-def test_a_network_for_photographs_is_run_on_photographs_and_int8_asks_for_them(tmp_path):
+def test_a_network_for_photographs_is_run_on_some_and_int8_asks_for_them(tmp_path, monkeypatch):
     options = {"num_classes": 3, "width": 0.03, "batch_norm": True, "rate": 2}
     card = checkpoints.card("v1-scenes") | {"classes": ["sky", "road", "tree"]}
     card["model"] = {"class": "DeepLabV1", "options": options}
@@ -352,10 +354,12 @@ def test_a_network_for_photographs_is_run_on_photographs_and_int8_asks_for_them(
     folder.mkdir()
     for index, image in enumerate(photos(3, [(100, 140)])):
         Image.fromarray(image).save(folder / f"{index}.png")
+    (folder / "0.png").write_bytes(b"not among those that are looked at")
+    monkeypatch.setattr(command, "VERIFY", 2)
     words = ["export", "--model", str(model), "--format", "pt2", "--photos", str(folder)]
     run = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "street.pt2")])
     assert run.exit_code == 0, run.output
-    assert f"{3 * 97 * 137:,} pixels on 3 images" in run.stdout
+    assert f"{2 * 97 * 137:,} pixels on 2 images" in run.stdout
 
 
 def test_a_bad_choice_ends_the_command_with_its_sentence(tmp_path):

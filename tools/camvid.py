@@ -6,7 +6,8 @@
     python -m tools.camvid --no-train --early  of a run that is not, its last checkpoint
 
 The data is fetched with --download, or found as `python -m deeplab_lite evaluate --data camvid`
-finds it. Each network is scored on val at 360 x 480, at one scale, then at six with mirror images.
+finds it. Each network is scored on val at 360 x 480: as trained, at output stride 8 with the same
+weights, and at six scales with mirror images.
 After each score assets/camvid.csv is written, with what is scored by then, the curves, and the
 weights and card of v3+. Scores stay beside the weights that they are of: the same command goes on
 where it was stopped.
@@ -42,9 +43,10 @@ ASSETS = Path(__file__).resolve().parents[1] / "assets"
 RECIPES = ("camvid-v3plus", "camvid-largefov")
 SHIPPED = RECIPES[0]
 FRAME = (360, 480)
-#                  how it is asked, as in `evaluate --scales ... --flip`
+#                  how it is asked, as by the options of `evaluate`
 HOW: dict[str, dict[str, Any]] = {
     "single scale": {},
+    "output stride 8": {"output_stride": 8},
     "multi-scale + flip": {"scales": (0.5, 0.75, 1.0, 1.25, 1.5, 1.75), "flip": True},
 }
 SCORES = ("images", "miou", "interval", "accuracy", "mean_accuracy", "iou", "trimap_miou")
@@ -216,6 +218,8 @@ def sizes(recipe: str, how: str) -> dict[str, int]:
     config, asked = recipes.read(recipe).config(), HOW[how]
     with torch.device("meta"), checkpoints.Undrawn(), torch.no_grad():
         network = lite.build(config.model, **(config.changes() | {"num_classes": len(CLASSES)}))
+        if "output_stride" in asked:
+            network.output_stride = asked["output_stride"]
         sides = fitting_size(network.eval(), FRAME)
         model: Any = MultiScale(network, asked.get("scales", (1.0,)), "mean")
         model = Mirrored(model) if asked.get("flip") else model
@@ -305,6 +309,8 @@ def command(how: str) -> str:
     words = ["python -m deeplab_lite evaluate", f"--model {SHIPPED}", "--data camvid"]
     if "scales" in asked:
         words.append(f"--scales {','.join(f'{scale:g}' for scale in asked['scales'])}")
+    if "output_stride" in asked:
+        words.append(f"--output-stride {asked['output_stride']}")
     return " ".join([*words, *(["--flip"] if asked.get("flip") else [])])
 
 
@@ -315,7 +321,7 @@ def main(words: list[str] | None = None, folder: Path = ASSETS) -> None:
     parser.add_argument("--download", action="store_true", help="fetch CamVid if it is not there")
     parser.add_argument("--no-train", action="store_true", help="only what is trained")
     parser.add_argument("--early", action="store_true", help="checkpoints of unfinished runs, too")
-    parser.add_argument("--single", action="store_true", help="leave several scales out")
+    parser.add_argument("--single", action="store_true", help="score as trained only")
     parser.add_argument("--no-crf", action="store_true", help="search no CRF")
     parser.add_argument("--threads", type=int, default=0, help="on the CPU; 0 for torch's choice")
     asked = parser.parse_args(words)
@@ -341,7 +347,7 @@ def main(words: list[str] | None = None, folder: Path = ASSETS) -> None:
             scored(path, how, samples)
             write_table(weights, folder)
             if recipe == SHIPPED:
-                last = how == "multi-scale + flip" or asked.single
+                last = asked.single or how == list(HOW)[-1]
                 ship(config, path, samples, last and not asked.no_crf, folder)
         write_curve(recipe, config, folder)
         print(f"{recipe}: done")
