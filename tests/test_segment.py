@@ -272,6 +272,26 @@ def test_what_is_there_is_made_anew_only_where_something_changed(scene, tmp_path
     assert again("--flip") == "1 segmented" and again("--flip") == skipped
 
 
+def test_results_that_were_being_replaced_are_not_taken_for_the_old_ones(
+    scene, tmp_path, monkeypatch
+):
+    """Label map of the new settings, record of the old: as a kill between the two would leave."""
+    path, _ = scene
+    words = ("segment", path, "--model", MODEL, "--out", tmp_path / "out")
+    assert command(*words)[0] == 0
+    whole = labels_of(tmp_path / "out", "seven").tobytes()
+
+    def stopped(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(results, "overlay", stopped)
+        assert command(*words, "--output-stride", "8")[0] == 130
+    assert labels_of(tmp_path / "out", "seven").tobytes() != whole
+    assert command(*words)[1].splitlines()[-1] == "1 segmented"
+    assert labels_of(tmp_path / "out", "seven").tobytes() == whole
+
+
 # ---- What is told --------------------------------------------------------------------------------
 
 

@@ -106,6 +106,7 @@ def write(
 ) -> None:
     """All files of a photo. Each is whole or not there, whenever the process is killed."""
     (out / name).parent.mkdir(parents=True, exist_ok=True)
+    (out / f"{name}{RECORD}").unlink(missing_ok=True)  # it would speak for files of this run, too
     with replacing(out / f"{name}{LABELS}") as file:
         picture = Image.fromarray(labels)
         picture.putpalette(palette.ravel().tolist())
