@@ -216,6 +216,30 @@ def test_voc_that_cannot_be_fetched_is_told(archive, tmp_path):
         VOC("train", tmp_path / "data", download=True)
 
 
+def test_a_voc_that_was_not_unpacked_to_its_end_is_told(tmp_path):
+    (voc(tmp_path) / "VOCdevkit/VOC2012/JPEGImages/2007_02.jpg").unlink()
+    assert len(VOC("val", tmp_path)) == 2
+    for split in ("train", "train_aug"):
+        with pytest.raises(
+            FileNotFoundError, match=r"1 files of VOCSeg.* as .*2007_02.jpg: it was"
+        ):
+            VOC(split, tmp_path, download=True)
+
+
+def test_an_sbd_whose_fetch_was_interrupted_is_fetched_again(tmp_path, monkeypatch):
+    from torchvision.datasets import SBDataset, sbd
+
+    def offline(url, *args, **options):
+        raise RuntimeError(f"no way to {url}")
+
+    there = voc(tmp_path, sbd=False) / "sbd"
+    there.mkdir()
+    (there / "benchmark.tgz").write_bytes(b"the first half of an archive")
+    monkeypatch.setattr(sbd, "download_and_extract_archive", offline)
+    with pytest.raises(ConnectionError, match=f"SBDataset .no way to {SBDataset.url}"):
+        VOC("train_aug", tmp_path, download=True)
+
+
 # ---- augmentation ----
 
 

@@ -176,6 +176,13 @@ def test_a_good_folder_has_no_problems_and_right_counts(tmp_path):
     assert data["ok"] is True and data["pixels"] == pixels[:3].tolist()
 
 
+def test_hidden_files_are_no_images(tmp_path):
+    make(tmp_path)
+    for hidden in ("images/._p0.jpg", "masks/._p1.png"):
+        (tmp_path / hidden).write_bytes(b"what macOS notes of a file")
+    assert check_folder(tmp_path).ok and len(Folder(tmp_path)) == 8
+
+
 def test_images_of_one_size_have_it_told_once(tmp_path):
     for i in range(4):
         save(tmp_path / "images" / f"{i}.png", np.zeros((6, 8, 3), np.uint8))

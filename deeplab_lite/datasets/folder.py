@@ -83,10 +83,9 @@ def divide(
         names = sorted(by_name)
         random.Random(seed).shuffle(names)  # the same on all machines
         val = sorted(names[: max(LEAST, round(share * len(names)))])
-    if val is None:
-        val = [name for name in by_name if name not in set(train or ())]
-    if train is None:
-        train = [name for name in by_name if name not in set(val)]
+    listed = set(train or val or ())
+    rest = [name for name in by_name if name not in listed]
+    train, val = rest if train is None else train, rest if val is None else val
     if both := sorted(set(train) & set(val)):
         raise ValueError(
             f"{len(both)} names are in train.txt and in val.txt, as {both[0]}: scores of images "

@@ -103,10 +103,11 @@ def unequal(image: Path, mask: Path, one: Sequence[int], other: Sequence[int]) -
 def matched(images: Path, masks: Path) -> tuple[list[Pair], list[Path], list[Path]]:
     """Files of two folders by name without suffix: pairs, images alone, masks alone; sorted.
 
-    Of two images with one name, the second is alone.
+    Of two images with one name, the second is alone. Hidden files are left out: macOS puts a
+    ._one.jpg beside one.jpg on other systems' disks and into archives.
     """
-    pictures = [path for path in sorted(images.iterdir()) if path.suffix.lower() in SUFFIXES]
-    labels = {path.stem: path for path in sorted(masks.iterdir()) if path.suffix.lower() == ".png"}
+    pictures = [path for path in shown(images) if path.suffix.lower() in SUFFIXES]
+    labels = {path.stem: path for path in shown(masks) if path.suffix.lower() == ".png"}
     pairs: dict[str, Pair] = {}
     alone = []
     for path in pictures:
@@ -115,6 +116,11 @@ def matched(images: Path, masks: Path) -> tuple[list[Pair], list[Path], list[Pat
         else:
             alone.append(path)
     return list(pairs.values()), alone, [p for name, p in labels.items() if name not in pairs]
+
+
+def shown(folder: Path) -> list[Path]:
+    """What is in a folder and not hidden, sorted."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def data_folder(root: str | Path | None = None) -> Path:

@@ -23,6 +23,7 @@ CLASSES = (
     *("sheep", "sofa", "train", "tvmonitor"),
 )
 SPLITS = ("train", "val", "trainval", "train_aug")
+UNPACKED = ("ImageSets", "val.txt")  # of VOC and of SBD, whose folder also takes the archive
 
 
 def voc_colour(label: int) -> Color:
@@ -40,8 +41,8 @@ class VOC(Dataset[Item]):
     leaves it to torchvision to fetch what is not there: 2 GB, and 1.4 GB of SBD.
 
     Images of train_aug that VOC labels have VOC's labels; names are `names`. Raises ValueError for
-    an unknown split, FileNotFoundError where data is not there, ConnectionError where it cannot be
-    fetched. Taught in lesson 09.
+    an unknown split, FileNotFoundError where data or a part of it is not there, ConnectionError
+    where it cannot be fetched. Taught in lesson 09.
     """
 
     classes, palette = CLASSES, tuple(voc_colour(label) for label in range(len(CLASSES)))
@@ -56,13 +57,13 @@ class VOC(Dataset[Item]):
             parts = [self._voc(split, download)]
         else:
             parts = [self._voc("train", download), *self._sbd(download)]
-        held_out = _names(self._voc("val", False)) if split == "train_aug" else []
+        held_out = set(_names(self._voc("val", False)) if split == "train_aug" else ())
         #    name: part and place in it, of the first part that has the name
         found: dict[str, tuple[Any, int]] = {}
         for part in parts:
             for place, name in enumerate(_names(part)):
                 found.setdefault(name, (part, place))
-        self.names = [name for name in found if name not in set(held_out)]
+        self.names = [name for name in found if name not in held_out]
         self.items = [found[name] for name in self.names]
 
     def __len__(self) -> int:
@@ -110,10 +111,11 @@ def _names(part: Any) -> list[str]:
 
 def _open(kind: Any, url: str, there: Path, root: Path, download: bool, **options: Any) -> Any:
     """torchvision's data set; fetched if it is not there, with one sentence for what goes wrong."""
+    fetches = download and not any((there / part).exists() for part in UNPACKED)
     try:
-        return kind(root, download=download and not there.is_dir(), **options)
+        found = kind(root, download=fetches, **options)
     except (RuntimeError, OSError) as error:
-        if download and not there.is_dir():
+        if fetches:
             raise ConnectionError(
                 f"torchvision could not fetch {kind.__name__} ({_line(error)}): "
                 f"download {url} by other means and unpack it to {there}"
@@ -122,6 +124,12 @@ def _open(kind: Any, url: str, there: Path, root: Path, download: bool, **option
             f"there is no {kind.__name__} in {there} ({_line(error)}): fetch it with download=True "
             f"(--download), or give the folder as root (--root) or in {VARIABLE}"
         ) from error
+    if lost := [path for path in (*found.images, *found.masks) if not Path(path).is_file()]:
+        raise FileNotFoundError(
+            f"{len(lost)} files of {kind.__name__} are missing, as {lost[0]}: it was not unpacked "
+            f"to its end. Delete {there}, and fetch it with download=True (--download)"
+        )
+    return found
 
 
 def _line(error: Exception) -> str:
