@@ -40,8 +40,12 @@ def run(
         )
     step, extra = sides(deployed(model).network)
     if photos:
-        images = [fitting(read(path, LARGEST).image, step, extra, size) for path in paths(photos)]
-        seen, shown = images[:CALIBRATE], images[-VERIFY:]
+        named = paths(photos)
+        first, last = named[: CALIBRATE if kind == "int8" else 0], named[-VERIFY:]
+        seen, shown = (
+            [fitting(read(path, LARGEST).image, step, extra, size) for path in part]
+            for part in (first, last)
+        )
     else:
         free = [(8 * step + extra,) * 2, (10 * step + extra, 14 * step + extra)]
         seen = scenes("train", CALIBRATE, [size or free[0]]) if kind == "int8" else []
