@@ -407,6 +407,15 @@ def test_a_loss_that_is_nan_stops_the_run_with_its_batch_saved(tmp_path):
         )
 
 
+def test_a_process_on_another_machine_saves_its_batch_too(tmp_path):
+    """Where it has no folder of the run."""
+    path = tmp_path / "run" / "bad-batch-1.pt"
+    part = torch.zeros(8, 3, 16, 16), torch.zeros(8, 16, 16)
+    with pytest.raises(FloatingPointError, match="loss of step 0 is inf"):
+        loop.stop(path, 0, math.inf, [part], net())
+    assert torch.load(path, weights_only=True)["images"].shape == (8, 3, 16, 16)
+
+
 def without_count(state):
     """Batch norm's statistics have seen the bad batch; the parameters have not."""
     return {k: v for k, v in state.items() if k.endswith(("weight", "bias"))}

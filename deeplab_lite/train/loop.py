@@ -258,6 +258,7 @@ def stop(path: Path, step: int, loss: float, parts: list[Batch], network: nn.Mod
     """Save the batch and the weights that made the loss no number, and raise."""
     images, labels = (torch.cat(each).cpu() for each in zip(*parts, strict=True))
     content = {"step": step, "images": images, "labels": labels, "model": network.state_dict()}
+    path.parent.mkdir(parents=True, exist_ok=True)  # of a process on another machine
     torch.save(content, path)
     raise FloatingPointError(
         f"the loss of step {step} is {loss}: its batch and the weights are in {path}. If the "
