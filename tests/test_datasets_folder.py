@@ -1,6 +1,7 @@
 """A folder of your own: what is read, how it is divided, and what the checker finds."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from test_train import threads
 from train_child import small
 from typer.testing import CliRunner
 
-from deeplab_lite import checkpoints, metrics
+from deeplab_lite import checkpoints, intake, metrics
 from deeplab_lite.__main__ import app
 from deeplab_lite.datasets import Folder, check_folder
 from deeplab_lite.datasets.folder import divide, files
@@ -174,6 +175,20 @@ def test_a_good_folder_has_no_problems_and_right_counts(tmp_path):
     assert len(lines) == 5
     data = json.loads(json.dumps(found.as_dict()))
     assert data["ok"] is True and data["pixels"] == pixels[:3].tolist()
+
+
+def test_the_checker_leaves_warnings_as_they_were(tmp_path, monkeypatch):
+    """Of two threads that silence them for a while, the later one restores the other's silence."""
+
+    def silences(path, largest):
+        warnings.simplefilter("ignore")
+        return intake.Photo(np.zeros((12, 20, 3), np.uint8), "", ())
+
+    make(tmp_path)
+    before = list(warnings.filters)
+    monkeypatch.setattr(intake, "read", silences)
+    check_folder(tmp_path)
+    assert warnings.filters == before
 
 
 def test_hidden_files_are_no_images(tmp_path):

@@ -2,6 +2,7 @@
 
 import math
 import os
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -96,7 +97,9 @@ def check_folder(root: str | Path) -> Report:
     problems = _partners(images, masks) if images or masks else []
     if not (pairs or problems):
         problems.append(Problem("layout", "", f"{root} has no images: expected JPEG or PNG files"))
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # decoders let go of the GIL
+    # Decoders let go of the GIL. Each thread silences warnings for a while, then restores what it
+    # found, which may be another's silence: so the filters are restored once more, after all.
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         looks = list(pool.map(_look, pairs))
     problems += [p for look in looks for p in look.problems]
     names = class_names(root)
