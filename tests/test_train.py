@@ -146,6 +146,8 @@ def test_labels_that_do_not_fit_are_told():
     labels[2, 3, 4] = 7
     with pytest.raises(ValueError, match=r"value 7 at \(3, 4\) of image 2: classes are 0\.\.2"):
         loss_sum(logits, labels)
+    with pytest.raises(ValueError, match=r"value 7 at \(3, 4\) of image 2: classes are 0\.\.2"):
+        normalizer(labels, torch.ones(logits.shape[1]))
 
 
 # ---- which image comes when ----

@@ -18,11 +18,13 @@ from deeplab_lite.labels import IGNORE, check_range, sizes
 def normalizer(labels: Tensor, class_weights: Tensor | None = None, ohem: float = 1.0) -> Tensor:
     """What `loss_sum` of these labels is divided by for a mean: the weights of its pixels, added.
 
-    labels: B x H x W; 0 where every pixel is ignored. It does not look at logits.
+    labels: B x H x W; 0 where every pixel is ignored. It does not look at logits. Raises ValueError
+    for a label that has no weight.
     """
     counted = labels[labels != IGNORE]
     if class_weights is None:
         return torch.tensor(float(counted.numel()), device=labels.device) * ohem
+    check_range(labels, len(class_weights))
     return class_weights[counted].sum() * ohem
 
 
