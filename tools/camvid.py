@@ -6,8 +6,8 @@
     python -m tools.camvid --no-train --early  of a run that is not, its last checkpoint
 
 The data is fetched with --download, or found as `python -m deeplab_lite evaluate --data camvid`
-finds it. Each network is scored on val at 360 x 480: as trained, at output stride 8 with the same
-weights, and at six scales with mirror images.
+finds it. Each network is scored on val at 360 x 480: as trained, at six scales with mirror images,
+and at output stride 8 with the same weights.
 After each score assets/camvid.csv is written, with what is scored by then, the curves, and the
 weights and card of v3+. Scores stay beside the weights that they are of: the same command goes on
 where it was stopped.
@@ -46,8 +46,8 @@ FRAME = (360, 480)
 #                  how it is asked, as by the options of `evaluate`
 HOW: dict[str, dict[str, Any]] = {
     "single scale": {},
-    "output stride 8": {"output_stride": 8},
     "multi-scale + flip": {"scales": (0.5, 0.75, 1.0, 1.25, 1.5, 1.75), "flip": True},
+    "output stride 8": {"output_stride": 8},
 }
 SCORES = ("images", "miou", "interval", "accuracy", "mean_accuracy", "iou", "trimap_miou")
 ROUNDED = 1e-3  # what half precision may change of mIoU
