@@ -156,7 +156,7 @@ def save(model_or_state: nn.Module | Mapping[str, Tensor], path: str | Path, car
     Raises ValueError for a card that lacks a field or whose model these weights do not fit, and for
     weights that are NaN, infinite or too large for half precision, naming the key.
     """
-    card = _plain(card)
+    card = plain(card)
     check_card(card, "this card")
     state = model_or_state.state_dict() if isinstance(model_or_state, nn.Module) else model_or_state
     halves = {plain_name(name): _as_half(name, tensor) for name, tensor in state.items()}
@@ -287,14 +287,14 @@ def plain_name(name: str) -> str:
     return name
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """What JSON can hold: NaN is null, tensors and NumPy's scalars are numbers."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if hasattr(value, "tolist"):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, float) and math.isnan(value):
         return None
     return str(value) if isinstance(value, Path) else value

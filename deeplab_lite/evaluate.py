@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from . import metrics, scenes
+from . import checkpoints, metrics, scenes
 from .files import replacing
 from .labels import Array
 from .segment import Segmenter, Settings
@@ -63,11 +63,12 @@ class Evaluation(NamedTuple):
         }
 
     def write(self, path: str | Path) -> None:
-        """`report` as a JSON file."""
+        """`report` as a JSON file; the IoU of a class that is nowhere is null."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with replacing(Path(path)) as file:
-            text = json.dumps(self.report(), indent=1, ensure_ascii=False) + "\n"
-            file.write_text(text, "utf-8")
+            content = checkpoints.plain(self.report())
+            text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+            file.write_text(text + "\n", "utf-8")
 
     def __str__(self) -> str:
         lines = [

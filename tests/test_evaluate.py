@@ -128,6 +128,19 @@ def test_voc_is_scored_in_its_21_classes(tmp_path, split):
     assert right > 0 == found["iou"]["background"]
 
 
+def test_classes_that_are_nowhere_are_null_in_the_file(folder, tmp_path):
+    """NaN would be no JSON."""
+    for mask in (folder / "masks").iterdir():
+        label = np.array(Image.open(mask))
+        Image.fromarray(np.where(label == 5, 0, label)).save(mask)
+    found = evaluate(Settings(MODEL), str(folder), "val", device="cpu")
+    kept = found.matrices.clone()
+    kept[:, :, 5] = 0  # nor does the network see one
+    found._replace(matrices=kept).write(tmp_path / "scores.json")
+    ious = json.loads((tmp_path / "scores.json").read_text(), parse_constant=pytest.fail)["iou"]
+    assert [name for name, iou in ious.items() if iou is None] == [scenes.CLASSES[5]]
+
+
 WORDS = {
     "data": (["--data", "ade"], "no data set is called 'ade': there are scenes, camvid, voc"),
     "split": (["--split", "train"], "split 'train' of scenes: expected val or test"),
