@@ -228,7 +228,7 @@ def _advice(data: bytes) -> str:
         (b"<svg" in head, "it looks like SVG, a drawing; export it as PNG"),
         (head.startswith(b"%PDF"), "it looks like a PDF; export the page as PNG"),
         (head.startswith(b"%!PS"), "it looks like PostScript, a program; export it as PNG"),
-        (data[:4] in (b"II*\0", b"MM\0*"), "it is a TIFF, damaged or of a rare kind; save it as PNG"),
+        (data[:4] in (b"II*\0", b"MM\0*"), "it is TIFF, damaged or of a rare kind; save it as PNG"),
     ):
         if found:
             return told

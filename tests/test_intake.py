@@ -265,7 +265,7 @@ SENTENCES = {
     "pdf": (b"%PDF-1.7 ...", "it looks like a PDF"),
     "heic": (b"\0\0\0\x18ftypheic" + bytes(40), "it looks like HEIC or a film"),
     "eps": (file(halves(), "EPS"), "it looks like PostScript, a program"),
-    "tiff": (b"II*\0\x08\0\0\0" + bytes(40), "it is a TIFF, damaged or of a rare kind"),
+    "tiff": (b"II*\0\x08\0\0\0" + bytes(40), "it is TIFF, damaged or of a rare kind"),
     "truncated": (file(halves(size=(90, 90)))[:90], "damaged or cut short"),
     "half a JPEG": (file(halves(size=(900, 900)), "JPEG")[:3000], "cannot be decoded .*truncated"),
     "no data": (bomb(3, 3), "damaged or cut short"),
