@@ -7,10 +7,9 @@
 
 The data is fetched with --download, or found as `python -m deeplab_lite evaluate --data camvid`
 finds it. Each network is scored on val at 360 x 480: as trained, at six scales with mirror images,
-and at output stride 8 with the same weights.
-After each score assets/camvid.csv is written, with what is scored by then, the curves, and the
-weights and card of v3+. Scores stay beside the weights that they are of: the same command goes on
-where it was stopped.
+and at output stride 8 with the same weights. After each score assets/camvid.csv is written, with
+what is scored by then, the curves, and the weights and card of v3+. Scores stay beside the weights
+that they are of: the same command goes on where it was stopped.
 """
 
 import argparse
@@ -294,6 +293,9 @@ def ship(config: Config, weights: Path, samples: Samples, refine: bool, folder: 
         "licence": LICENCE,
         "notes": NOTES,
     }
+    weakest = sorted(card["metrics"]["val"]["iou"].items(), key=lambda one: one[1])[:3]
+    told = ", ".join(f"{name} ({iou:.2f})" for name, iou in weakest)
+    card["notes"] += f" Least well it knows {told}; the loss weighs all pixels alike."
     card["data"] |= {"frames": {"train": SPLITS["train"], "val": samples.length}, "sides": FRAME}
     if refine:
         searched = crf(weights, samples)
