@@ -179,6 +179,7 @@ def tree(tmp_path, monkeypatch):
     save(tmp_path / "one" / "a.labels.png", pixel)  # of an earlier run, as the record tells
     (tmp_path / "one" / "a.result.json").write_text("{}")
     save(tmp_path / "odd[1].png", pixel)
+    save(tmp_path / "~draft.jpg", pixel)
     (tmp_path / "one" / "notes.txt").write_text("no picture")
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -199,6 +200,7 @@ def tree(tmp_path, monkeypatch):
         (["one/*"], ["a", "b", "deep/c"]),
         (["o*"], ["odd[1]", "one/a", "one/b", "one/deep/c"]),
         (["odd[1].png"], ["odd[1]"]),
+        (["~draft.jpg"], ["~draft"]),
         (["one/a.labels.png"], ["a.labels"]),
     ],
 )

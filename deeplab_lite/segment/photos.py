@@ -37,7 +37,7 @@ def find(words: Iterable[str]) -> tuple[list[Found], list[Problem]]:
     found: dict[Path, Found] = {}
     problems: list[Problem] = []
     for word in words:
-        path = Path(word).expanduser()
+        path = Path(os.path.expanduser(word))  # Path's own stops at ~draft.jpg: no such user
         try:
             if not word:
                 photos, why = [], "an empty word"
