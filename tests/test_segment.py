@@ -274,14 +274,13 @@ def test_what_is_there_is_made_anew_only_where_something_changed(scene, tmp_path
     assert again("--flip") == "1 segmented" and again("--flip") == skipped
 
 
-def test_results_that_were_being_replaced_are_not_taken_for_the_old_ones(
-    scene, tmp_path, monkeypatch
-):
-    """Label map of the new settings, record of the old: as a kill between the two would leave."""
+def test_results_are_replaced_all_or_not_at_all(scene, tmp_path, monkeypatch):
     path, _ = scene
-    words = ("segment", path, "--model", MODEL, "--out", tmp_path / "out")
-    assert command(*words)[0] == 0
-    whole = labels_of(tmp_path / "out", "seven").tobytes()
+    out = tmp_path / "out"
+    words = ("segment", path, "--model", MODEL, "--out", out)
+    command(*words)
+    whole = bytes_of(out)
+    del whole[Path("summary.json")]
 
     def stopped(*args):
         raise KeyboardInterrupt
@@ -289,9 +288,18 @@ def test_results_that_were_being_replaced_are_not_taken_for_the_old_ones(
     with monkeypatch.context() as patched:
         patched.setattr(results, "overlay", stopped)
         assert command(*words, "--output-stride", "8")[0] == 130
-    assert labels_of(tmp_path / "out", "seven").tobytes() != whole
+    assert whole.items() <= bytes_of(out).items()
+    assert command(*words)[1].splitlines()[-1] == "0 segmented, 1 were there already"
+
+    # Stopped later, when the label map has its name already: the old record is gone.
+    with monkeypatch.context() as patched:
+        fsync, calls = os.fsync, iter([os.fsync, stopped])
+        patched.setattr(os, "fsync", lambda file: next(calls, fsync)(file))
+        assert command(*words, "--output-stride", "8")[0] == 130
+    left = bytes_of(out)
+    assert left[Path("seven.labels.png")] != whole[Path("seven.labels.png")]
     assert command(*words)[1].splitlines()[-1] == "1 segmented"
-    assert labels_of(tmp_path / "out", "seven").tobytes() == whole
+    assert whole.items() <= bytes_of(out).items()
 
 
 # ---- What is told --------------------------------------------------------------------------------

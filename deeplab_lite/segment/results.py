@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import re
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -104,22 +105,24 @@ def write(
     palette: np.ndarray,
     record: dict[str, Any],
 ) -> None:
-    """All files of a photo. Each is whole or not there, whenever the process is killed."""
+    """All files of a photo, at once. A kill meanwhile leaves whole files, and no record of them."""
     (out / name).parent.mkdir(parents=True, exist_ok=True)
-    (out / f"{name}{RECORD}").unlink(missing_ok=True)  # it would speak for files of this run, too
-    with replacing(out / f"{name}{LABELS}") as file:
+    with ExitStack() as stack:  # closed from its end: the record takes its name last
+        files = {
+            suffix: stack.enter_context(replacing(out / f"{name}{suffix}"))
+            for suffix in reversed(OURS)
+        }
         picture = Image.fromarray(labels)
         picture.putpalette(palette.ravel().tolist())
-        picture.save(file, "PNG")
-    with replacing(out / f"{name}{OVERLAY}") as file:
-        Image.fromarray(overlay(photo.image, labels, palette, record)).save(
-            file, "JPEG", quality=90
-        )
-    with replacing(out / f"{name}{TABLE}") as file, file.open("w", newline="") as table:
-        writer = csv.DictWriter(table, list(record["classes"][0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(record["classes"])
-    write_json(out / f"{name}{RECORD}", record)
+        picture.save(files[LABELS], "PNG")
+        tinted = Image.fromarray(overlay(photo.image, labels, palette, record))
+        tinted.save(files[OVERLAY], "JPEG", quality=90)
+        with files[TABLE].open("w", newline="") as table:
+            writer = csv.DictWriter(table, list(record["classes"][0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(record["classes"])
+        files[RECORD].write_bytes(_json(record))
+        (out / f"{name}{RECORD}").unlink(missing_ok=True)  # an old one knows nothing of these files
 
 
 def overlay(
@@ -137,8 +140,12 @@ def overlay(
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """A JSON file that is whole or not there."""
     with replacing(path) as file:
-        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        file.write_bytes(text.encode("utf-8", "backslashreplace"))  # names need not be text
+        file.write_bytes(_json(content))
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "backslashreplace")  # names need not be text
 
 
 def versions() -> dict[str, str]:
