@@ -409,6 +409,12 @@ def test_a_loss_that_is_nan_stops_the_run_with_its_batch_saved(tmp_path):
         )
 
 
+def test_one_validation_image_is_too_few_from_the_start(tmp_path):
+    with pytest.raises(ValueError, match="1 images to validate on: expected 2 or more"):
+        train(small(tmp_path / "run"), net(), (DATA[0], Colours(1)))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_process_on_another_machine_saves_its_batch_too(tmp_path):
     """Where it has no folder of the run."""
     path = tmp_path / "run" / "bad-batch-1.pt"

@@ -57,7 +57,8 @@ def train(
     with as many threads. torch's global generator is left as it was.
 
     Raises FloatingPointError when the loss is no number, with the batch saved; FileExistsError
-    where `out` holds a run and resume is False; ValueError where it was begun with another config.
+    where `out` holds a run and resume is False; ValueError where it was begun with another config,
+    and for less than two validation images.
     Taught in lesson 09.
     """
     fabric = start(config)
@@ -65,6 +66,11 @@ def train(
         torch.manual_seed(config.seed)
         with fabric.rank_zero_first(local=True):  # one process of a machine downloads
             train_set, val_set, crop = (*data, None) if data else open_data(config)
+        if len(val_set) < 2:
+            raise ValueError(
+                f"{len(val_set)} images to validate on: expected 2 or more, as the interval of the "
+                "score is that of other such images"
+            )
         names = classes_of(val_set)
         if names and len(config.class_weights) not in (0, len(names)):
             raise ValueError(
