@@ -141,6 +141,24 @@ def test_lists_that_cannot_be_followed_are_told(tmp_path, lists, told):
     assert problem.kind == "split" and told in problem.text
 
 
+@pytest.mark.parametrize(
+    "content, told",
+    [
+        (b"ground\nroad\nroad\n", "classes.txt names road twice: scores go by name"),
+        ("ground\nGew\xe4sser\nroad".encode("latin-1"), "classes.txt is not in UTF-8: save it in"),
+        ("ground\nwater\nroad".encode("utf-16"), "classes.txt is not in UTF-8: save it in"),
+    ],
+    ids=["twice", "latin-1", "utf-16"],
+)
+def test_names_of_classes_that_cannot_be_used_are_told(tmp_path, content, told):
+    make(tmp_path)
+    (tmp_path / "classes.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=told):
+        Folder(tmp_path)
+    (problem,) = check_folder(tmp_path).problems
+    assert (problem.kind, problem.file) == ("layout", "classes.txt") and told in problem.text
+
+
 def test_what_is_no_folder_of_pairs_is_told(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"images is not there: expected images/ \(JPEG or"):
         Folder(tmp_path)

@@ -86,7 +86,7 @@ def check_folder(root: str | Path) -> Report:
 
     Problems are: images/ or masks/ not there; names without partner; files that are damaged or no
     images; masks in colours; unequal sizes; values that are no class; lists that name what is not
-    there. Notes are: absent classes, much that is 255. Raises nothing. Taught in lesson 09.
+    there, and classes of one name. Notes are: absent classes, much that is 255. Raises nothing. Taught in lesson 09.
     """
     root = Path(root)
     try:
@@ -102,7 +102,11 @@ def check_folder(root: str | Path) -> Report:
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         looks = list(pool.map(_look, pairs))
     problems += [p for look in looks for p in look.problems]
-    names = class_names(root)
+    names: tuple[str, ...] = ()
+    try:
+        names = class_names(root)
+    except ValueError as error:
+        problems.append(Problem("layout", "classes.txt", str(error)))
     counts = [look.counts for look in looks]
     problems += _values(pairs, counts, names)
     used: Counter[int] = sum(counts, Counter())

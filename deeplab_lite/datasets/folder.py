@@ -8,6 +8,7 @@ my-data/train.txt           the names to train on; all others if there is none
 """
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,8 +30,9 @@ class Folder(Pairs):
     images, drawn by `seed`, validate. classes: the names, else those of classes.txt, else numbers
     up to the largest value in a mask. Run `check_folder` first: it finds what is wrong.
 
-    Raises ValueError for an unknown split and for images or masks that have no partner,
-    FileNotFoundError where images/ or masks/ is not there. Taught in lesson 09.
+    Raises ValueError for an unknown split, for images or masks that have no partner, and for lists
+    of names that cannot be followed; FileNotFoundError where images/ or masks/ is not there. Taught
+    in lesson 09.
     """
 
     def __init__(
@@ -103,8 +105,7 @@ def _list(path: Path, known: dict[str, Pair]) -> list[str] | None:
     """The names in a list, with or without suffix and folder."""
     if not path.is_file():
         return None
-    lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
-    listed = [Path(line) for line in lines if line]
+    listed = [Path(line) for line in _lines(path)]
     names = [p.name if p.name in known else p.stem for p in listed]
     if strange := [name for name in names if name not in known]:
         raise ValueError(
@@ -115,11 +116,25 @@ def _list(path: Path, known: dict[str, Pair]) -> list[str] | None:
 
 
 def class_names(root: Path) -> tuple[str, ...]:
-    """The lines of classes.txt; () if there is none."""
+    """The lines of classes.txt; () if there is none. Raises ValueError for a name that is twice."""
     path = root / "classes.txt"
     if not path.is_file():
         return ()
-    return tuple(line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip())
+    names = _lines(path)
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        raise ValueError(
+            f"{path} names {twice[0]} twice: scores go by name, so expected one of its own for each"
+        )
+    return tuple(names)
+
+
+def _lines(path: Path) -> list[str]:
+    """Of a text, empty ones left out. Raises ValueError for another encoding than UTF-8."""
+    try:
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not in UTF-8: save it in that encoding") from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def counted(pairs: Sequence[Pair]) -> tuple[str, ...]:
