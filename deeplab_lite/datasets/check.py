@@ -86,7 +86,8 @@ def check_folder(root: str | Path) -> Report:
 
     Problems are: images/ or masks/ not there; names without partner; files that are damaged or no
     images; masks in colours; unequal sizes; values that are no class; lists that name what is not
-    there, and classes of one name. Notes are: absent classes, much that is 255. Raises nothing. Taught in lesson 09.
+    there, and classes of one name. Notes are: absent classes, much that is 255. Raises nothing.
+    Taught in lesson 09.
     """
     root = Path(root)
     try:

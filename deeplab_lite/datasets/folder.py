@@ -31,8 +31,8 @@ class Folder(Pairs):
     up to the largest value in a mask. Run `check_folder` first: it finds what is wrong.
 
     Raises ValueError for an unknown split, for images or masks that have no partner, and for lists
-    of names that cannot be followed; FileNotFoundError where images/ or masks/ is not there. Taught
-    in lesson 09.
+    of names that cannot be followed; FileNotFoundError where images/ or masks/ is not there.
+    Taught in lesson 09.
     """
 
     def __init__(
