@@ -28,8 +28,8 @@ class Settings:
     - `scales`: sizes that the network sees a picture in; `fuse` "mean" averages probabilities, as
       in v3 and v3+, "max" takes the largest logit, as in v2. `flip`: the mirror image, too.
     - `crf`: refine by the dense CRF, with the card's parameters ("crf"), or DeepLab v1's.
-    - `tile`: longest side, in pixels, of one pass at scale 1; larger pictures are cut into tiles that
-      share `overlap` pixels or more. None is what the receptive field asks for.
+    - `tile`: longest side, in pixels, of one pass at scale 1; larger pictures are cut into tiles,
+      which share `overlap` pixels or more. None is what the receptive field asks for.
     - `output_stride`: another than the one of training, with the same weights.
     """
 
