@@ -2,21 +2,32 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from typer.testing import CliRunner
 
 from benchmarks import family as scored
-from deeplab_lite import checkpoints, metrics
+from deeplab_lite import checkpoints, metrics, photos
+from deeplab_lite.__main__ import app
+from deeplab_lite.datasets import camvid
+from deeplab_lite.evaluate import open_samples
 from deeplab_lite.models import lite
 from deeplab_lite.models.lite import FAMILY
 from deeplab_lite.receptive_field import receptive_fields
 from deeplab_lite.scenes import CLASSES
+from deeplab_lite.segment import Segmenter, Settings
+from deeplab_lite.train import recipes
+from tools import camvid as streets
 from tools import family as trained
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 NAMES = [f"{model}-scenes" for model in FAMILY]
+STREETS = streets.SHIPPED
 
 
 def table():
@@ -31,9 +42,11 @@ def some():
 
 
 def test_the_whole_family_is_shipped():
-    assert checkpoints.names() == sorted(NAMES)
+    assert checkpoints.names(CLASSES) == sorted(NAMES)
+    assert checkpoints.names(camvid.CLASSES) == [STREETS]
+    assert checkpoints.names() == sorted([*NAMES, STREETS])
     weights = [path.stat().st_size for path in (ASSETS / "checkpoints").glob("*.safetensors")]
-    assert len(weights) == len(FAMILY) and sum(weights) <= 40e6
+    assert len(weights) == len(FAMILY) + 1 and sum(weights) <= 40e6
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -156,3 +169,104 @@ def test_labels_through_a_stride_keep_what_is_larger_than_it():
     assert (kept != label).float().mean() < 0.06
     label[0, 50, 10] = 5
     assert 5 not in scored.through_stride(label, 8)
+
+
+# ---- CamVid --------------------------------------------------------------------------------------
+
+
+def street_table():
+    with (ASSETS / "camvid.csv").open(newline="") as file:
+        return {(row["model"], row["how"]): row for row in csv.DictReader(file)}
+
+
+def test_the_street_network_is_whole_in_float32():
+    model = checkpoints.load(STREETS)
+    state = model.state_dict()
+    assert all(t.dtype == torch.float32 and t.isfinite().all() for t in state.values() if t.ndim)
+    assert sum(p.numel() for p in model.parameters()) == 3_861_339
+    assert (ASSETS / "checkpoints" / f"{STREETS}.safetensors").stat().st_size < 8e6
+
+
+def test_the_street_card_says_what_the_table_says():
+    rows = {how: row for (name, how), row in street_table().items() if name == STREETS}
+    cards = checkpoints.card(STREETS)["metrics"]
+    assert list(cards) == ["val" if how == "single scale" else f"val, {how}" for how in rows]
+    assert "val" in cards
+    for row, scores in zip(rows.values(), cards.values(), strict=True):
+        keys = ("miou", "low", "high", "accuracy", "mean_accuracy")
+        mean, low, high, accuracy, recall = (float(row[key]) for key in keys)
+        assert (mean, [low, high]) == (scores["miou"], scores["interval"])
+        assert (accuracy, recall) == (scores["accuracy"], scores["mean_accuracy"])
+        assert {name: float(row[name]) for name in camvid.CLASSES} == scores["iou"]
+        assert {w: float(row[f"trimap_{w}"]) for w in scores["trimap_miou"]} == scores[
+            "trimap_miou"
+        ]
+        assert int(row["images"]) == scores["images"] == camvid.SPLITS["val"]
+        assert mean == pytest.approx(sum(scores["iou"].values()) / len(camvid.CLASSES), abs=1e-4)
+
+
+def test_the_street_networks_are_those_of_their_recipes():
+    for (name, how), row in street_table().items():
+        assert {key: int(row[key]) for key in ("parameters", "multiply_adds")} == streets.sizes(
+            name, how
+        )
+        with (ASSETS / "curves" / f"{name}-0.csv").open(newline="") as file:
+            last = list(csv.DictReader(file))[-1]
+        config = recipes.read(name).config()
+        assert int(row["steps"]) == config.steps
+        assert int(last["images"]) == config.steps * config.batch
+        if how == "single scale":  # training validates in bfloat16
+            assert float(last["val_miou"]) == pytest.approx(float(row["miou"]), abs=0.01)
+
+
+def test_the_street_card_is_complete_and_of_no_machine():
+    card = checkpoints.card(STREETS)
+    assert card["recipe"] == STREETS and card["command"] == recipes.read(STREETS).config().command()
+    assert tuple(map(tuple, card["palette"])) == camvid.PALETTE
+    assert card["published"][0]["miou"] == "66.9" and "test" in card["published"][0]["split"]
+    assert "research" in card["licence"] and "void" in card["notes"]
+    before, after = card["halved"].values()
+    assert abs(before - after) <= 1e-3 and after == card["metrics"]["val"]["miou"]
+    text = (ASSETS / "checkpoints" / f"{STREETS}.json").read_text("utf-8")
+    assert not re.search(r"""["'\s=(](?:/|~|[A-Z]:\\)\w""", text)
+
+
+@pytest.mark.parametrize("name", photos.photo_names())
+def test_labels_of_a_photograph_stand_rounding(name):
+    """Weights moved by as much as half precision rounds leave labels as they are."""
+    segmenter = Segmenter(Settings(STREETS), "cpu")
+    image = photos.photo(name)
+    labels = segmenter.labels(image)
+    noise = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weights in segmenter.network.parameters():
+            weights *= 1 + 2**-11 * (2 * torch.rand(weights.shape, generator=noise) - 1)
+    assert (segmenter.labels(image) == labels).mean() > 0.99
+    assert len(set(labels.flat)) > 2
+
+
+def test_photographs_are_segmented_into_streets_unless_told_otherwise(tmp_path):
+    Image.fromarray(photos.photo("coffee")).save(tmp_path / "coffee.png")
+    words = ["segment", str(tmp_path / "coffee.png"), "--out", str(tmp_path / "out")]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    with Image.open(tmp_path / "out" / "coffee.labels.png") as labels:
+        assert labels.size == (600, 400) and np.asarray(labels).max() < len(camvid.CLASSES)
+        palette = labels.getpalette()
+    assert palette[: 3 * len(camvid.CLASSES)] == [part for rgb in camvid.PALETTE for part in rgb]
+    record = json.loads((tmp_path / "out" / "coffee.result.json").read_text())
+    assert record["settings"]["model"] == STREETS
+
+
+def test_the_street_network_scores_what_its_card_says():
+    """Thirteen of the 101 frames: their interval holds the card's score."""
+    try:
+        samples = open_samples("camvid", "val")
+    except FileNotFoundError:
+        pytest.skip("no CamVid here: set DEEPLAB_LITE_DATA to its folder")
+    segmenter = Segmenter(Settings(STREETS), "cpu")
+    matrices = []
+    for index in range(0, samples.length, 8):
+        one = samples.sample(index)
+        matrices.append(metrics.confusion_matrices(segmenter.labels(one.image), one.label, 11))
+    _, low, high = metrics.confidence_interval(torch.cat(matrices), level=0.998)
+    assert low < checkpoints.card(STREETS)["metrics"]["val"]["miou"] < high
