@@ -20,7 +20,8 @@ from deeplab_lite.segment import Segmenter, Settings
 from deeplab_lite.train import recipes
 from tools import camvid
 
-V3PLUS, LARGE_FOV = camvid.RECIPES
+V3PLUS, LARGE_FOV, NAME = camvid.SOURCE, "camvid-largefov", camvid.SHIPPED
+STEPS = recipes.read(V3PLUS).config().steps
 SINGLE, MULTI, _ = camvid.HOW
 FRAMES = 16
 
@@ -90,7 +91,7 @@ def shipped(here, tmp_path_factory):
 
 
 def card_of(assets):
-    return checkpoints.card(assets / "checkpoints" / V3PLUS)
+    return checkpoints.card(assets / "checkpoints" / NAME)
 
 
 # ---- What is shipped -----------------------------------------------------------------------------
@@ -101,8 +102,8 @@ def test_the_card_s_command_measures_what_table_and_card_say(shipped, how, tmp_p
     _, assets, table = shipped
     card, row = card_of(assets), table[V3PLUS, how]
     words = card["scored_by"][how].split()
-    assert words[:3] == ["python", "-m", "deeplab_lite"] and V3PLUS in words
-    words[words.index(V3PLUS)] = str(assets / "checkpoints" / f"{V3PLUS}.json")
+    assert words[:3] == ["python", "-m", "deeplab_lite"] and NAME in words
+    words[words.index(NAME)] = str(assets / "checkpoints" / f"{NAME}.json")
     path = tmp_path / "scores.json"
     assert CliRunner().invoke(app, [*words[3:], "--json", str(path)]).exit_code == 0
     report = json.loads(path.read_text())
@@ -111,14 +112,14 @@ def test_the_card_s_command_measures_what_table_and_card_say(shipped, how, tmp_p
     ]  # fmt: skip
     assert {name: float(row[name]) for name in CLASSES} == report["iou"]
     assert {w: float(row[f"trimap_{w}"]) for w in report["trimap_miou"]} == report["trimap_miou"]
-    assert (row["images"], row["steps"]) == (str(FRAMES), "1835")
+    assert (row["images"], row["steps"]) == (str(FRAMES), str(STEPS))
     scores = card["metrics"]["val" if how == SINGLE else f"val, {how}"]
     assert scores == {key: report[key] for key in camvid.SCORES}
 
 
 def test_the_card_says_what_it_is(shipped):
     runs, assets, _ = shipped
-    card, text = card_of(assets), (assets / "checkpoints" / f"{V3PLUS}.json").read_text()
+    card, text = card_of(assets), (assets / "checkpoints" / f"{NAME}.json").read_text()
     assert str(runs) not in text and str(assets) not in text and "/tmp" not in text
     assert card["recipe"] == V3PLUS and card["classes"] == [*CLASSES]
     assert card["palette"] == [list(colour) for colour in PALETTE]
@@ -135,7 +136,7 @@ def test_the_crf_is_kept_where_it_helps_on_frames_that_it_was_not_chosen_on(ship
     settings = camvid.crf(camvid.finished(camvid.run(V3PLUS, shipped[0])), None)
     assert settings["note"] in card["notes"] and card.get("crf") == settings["crf"]
     samples = open_samples("camvid", "val")
-    segmenter = Segmenter(Settings(str(assets / "checkpoints" / f"{V3PLUS}.json")), "cpu")
+    segmenter = Segmenter(Settings(str(assets / "checkpoints" / f"{NAME}.json")), "cpu")
     chosen = dict(pair.rsplit(" ", 1) for pair in inside(settings["note"]).split(", "))
     chosen = {name: float(value) for name, value in chosen.items()}
     plain, refined = [], []
@@ -174,11 +175,11 @@ def test_sizes_are_those_of_the_network_and_of_all_pixels_that_it_sees():
 
 def test_what_is_scored_is_not_scored_again(shipped, monkeypatch):
     runs, assets, table = shipped
-    data = (assets / "checkpoints" / f"{V3PLUS}.json").read_bytes()
+    data = (assets / "checkpoints" / f"{NAME}.json").read_bytes()
     for name in ("score", "crf_search"):
         monkeypatch.setattr(camvid, name, lambda *_: pytest.fail("asked again"))
     assert ship(runs, assets) == table
-    assert (assets / "checkpoints" / f"{V3PLUS}.json").read_bytes() == data
+    assert (assets / "checkpoints" / f"{NAME}.json").read_bytes() == data
 
 
 def test_a_network_that_ends_later_gets_its_row_and_the_other_keeps_its_own(shipped, tmp_path):
@@ -200,12 +201,12 @@ def test_an_unfinished_run_is_left_out_or_said_to_be_one(tmp_path, capsys):
     table = ship(tmp_path, tmp_path, "--early", "--single", "--no-crf")
     assert table[V3PLUS, SINGLE]["steps"] == "700" and len(table) == 1
     card = card_of(tmp_path)
-    assert card["stopped"] == "at step 700 of 1835" and card["data"]["images"] == 5600
+    assert card["stopped"] == f"at step 700 of {STEPS}" and card["data"]["images"] == 5600
     assert card["time"] == "10.0 minutes" and "crf" not in card
     other = finish(tmp_path, V3PLUS, seed=1)  # it went on: other weights, other scores
     assert camvid.kept_score(other, SINGLE) is None
     again = ship(tmp_path, tmp_path, "--early", "--single", "--no-crf")
-    assert again[V3PLUS, SINGLE]["steps"] == "1835" and again != table
+    assert again[V3PLUS, SINGLE]["steps"] == str(STEPS) and again != table
     assert "stopped" not in card_of(tmp_path)
 
 
@@ -230,7 +231,7 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
 
 def test_halves_that_are_not_those_of_the_run_are_refused(tmp_path):
     path = finish(tmp_path, V3PLUS)
-    stop(tmp_path, V3PLUS, 1835, seed=1)
+    stop(tmp_path, V3PLUS, STEPS, seed=1)
     state = camvid.last_state(camvid.run(V3PLUS, tmp_path))
     with pytest.raises(ValueError, match="is not that of its run's last checkpoint"):
         camvid.in_float32(path, state, open_samples("camvid", "val"))

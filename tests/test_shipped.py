@@ -27,7 +27,7 @@ from tools import family as trained
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 NAMES = [f"{model}-scenes" for model in FAMILY]
-STREETS = streets.SHIPPED
+STREETS, SOURCE = streets.SHIPPED, streets.SOURCE
 
 
 def table():
@@ -188,7 +188,7 @@ def test_the_street_network_is_whole_in_float32():
 
 
 def test_the_street_card_says_what_the_table_says():
-    rows = {how: row for (name, how), row in street_table().items() if name == STREETS}
+    rows = {how: row for (name, how), row in street_table().items() if name == SOURCE}
     cards = checkpoints.card(STREETS)["metrics"]
     assert list(cards) == ["val" if how == "single scale" else f"val, {how}" for how in rows]
     assert "val" in cards
@@ -221,7 +221,7 @@ def test_the_street_networks_are_those_of_their_recipes():
 
 def test_the_street_card_is_complete_and_of_no_machine():
     card = checkpoints.card(STREETS)
-    assert card["recipe"] == STREETS and card["command"] == recipes.read(STREETS).config().command()
+    assert card["recipe"] == SOURCE and card["command"] == recipes.read(SOURCE).config().command()
     assert tuple(map(tuple, card["palette"])) == camvid.PALETTE
     assert card["published"][0]["miou"] == "66.9" and "test" in card["published"][0]["split"]
     assert "research" in card["licence"] and "void" in card["notes"]

@@ -40,7 +40,7 @@ from deeplab_lite.train.card import model_card
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 RECIPES = ("camvid-v3plus", "camvid-largefov")
-SHIPPED = RECIPES[0]
+SHIPPED, SOURCE = "camvid-v3plus", "camvid-v3plus"  # its name, the recipe that it is trained by
 FRAME = (360, 480)
 #                  how it is asked, as by the options of `evaluate`
 HOW: dict[str, dict[str, Any]] = {
@@ -274,7 +274,7 @@ def ship(config: Config, weights: Path, samples: Samples, refine: bool, folder: 
 
     Raises ValueError where half precision has changed the score.
     """
-    recipe = recipes.read(SHIPPED)
+    recipe = recipes.read(SOURCE)
     card = checkpoints.card(weights)
     found = {how: report for how in HOW if (report := kept_score(weights, how))}
     kept = {how: {key: report[key] for key in SCORES} for how, report in found.items()}
@@ -286,7 +286,7 @@ def ship(config: Config, weights: Path, samples: Samples, refine: bool, folder: 
             raise ValueError(f"half precision takes mIoU from {before} to {after}: ship float32")
         card["halved"] = {"val miou in float32": before, "in half precision": after}
     card |= {
-        "recipe": SHIPPED,
+        "recipe": SOURCE,
         "scored_by": {how: command(how) for how in found},
         "palette": PALETTE,
         "published": [one | {"split": "test, not val"} for one in recipe.published],
@@ -348,7 +348,7 @@ def main(words: list[str] | None = None, folder: Path = ASSETS) -> None:
         for how in list(HOW)[: 1 if asked.single else None]:
             scored(path, how, samples)
             write_table(weights, folder)
-            if recipe == SHIPPED:
+            if recipe == SOURCE:
                 last = asked.single or how == list(HOW)[-1]
                 ship(config, path, samples, last and not asked.no_crf, folder)
         write_curve(recipe, config, folder)
