@@ -34,8 +34,9 @@ class Recipe:
     notes: str
 
     def config(self, **changes: Any) -> Config:
-        """The run it describes; `changes` override its choices."""
-        return Config(**(self.choices | changes))
+        """The run it describes; `changes` override its choices. JSON's lists are tuples again."""
+        chosen = self.choices | changes
+        return Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in chosen.items()})
 
     @property
     def command(self) -> str:
