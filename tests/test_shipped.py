@@ -234,6 +234,22 @@ def test_the_street_card_is_complete_and_of_no_machine():
     assert not re.search(r"""["'\s=(](?:/|~|[A-Z]:\\)\w""", text)
 
 
+def test_streets_reach_their_goal():
+    """The mIoU of FC-DenseNet103, which is of test: of val, that says less, and the card tells."""
+    assert float(street_table()[SOURCE, "single scale"]["miou"]) > 0.669
+    assert "not val" in checkpoints.card(STREETS)["published"][0]["split"]
+
+
+def test_weights_for_rare_classes_bring_them_and_the_mean():
+    plain, weighted = (
+        street_table()[name, "single scale"] for name in ("camvid-v3plus", "camvid-v3plus-weighted")
+    )
+    gained = {c for c in camvid.CLASSES if float(weighted[c]) > float(plain[c])}
+    assert {"Pole", "SignSymbol", "Pedestrian", "Bicyclist"} <= gained
+    assert float(weighted["miou"]) > float(plain["miou"])
+    assert float(weighted["accuracy"]) < float(plain["accuracy"])  # paid in common ones
+
+
 @pytest.mark.parametrize("name", photos.photo_names())
 def test_labels_of_a_photograph_stand_rounding(name):
     """Weights moved by as much as half precision rounds leave labels as they are."""
