@@ -35,8 +35,9 @@ class Recipe:
 
     def config(self, **changes: Any) -> Config:
         """The run it describes; `changes` override its choices. JSON's lists are tuples again."""
-        chosen = self.choices | changes
-        return Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in chosen.items()})
+        chosen: dict[str, Any] = self.choices | changes
+        chosen |= {name: tuple(v) for name, v in chosen.items() if isinstance(v, list)}
+        return Config(**chosen)
 
     @property
     def command(self) -> str:
