@@ -289,3 +289,11 @@ def test_the_street_network_scores_what_its_card_says():
         matrices.append(metrics.confusion_matrices(segmenter.labels(one.image), one.label, 11))
     _, low, high = metrics.confidence_interval(torch.cat(matrices), level=0.998)
     assert low < checkpoints.card(STREETS)["metrics"]["val"]["miou"] < high
+
+
+def test_the_readme_tells_the_scores_of_streets():
+    text = " ".join((ASSETS.parent / "README.md").read_text("utf-8").split())
+    ours, fov = (
+        float(street_table()[name, "single scale"]["miou"]) for name in (SOURCE, "camvid-largefov")
+    )
+    assert f"mIoU is {ours:.3f}, beside {fov:.3f} for v1's LargeFOV" in text
