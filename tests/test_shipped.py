@@ -296,4 +296,6 @@ def test_the_readme_tells_the_scores_of_streets():
     ours, fov = (
         float(street_table()[name, "single scale"]["miou"]) for name in (SOURCE, "camvid-largefov")
     )
+    many = float(street_table()[SOURCE, "multi-scale + flip"]["miou"])
     assert f"mIoU is {ours:.3f}, beside {fov:.3f} for v1's LargeFOV" in text
+    assert f"and {many:.3f} with six scales and mirror images" in text
