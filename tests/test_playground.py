@@ -419,7 +419,7 @@ def test_arguments():
         ({"seed": -1}, r"seed -1: expected a whole number"),
         ({"alpha": 2}, "alpha 2 is not between 0"),
         ({"models": []}, "no models"),
-        ({"classes": range(12)}, "9 colours for 12 classes: give a palette"),
+        ({"models": ["v1-scenes"], "classes": range(12)}, "9 colours for 12 classes: give a pal"),
         ({"file": b"text"}, "is not an image that can be read here"),
         ({"source": "drawing", "shapes": [Placed("egg", 1, 1, 9)]}, "shape 1 is a 'egg'"),
         ({"models": {"two": Always(1, 2)}}, r"two gives \(1, 2, 129, 129\): expected logits"),

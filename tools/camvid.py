@@ -14,7 +14,6 @@ that they are of: the same command goes on where it was stopped.
 
 import argparse
 import csv
-import functools
 import json
 import sys
 from dataclasses import replace
@@ -220,7 +219,6 @@ def crf(weights: Path, samples: Samples) -> dict[str, Any]:
 # ---- What is written -----------------------------------------------------------------------------
 
 
-@functools.cache
 def sizes(recipe: str, how: str) -> dict[str, int]:
     """Parameters, and multiply-adds of all passes for one frame; of a network without weights."""
     config, asked = recipes.read(recipe).config(), HOW[how]
