@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -208,6 +209,13 @@ def test_an_unfinished_run_is_left_out_or_said_to_be_one(tmp_path, capsys):
     again = ship(tmp_path, tmp_path, "--early", "--single", "--no-crf")
     assert again[V3PLUS, SINGLE]["steps"] == str(STEPS) and again != table
     assert "stopped" not in card_of(tmp_path)
+
+
+def test_a_second_stage_goes_on_from_the_first_in_any_folder(tmp_path):
+    first, second = (camvid.run(name, tmp_path) for name in ("camvid-v3plus", camvid.SOURCE))
+    assert first.init == "imagenet"
+    assert second.init == str(tmp_path / "camvid-v3plus" / f"{first.name}.safetensors")
+    assert camvid.run(camvid.SOURCE, Path("runs")).init == recipes.read(camvid.SOURCE).config().init
 
 
 def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):

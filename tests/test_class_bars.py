@@ -5,6 +5,7 @@ import math
 
 import matplotlib as mpl
 import pytest
+from apart import assert_apart
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -71,15 +72,9 @@ def test_a_class_that_nothing_has_gets_a_dash_and_counts_nothing():
 def test_no_two_labels_overlap_and_all_are_inside(count):
     with mpl.rc_context({"font.size": 11, "axes.labelsize": 10.5, "ytick.labelsize": 9.5}):
         ax, renderer = drawn(dict(list(zip("abcd", [FIRST, SECOND] * 2, strict=True))[:count]))
-    width, height = ax.figure.canvas.get_width_height()
     texts = [*ax.texts, *ax.get_yticklabels(), ax.xaxis.label]
     texts += ax.get_legend().get_texts() if ax.get_legend() else []
-    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts]
-    for text, box in boxes:
-        assert box.x0 >= 0 and box.x1 <= width and box.y0 >= 0 and box.y1 <= height, text
-    for (one, a), (other, b) in itertools.combinations(boxes, 2):
-        apart = a.x1 <= b.x0 or b.x1 <= a.x0 or a.y1 <= b.y0 + 2 or b.y1 <= a.y0 + 2
-        assert apart, f"{one} and {other}"
+    assert_apart(ax.figure, renderer, texts)
 
 
 def test_neighbouring_bars_differ_in_grey_too():

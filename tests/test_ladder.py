@@ -1,11 +1,11 @@
 """The ladder of lesson 08: its table belongs to the networks, its picture to its table."""
 
 import csv
-import itertools
 
 import numpy as np
 import pytest
 import torch
+from apart import assert_apart
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -117,17 +117,10 @@ def test_no_two_labels_overlap_and_all_are_inside():
 
     with mpl.rc_context(with_style):
         figure, renderer = drawn(TIMED)
-    width, height = figure.canvas.get_width_height()
-    boxes = []
+    texts = [*figure.axes[0].get_yticklabels()]
     for ax in figure.axes:
-        texts = [*ax.texts, ax.title]
-        texts += ax.get_yticklabels() if ax is figure.axes[0] else []
-        boxes += [(t.get_text(), t.get_window_extent(renderer)) for t in texts if t.get_text()]
-    for text, box in boxes:
-        assert box.x0 >= 0 and box.x1 <= width and box.y0 >= 0 and box.y1 <= height, text
-    for (one, a), (other, b) in itertools.combinations(boxes, 2):
-        apart = a.x1 <= b.x0 or b.x1 <= a.x0 or a.y1 <= b.y0 + 2 or b.y1 <= a.y0 + 2
-        assert apart, f"{one} and {other}"
+        texts += [*ax.texts, ax.title]
+    assert_apart(figure, renderer, texts)
 
 
 def test_a_step_is_coloured_by_its_interval():

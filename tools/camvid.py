@@ -36,6 +36,7 @@ from deeplab_lite.models.v2 import Mirrored, MultiScale
 from deeplab_lite.segment import Segmenter, Settings
 from deeplab_lite.train import Config, recipes, train
 from deeplab_lite.train.card import model_card
+from tools.family import save_curve
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 RECIPES = ("camvid-v3plus", "camvid-v3plus-weighted", "camvid-largefov")
@@ -80,8 +81,12 @@ LICENCE = (
 
 
 def run(recipe: str, runs: Path) -> Config:
-    """The recipe's training, in its folder of `runs`."""
-    return recipes.read(recipe).config(out=str(runs / recipe), resume=True)
+    """The recipe's training, in its folder of `runs`, where the run that it goes on from is too."""
+    config = recipes.read(recipe).config(out=str(runs / recipe), resume=True)
+    first = Path(config.init)
+    if first.parts[:1] == ("runs",):
+        config = replace(config, init=str(runs / first.relative_to("runs")))
+    return config
 
 
 def finished(config: Config) -> Path | None:
@@ -267,15 +272,6 @@ def write_table(weights: dict[str, Path], folder: Path) -> None:
         writer.writerows(rows)
 
 
-def write_curve(recipe: str, config: Config, folder: Path) -> None:
-    """A run's loss and score by images, as the family's are kept."""
-    with (Path(config.folder) / "log.csv").open(newline="") as file:
-        rows = [(r["images"], r["loss"], r["val_miou"]) for r in csv.DictReader(file)]
-    (folder / "curves").mkdir(exist_ok=True)
-    with (folder / "curves" / f"{recipe}-{config.seed}.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("images", "loss", "val_miou"), *rows])
-
-
 def ship(config: Config, weights: Path, samples: Samples, refine: bool, folder: Path) -> None:
     """The weights and card of v3+ to assets/checkpoints, with all scores known by now.
 
@@ -360,7 +356,7 @@ def main(words: list[str] | None = None, folder: Path = ASSETS) -> None:
             if recipe == SOURCE:
                 last = asked.single or how == list(HOW)[-1]
                 ship(config, path, samples, last and not asked.no_crf, folder)
-        write_curve(recipe, config, folder)
+        save_curve(Path(config.folder), folder / "curves" / f"{recipe}-{config.seed}.csv")
         print(f"{recipe}: done")
 
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deeplab_lite.models.lite import FAMILY
-from deeplab_lite.train import Config, train
+from deeplab_lite.train import Config, log, train
 
 ROOT = Path(__file__).resolve().parents[1]
 CHECKPOINTS, CURVES = ROOT / "assets" / "checkpoints", ROOT / "assets" / "curves"
@@ -58,15 +58,6 @@ def runs(name: str) -> list[Config]:
     return [replace(SAME, model=name, seed=seed) for seed in ((0, 1) if name in TWICE else (0,))]
 
 
-def curve(config: Config) -> list[dict[str, str]]:
-    """The rows of a run's log.csv; empty where it has not begun."""
-    path = ROOT / config.folder / "log.csv"
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def ship(config: Config) -> None:
     """Copy a run's weights and card to assets/checkpoints."""
     CHECKPOINTS.mkdir(parents=True, exist_ok=True)
@@ -77,11 +68,11 @@ def ship(config: Config) -> None:
     (CHECKPOINTS / trained.name).write_text(text, "utf-8")
 
 
-def save_curve(name: str, config: Config) -> None:
-    """Copy a run's curve to assets/curves."""
-    CURVES.mkdir(parents=True, exist_ok=True)
-    rows = [(r["images"], r["loss"], r["val_miou"]) for r in curve(config)]
-    with (CURVES / f"{name}-{config.data}-{config.seed}.csv").open("w", newline="") as file:
+def save_curve(run: Path, to: Path) -> None:
+    """Loss and score by images, from the log.csv in a run's folder."""
+    rows = [(r["images"], r["loss"], r["val_miou"]) for r in log.read(run / "log.csv")]
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with to.open("w", newline="") as file:
         csv.writer(file).writerows([("images", "loss", "val_miou"), *rows])
 
 
@@ -92,7 +83,8 @@ def main(names: list[str]) -> None:
         for config in runs(name):
             if not (ROOT / config.folder / f"{config.name}.safetensors").exists():
                 train(replace(config, resume=True))
-            save_curve(name, config)
+            to = CURVES / f"{name}-{config.data}-{config.seed}.csv"
+            save_curve(ROOT / config.folder, to)
             if name in FAMILY and config.seed == KEPT.get(name, 0):
                 ship(config)
                 print(f"{name}: seed {config.seed} shipped")
