@@ -2,7 +2,7 @@
 
     python -m benchmarks.decoder      a quarter of an hour on one core; writes assets/decoder.csv
 
-The trunk and the pyramid are v3-scenes' as shipped, and stay as they are. On their maps decoders
+The backbone and the pyramid are v3-scenes' as shipped, and stay as they are. On their maps decoders
 learn that differ in what they are given of the low-level map alone, all from the same batches.
 """
 
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deeplab_lite import checkpoints, metrics, scenes
-from deeplab_lite.models.common import resize
+from deeplab_lite.models.base import resize
 from deeplab_lite.models.v3plus import Decoder
 
 CHANNELS, CLASSES = 64, len(scenes.CLASSES)

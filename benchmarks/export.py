@@ -21,9 +21,10 @@ from torch import Tensor
 
 from benchmarks.family import ASSETS
 from benchmarks.peers import turns
-from deeplab_lite import checkpoints, export, metrics
-from deeplab_lite.export.program import batches, deployed, program, quantised, quiet
+from deeplab_lite import checkpoints, metrics
 from deeplab_lite.scenes import CLASSES, SPLITS, scene
+from deeplab_lite.workshop import export
+from deeplab_lite.workshop.export.program import batches, deployed, program, quantised, quiet
 
 MODELS = ("v1", "v2", "v3", "v3plus", "v3plus-lite0")
 COMPILED = ("v3plus",)

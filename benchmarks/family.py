@@ -21,8 +21,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.peers import turns
 from deeplab_lite import checkpoints, metrics
 from deeplab_lite.files import replacing
-from deeplab_lite.models.common import resize
-from deeplab_lite.models.lite import FAMILY, build
+from deeplab_lite.models.base import resize
+from deeplab_lite.models.zoo import FAMILY, build
 from deeplab_lite.scenes import CLASSES, SPLITS, full_scene, normalize
 
 ASSETS = Path(__file__).parents[1] / "assets"
@@ -131,7 +131,7 @@ def picture(test: TestSet, predicted: dict[tuple[str, int | None], Tensor]) -> N
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    from deeplab_lite import draw
+    from deeplab_lite.classroom import draw
 
     draw.style()
     columns = {

@@ -93,7 +93,7 @@ def main() -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    from deeplab_lite import draw
+    from deeplab_lite.classroom import draw
 
     known, unseen = middles(6_000, 300_000_000), middles(1_500, 400_000_000)
     rows = []

@@ -23,8 +23,8 @@ from benchmarks.peers import turns
 from deeplab_lite import checkpoints, metrics
 from deeplab_lite.crf import dense_crf
 from deeplab_lite.files import replacing
-from deeplab_lite.models.lite import build
 from deeplab_lite.models.v2 import Mirrored, MultiScale
+from deeplab_lite.models.zoo import build
 from deeplab_lite.scenes import CLASSES, normalize
 
 TABLE = ASSETS / "ladder.csv"
@@ -55,7 +55,7 @@ LADDER = (
     Rung("v2", "v1", "ASPP: four rates", "v2"),
     Rung("v3", "v2", "output stride 16; new head", "v3"),
     Rung("v3+", "v3", "decoder", "v3plus"),
-    Rung("v3+ Lite0", "v3+", "EfficientNet-Lite0 trunk", "v3plus-lite0"),
+    Rung("v3+ Lite0", "v3+", "EfficientNet-Lite0 backbone", "v3plus-lite0"),
     Rung("v3, OS8", "v3", "output stride 8 at test", "v3", stride=8),
     Rung("v3+, OS8", "v3+", "output stride 8 at test", "v3plus", stride=8),
     Rung("v2, max", "v2", "three sizes by max", "v2", sizes=(1.0, 0.75, 0.5), fuse="max"),

@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.family import ASSETS, SIZE, TestSet, predict, scores
 from deeplab_lite import checkpoints
 from deeplab_lite.files import replacing
-from deeplab_lite.models.lite import build
+from deeplab_lite.models.zoo import build
 from deeplab_lite.receptive_field import receptive_fields
 
 COUNT = 200  # scenes
@@ -33,7 +33,7 @@ TRAINED = (16, (1, 2, 3), (1, 2, 4))
 def arrange(
     model: Any, output_stride: int, rates: Sequence[int], multi_grid: Sequence[int]
 ) -> nn.Module:
-    """`model` with its trunk at another output_stride and multi-grid, and the pyramid's rates as
+    """`model` with its backbone at another output_stride and multi-grid, and the pyramid's rates as
     given, in positions: unlike model.output_stride = 8, which scales them too."""
     model.backbone.multi_grid = tuple(multi_grid)
     model.classifier.rates = [4 * rate for rate in rates]  # whole numbers at every stride
@@ -53,7 +53,7 @@ def cost(setting: tuple[int, tuple[int, ...], tuple[int, ...]]) -> int:
 
 
 def fields(setting: tuple[int, tuple[int, ...], tuple[int, ...]]) -> list[int]:
-    """Pixels a side that a unit sees, padding counted: of the trunk's last map, of each branch."""
+    """Pixels a side that a unit sees, padding counted: of the backbone's map, of each branch."""
     model: Any = arrange(build("v3").eval(), *setting)
     last = f"backbone.features.{len(model.backbone.features) - 1}"
     names = [last, *(f"classifier.0.convs.{number}" for number in (1, 2, 3))]
@@ -79,7 +79,7 @@ def main() -> None:
             "multi_grid": " ".join(map(str, multi_grid)),
             **{"miou": found["miou"], "low": low, "high": high},
             **{f"radius {radii}": share for radii, share in found["right_by_radius"].items()},
-            **dict(zip(("trunk", "first", "second", "third"), fields(setting), strict=True)),
+            **dict(zip(("backbone", "first", "second", "third"), fields(setting), strict=True)),
             "multiply_adds": cost(setting),
         }
         rows.append(line)

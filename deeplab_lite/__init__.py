@@ -1,14 +1,18 @@
 """DeepLab from receptive fields to v3+, one idea at a time. The lessons are in notebooks/.
 
-`import deeplab_lite` loads nothing else: a submodule is imported when it is first used, so that
-the command line and the doctor answer at once, even where torch is missing.
+README.md beside this file lists the core, in the order in which the lessons teach it. `import
+deeplab_lite` loads nothing else: a submodule is imported when it is first used, so that the command
+line and the doctor answer at once, even where torch is missing.
 """
 
 from importlib import import_module
 from importlib.util import find_spec
 from pkgutil import iter_modules
 
-__version__ = "0.1.0"
+from deeplab_lite import _moved
+
+__version__ = "0.2.0"
+_moved.install()
 
 
 def __getattr__(name: str) -> object:

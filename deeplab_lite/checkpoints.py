@@ -21,10 +21,10 @@ from safetensors.torch import save as write_tensors
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from . import models
-from .files import replacing
-from .files import shipped_checkpoints as _folder
-from .labels import sizes
+from deeplab_lite import models
+from deeplab_lite.files import replacing
+from deeplab_lite.files import shipped_checkpoints as _folder
+from deeplab_lite.labels import sizes
 
 Card = dict[str, Any]
 

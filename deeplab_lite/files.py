@@ -22,8 +22,12 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def shipped_checkpoints() -> Path:
-    """assets/checkpoints of the wheel, or of a clone."""
+def assets() -> Path:
+    """The folder assets/ of the wheel, or of a clone."""
     package = Path(__file__).parent
-    inside = package / "assets" / "checkpoints"
-    return inside if inside.is_dir() else package.parent / "assets" / "checkpoints"
+    return package / "assets" if (package / "assets").is_dir() else package.parent / "assets"
+
+
+def shipped_checkpoints() -> Path:
+    """Where the networks that come with the course are."""
+    return assets() / "checkpoints"

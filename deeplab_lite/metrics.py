@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .labels import IGNORE, Array, as_classes, as_label, check_range, sizes
+from deeplab_lite.labels import IGNORE, Array, as_classes, as_label, check_range, sizes
 
 WIDTHS = (1, 2, 4, 8)  # of the trimap, in pixels
 COLUMNS = ("class", "iou", "accuracy", "precision", "pixels")

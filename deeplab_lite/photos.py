@@ -20,8 +20,8 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import maximum_filter, minimum_filter  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
-from .atrous import with_output_stride
-from .labels import IGNORE
+from deeplab_lite.atrous import with_output_stride
+from deeplab_lite.labels import IGNORE
 
 #               file in skimage/data     height width
 PHOTOS = {

@@ -22,8 +22,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .labels import IGNORE
-from .photos import _package
+from deeplab_lite.labels import IGNORE
+from deeplab_lite.photos import _package
 
 CLASSES = (
     *("background", "disc", "square", "triangle", "star"),

@@ -106,5 +106,5 @@ def unfounded(notebook: Notebook, facts: list[Fact | Paper]) -> Iterator[str]:
                 if Decimal(quote) not in given and not any(agrees(quote, v) for v in shown):
                     yield (
                         f"cell {number} says {quote}: print it in this notebook, "
-                        "or enter it into FACTS of tests/test_facts.py"
+                        "or enter it into FACTS of tests/core/test_facts.py"
                     )

@@ -8,7 +8,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from deeplab_lite.train import Config, data, folder, loop, optim
+from deeplab_lite.workshop.train import (
+    Config,
+    loop,
+    optim,
+)
+from deeplab_lite.workshop.train import (
+    run_folder as folder,
+)
+from deeplab_lite.workshop.train import (
+    stream as data,
+)
 
 CLASSES = 3
 

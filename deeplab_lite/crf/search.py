@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
-from .. import metrics
-from ..labels import Array
+from deeplab_lite import metrics
+from deeplab_lite.labels import Array
 
 #        the range of DeepLab v1, 96 settings
 GRID = {
@@ -145,7 +145,7 @@ def _data(
 
 def _score(data: Data, **settings: Any) -> float:
     """mIoU over all images together."""
-    from . import dense_crf  # which imports this module
+    from deeplab_lite.crf import dense_crf  # which imports this module
 
     matrix: Any = 0
     for probs, image, label in data:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from .common import check_pooled_batch_norm, resize, set_dilation
+from deeplab_lite.models.base import check_pooled_batch_norm, resize, set_dilation
 
 # The paper's rates at each output_stride: the same 96, 192 and 288 pixels.
 PAPER_RATES = {8: (12, 24, 36), 16: (6, 12, 18), 32: (3, 6, 9)}

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 as a trunk, with ImageNet weights that need no download. Used in lesson 07.
+"""EfficientNet-Lite0 as a backbone, with ImageNet weights that need no download. Used in lesson 07.
 
 Inverted residuals (a 1x1 that widens, a depthwise convolution, a 1x1 that narrows) without gates,
 and ReLU6: EfficientNet (Tan and Le, 2019, arXiv 1905.11946) for small devices. Keys are timm's.
@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .common import Trunk, set_dilation
+from deeplab_lite.models.base import Backbone, set_dilation
 
 #  kernel stride widening channels blocks
 STAGES = (
@@ -49,7 +49,7 @@ class InvertedResidual(nn.Sequential):
         return x + y if self.skip else y
 
 
-class EfficientNetLite0(Trunk):
+class EfficientNetLite0(Backbone):
     """B x 3 x H x W to {"low": B x 24 at stride 4, "out": B x 320 at output_stride}. Lesson 07.
 
     - `output_stride` is 8, 16 or 32, and can be set later: weights stay. The values are those of

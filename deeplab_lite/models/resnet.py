@@ -1,4 +1,4 @@
-"""ResNet as a trunk, its late strides traded for dilation. Taught in lesson 06; DeepLab v3, 3.2.
+"""ResNet as a backbone, its late strides traded for dilation. Taught in lesson 06; DeepLab v3, 3.2.
 
 He, Zhang, Ren, Sun (2015), arXiv 1512.03385. Keys are torchvision's, without the classifier.
 """
@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .common import Trunk, set_dilation
+from deeplab_lite.models.base import Backbone, set_dilation
 
 # output_stride: (stride, dilation) of layer2, layer3, layer4
 STAGES = {
@@ -107,7 +107,7 @@ BLOCKS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] =
 }
 
 
-class ResNet(Trunk):
+class ResNet(Backbone):
     """B x 3 x H x W to {"low": stride 4, "aux": layer3's map, "out": at output_stride}. Lesson 06.
 
     - `output_stride` is 8, 16 or 32, and can be set later: weights stay. The values are then those
@@ -175,7 +175,7 @@ class ResNet(Trunk):
             dilate_grid(self.layer4, before, self.multi_grid)
 
     def load_torchvision(self, state_dict: Mapping[str, Tensor]) -> None:
-        """Take the trunk of a classifier, as of torchvision.models.resnet50(...).state_dict()."""
+        """Take the weights of a classifier, as of torchvision.models.resnet50(...).state_dict()."""
         self.load_state_dict({k: v for k, v in state_dict.items() if not k.startswith("fc.")})
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:

@@ -13,9 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deeplab_lite.labels import IGNORE, as_label, check_range
-
-from .aspp import scaled_rates, warn_of_degenerate_rates
-from .common import (
+from deeplab_lite.models.aspp import scaled_rates, warn_of_degenerate_rates
+from deeplab_lite.models.base import (
     check_images,
     check_output_stride,
     check_size,
@@ -23,7 +22,7 @@ from .common import (
     resize,
     set_dilation,
 )
-from .vgg import VGG16, decimate, init_classifier, init_weights
+from deeplab_lite.models.vgg import VGG16, decimate, init_classifier, init_weights
 
 
 class FC6(NamedTuple):

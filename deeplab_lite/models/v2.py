@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from .aspp import check_rates, scaled_rates, warn_of_degenerate_rates
-from .common import check_images, check_size, resize, set_dilation
-from .trunks import trunk
-from .v1 import FC6, Head, init_classifier
-from .vgg import VGG16
+from deeplab_lite.models.aspp import check_rates, scaled_rates, warn_of_degenerate_rates
+from deeplab_lite.models.base import check_images, check_size, resize, set_dilation
+from deeplab_lite.models.v1 import FC6, Head, init_classifier
+from deeplab_lite.models.vgg import VGG16
+from deeplab_lite.models.zoo import build_backbone
 
 ASPP_L, ASPP_S = (6, 12, 18, 24), (2, 4, 8, 12)  # large and small rates, section 4.1.2
 
@@ -49,10 +49,10 @@ class ScoreBranch(nn.Sequential):
 class DeepLabV2(nn.Module):
     """Logits B x num_classes x H x W of images B x 3 x H x W. Lesson 05; v2, sections 3.1, 3.2.
 
-    backbone: a name of `trunks.NAMES`; further options are the trunk's. The paper's two are VGG-16,
+    backbone: one of zoo.BACKBONES; further options are its own. The paper's two are VGG-16,
     whose branches are VGGBranch (`width` and `batch_norm` are theirs too), and ResNet-101, with the
     strides on the 1x1 convolutions and branches that are one 3x3 each. All others have the latter,
-    or with `fc` v1's fc6, fc7 and fc8: one such branch on its own is LargeFOV, on any trunk.
+    or with `fc` v1's fc6, fc7 and fc8: one such branch on its own is LargeFOV, on any backbone.
     rates: of the branches, at this output_stride: ASPP_L, ASPP_S or others, one branch for each.
     output_stride: 8, 16 or 32; settable afterwards, weights are kept and dilations and rates scale.
     H and W are multiples of output_stride plus 1, or with align_corners=False multiples.
@@ -80,7 +80,7 @@ class DeepLabV2(nn.Module):
         own = {k: v for k, v in options.items() if fc and k in ("width", "batch_norm")}
         if backbone != "vgg16":
             options = {k: v for k, v in options.items() if k not in own}
-        network: Any = trunk(backbone, output_stride, **options)
+        network: Any = build_backbone(backbone, output_stride, **options)
         self.backbone = network
         branches: list[Any]
         if fc:
@@ -112,7 +112,7 @@ class DeepLabV2(nn.Module):
             set_dilation(branch[0], rate)
 
     def load_torchvision(self, state_dict: Mapping[str, Tensor]) -> None:
-        """Take ImageNet's weights from torchvision's classifier of the trunk's name.
+        """Take ImageNet's weights from torchvision's classifier of the backbone's name.
 
         On VGG-16 each branch begins with the same fc6 and fc7, decimated as in v1.
         """

@@ -8,10 +8,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .aspp import ASPP, fitting_rates, scaled_rates
-from .common import check_images, check_output_stride, check_size, resize, set_dilation
-from .resnet import Bottleneck, dilate_grid, init_weights
-from .trunks import trunk
+from deeplab_lite.models.aspp import ASPP, fitting_rates, scaled_rates
+from deeplab_lite.models.base import (
+    check_images,
+    check_output_stride,
+    check_size,
+    resize,
+    set_dilation,
+)
+from deeplab_lite.models.resnet import Bottleneck, dilate_grid, init_weights
+from deeplab_lite.models.zoo import build_backbone
 
 
 class DeepLabHead(nn.Sequential):
@@ -106,9 +112,9 @@ class FCNHead(nn.Sequential):
 class DeepLabV3(nn.Module):
     """Logits B x num_classes x H x W of images B x 3 x H x W. Lesson 06; v3, section 3.
 
-    backbone: a name of `trunks.NAMES`; further options are the trunk's (width=0.25 of VGG-16).
+    backbone: a name of `zoo.BACKBONES`; further options are the backbone's (width=0.25 of VGG-16).
     output_stride: 8, 16 or 32; settable afterwards, weights are kept and dilations and rates scale.
-    multi_grid: multipliers of the dilations in the trunk's last stage, and in the cascade's blocks.
+    multi_grid: multipliers of the dilations in the last stage, and in the cascade's blocks.
     rates: of the pyramid at this output_stride; by default 6, 12, 18 at 16, twice that at 8.
     cascade: None for the pyramid; for the cascaded variant the number of its last block, 4 to 7.
     aux: also score layer3's map; forward then returns {"out": logits, "aux": logits}.
@@ -118,7 +124,7 @@ class DeepLabV3(nn.Module):
     torchvision's deeplabv3_resnet50 and 101 are output_stride=8, multi_grid=(1, 1, 1), aux=True:
     their state dicts load, and the logits are the same.
 
-    Raises ValueError for other sizes, for rates beside a cascade, for aux on a trunk without
+    Raises ValueError for other sizes, for rates beside a cascade, for aux on a backbone without
     layer3, and in train mode for a batch of 1 (image pooling leaves BN one value per channel).
     Warns of the paper's rates at another output_stride, and of a rate as large as the map.
     """
@@ -140,7 +146,7 @@ class DeepLabV3(nn.Module):
         super().__init__()
         self.built_at = check_output_stride(output_stride)
         self.align_corners = align_corners
-        network: Any = trunk(backbone, output_stride, multi_grid, **options)
+        network: Any = build_backbone(backbone, output_stride, multi_grid=multi_grid, **options)
         self.backbone = network
         self.classifier: DeepLabHead | CascadeHead
         if cascade is None:
@@ -162,7 +168,7 @@ class DeepLabV3(nn.Module):
             if not hasattr(network, "aux_channels"):
                 raise ValueError(
                     f"{backbone} has no layer3 to score: aux=True is for the ResNets, "
-                    "all other trunks take aux=False"
+                    "all other backbones take aux=False"
                 )
             self.aux_classifier = FCNHead(network.aux_channels, num_classes)
 

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .aspp import ASPP, AtrousSeparableConv, fitting_rates, scaled_rates
-from .common import check_images, check_output_stride, check_size, resize
-from .trunks import trunk
+from deeplab_lite.models.aspp import ASPP, AtrousSeparableConv, fitting_rates, scaled_rates
+from deeplab_lite.models.base import check_images, check_output_stride, check_size, resize
+from deeplab_lite.models.zoo import build_backbone
 
 # Prefixes of the keys in segmentation_models_pytorch's DeepLabV3Plus, and ours.
 SMP_KEYS = {
@@ -63,19 +63,19 @@ class Decoder(nn.Module):
         self.refine = nn.Sequential(*(ConvBNReLU(a, b, 3, separable) for a, b in pairwise(widths)))
 
     def forward(self, x: Tensor, low: Tensor) -> Tensor:
-        """x: B x in_channels x h x w, low: the trunk's map at stride 4, whose size comes out."""
+        """x: B x in_channels x h x w, low: the backbone's map at stride 4, whose size comes out."""
         enlarged = resize(x, low.shape[-2:], self.align_corners)
         return self.refine(torch.cat([enlarged, self.reduce(low)], dim=1))
 
 
 class DeepLabV3Plus(nn.Module):
-    """Trunk, pyramid, decoder, 1x1 scores: B x 3 x H x W to logits B x num_classes x H x W.
+    """Backbone, pyramid, decoder, 1x1 scores: B x 3 x H x W to logits B x num_classes x H x W.
 
-    - `backbone` is one of trunks.NAMES; further options are the trunk's, as VGG-16's width=0.25.
+    - `backbone` is one of zoo.BACKBONES; further options are its own, as VGG-16's width=0.25.
     - `output_stride` is 8, 16 or 32, and can be set later: weights stay, dilations and rates scale.
     - `separable` puts a depthwise 3x3 and a 1x1 in place of each 3x3 of pyramid and decoder.
     - `rates` of the pyramid are those at the given output_stride; None is 6, 12, 18 at 16, and
-      twice that at 8. `multi_grid` multiplies dilations at the end of the trunk.
+      twice that at 8. `multi_grid` multiplies dilations at the end of the backbone.
     - `channels` of pyramid and decoder, `low_channels` that the low-level map is reduced to,
       `convs` 3x3 in the decoder; `aspp_convs` 3x3 between pyramid and decoder: the paper has none.
 
@@ -107,7 +107,7 @@ class DeepLabV3Plus(nn.Module):
         super().__init__()
         self.align_corners = align_corners
         check_output_stride(output_stride)
-        network: Any = trunk(backbone, output_stride, multi_grid, **options)
+        network: Any = build_backbone(backbone, output_stride, multi_grid=multi_grid, **options)
         rates = fitting_rates(rates, output_stride)
         self.backbone = network
         self.aspp = ASPP(network.out_channels, rates, channels, separable, dropout, image_pooling)
@@ -121,7 +121,7 @@ class DeepLabV3Plus(nn.Module):
 
     @property
     def output_stride(self) -> int:
-        """Pixels between neighbours on the trunk's last map."""
+        """Pixels between neighbours on the backbone's last map."""
         return self.backbone.output_stride
 
     @output_stride.setter

@@ -1,4 +1,4 @@
-"""VGG-16 as a trunk: late strides traded for dilation, at any width. Taught in lesson 03; v1, 3.1.
+"""VGG-16 as a backbone: late strides traded for dilation, at any width. Lesson 03; v1, 3.1.
 
 Simonyan and Zisserman, 2014 (arXiv 1409.1556). `features` has the keys of torchvision's vgg16, or
 of its vgg16_bn, so that their weights load as they are.
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .common import Trunk, out_channels_of, set_dilation
+from deeplab_lite.models.base import Backbone, out_channels_of, set_dilation
 
 #          convolutions, channels
 STAGES = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
@@ -48,7 +48,7 @@ POOLS = {
 }
 
 
-class VGG16(Trunk):
+class VGG16(Backbone):
     """The 13 convolutions and 5 pools of VGG-16: B x 3 x H x W -> {"low", "out"}. Lesson 03.
 
     - "low" is conv3_3 after its ReLU, at stride 4, "out" is pool5, at `output_stride`.

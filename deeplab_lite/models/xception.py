@@ -1,4 +1,4 @@
-"""Aligned Xception-65, the trunk of DeepLab v3+ (section 3.2, figure 4). Taught in lesson 07.
+"""Aligned Xception-65, the backbone of DeepLab v3+ (section 3.2, figure 4). Taught in lesson 07.
 
 Xception made deeper, its max pools replaced by separable convolutions with a stride, so that all
 strides can be traded for dilation, and BN after each depthwise 3x3. The paper adds a ReLU there
@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .common import Trunk, set_dilation
+from deeplab_lite.models.base import Backbone, set_dilation
 
 #             channels of the three convolutions, stride
 ENTRY = (
@@ -93,7 +93,7 @@ class Block(nn.Module):
         return y + (x if self.shortcut is None else self.shortcut(x)), second
 
 
-class Xception65(Trunk):
+class Xception65(Backbone):
     """B x 3 x H x W to {"low": B x 256 at stride 4, "out": B x 2048 at output_stride}. Lesson 07.
 
     - `output_stride` is 8, 16 or 32, and can be set later: weights stay. The values are those of

@@ -1,0 +1,413 @@
+"""One rule for each family of operations: what do its results see, given what its operands see?"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from math import floor, inf
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from deeplab_lite.analysis.bounds import (
+    Axis,
+    Field,
+    Taps,
+    carries,
+    everything,
+    mix_channels,
+    pool_all,
+    slide,
+    squash,
+    stride_seen,
+    union,
+)
+from deeplab_lite.analysis.call import Call, Unknown
+
+Rule = Callable[[Call], Any]
+RULES: dict[str, Rule] = {}
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    def register(function: Rule) -> Rule:
+        RULES.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+def per_rank(*patterns: str) -> list[str]:
+    return [p.format(n) for p in patterns for n in (1, 2, 3)]
+
+
+def windows(units: int, kernel: int, stride: int, padding: int, dilation: int) -> Taps:
+    u, k = torch.arange(units)[:, None], torch.arange(kernel)[None]
+    return Taps(u * stride - padding + k * dilation, Fraction(stride))
+
+
+def transposed_windows(units: int, kernel: int, stride: int, padding: int, dilation: int) -> Taps:
+    """Input i lands on outputs u = i stride - padding + k dilation; read backwards."""
+    u, k = torch.arange(units)[:, None], torch.arange(kernel)[None]
+    landed = u + padding - k * dilation
+    return Taps(landed // stride, Fraction(1, stride), exists=landed % stride == 0)
+
+
+def spans(ends: list[tuple[int, int]], step: Fraction) -> Taps:
+    """Windows of different lengths, by their first and last position."""
+    first, last = torch.tensor(ends).T[:, :, None]
+    seen = first + torch.arange(int((last - first).max()) + 1)
+    return Taps(seen, step, exists=seen <= last)
+
+
+@rule("convolution")
+def _convolution(call: Call) -> Field:
+    weight, out = call["weight"], call.result
+    count = weight.ndim - 2
+    options = [call.sizes(name, count) for name in ("stride", "padding", "dilation")]
+    kind = transposed_windows if call["transposed"] else windows
+    kernel, units = weight.shape[2:], out.shape[2:]
+    reads = {2 + k: kind(units[k], kernel[k], *(o[k] for o in options)) for k in range(count)}
+    return slide(mix_channels(call.field, call["groups"], out.shape[1]), call.x.shape, reads)
+
+
+@rule(*per_rank("avg_pool{}d", "max_pool{}d", "max_pool{}d_with_indices"))
+def _pool(call: Call) -> Field:
+    count = int(call.name.split("pool")[1][0])
+    kernel = call.sizes("kernel_size", count)
+    stride = kernel if call["stride"] in (None, []) else call.sizes("stride", count)
+    padding, dilation = call.sizes("padding", count, 0), call.sizes("dilation", count)
+    first, units = call.x.ndim - count, call.result.shape[-count:]
+    reads = {
+        first + k: windows(units[k], kernel[k], stride[k], padding[k], dilation[k])
+        for k in range(count)
+    }
+    return slide(call.field, call.x.shape, reads)
+
+
+@rule(*per_rank("adaptive_avg_pool{}d", "_adaptive_avg_pool{}d", "adaptive_max_pool{}d"))
+def _adaptive_pool(call: Call) -> Field:
+    x, out, reads, whole = call.x, call.result, {}, []
+    for dim in range(x.ndim - int(call.name[-2]), x.ndim):
+        n, m = x.shape[dim], out.shape[dim]
+        if m == 1:
+            whole.append(dim)
+        else:
+            ends = [(u * n // m, -(-(u + 1) * n // m) - 1) for u in range(m)]
+            reads[dim] = spans(ends, Fraction(n, m))
+    return slide(pool_all(call.field, x.shape, whole), x.shape, reads)
+
+
+INTERPOLATIONS = [
+    *per_rank("upsample_nearest{}d", "_upsample_nearest_exact{}d"),
+    *("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d", "upsample_bicubic2d"),
+    *("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"),
+]
+
+
+@rule(*INTERPOLATIONS)
+def _interpolate(call: Call) -> Field:
+    x, out, reads = call.x, call.result, {}
+    factors = call["scale_factors"]
+    for dim in range(2, x.ndim):
+        n, m = x.shape[dim], out.shape[dim]
+        factor = factors[dim - 2] if factors else call[_scale_name(dim, x.ndim)]
+        ratio = 1 / Fraction(factor).limit_denominator(10**6) if factor else Fraction(n, m)
+        if call["align_corners"]:
+            ratio = Fraction(n - 1, m - 1) if m > 1 else Fraction(0)
+        ends = [_sample(call.name, u, ratio, bool(call["align_corners"])) for u in range(m)]
+        taps = spans(ends, ratio)
+        reads[dim] = replace(taps, pixels=taps.seen.clamp(0, n - 1))
+    return slide(call.field, x.shape, reads)
+
+
+def _scale_name(dim: int, ndim: int) -> str:
+    return "scales" if ndim == 3 else "scales_" + "dhw"[dim - ndim]
+
+
+def _sample(kind: str, unit: int, ratio: Fraction, align_corners: bool) -> tuple[int, int]:
+    """First and last position that a resampled unit mixes; a weight of exactly 0 is not seen."""
+    if "nearest" in kind:  # torch computes these in float32, rounding included
+        half = 0.5 if "exact" in kind else 0.0
+        at = floor((torch.tensor(unit + half) * torch.tensor(float(ratio))).item())
+        return at, at
+    reach = Fraction(2 if "bicubic" in kind else 1)
+    half_pixel = Fraction(0 if align_corners else 1, 2)
+    place = (unit + half_pixel) * ratio - half_pixel
+    if kind.endswith("_aa"):  # the filter widens with the ratio
+        reach = reach * max(ratio, Fraction(1))
+        return floor(place - reach) + 1, -floor(-(place + reach)) - 1
+    if place.denominator == 1:
+        return int(place), int(place)
+    return floor(place - reach) + 1, floor(place + reach)
+
+
+@rule("constant_pad_nd", *per_rank("reflection_pad{}d", "replication_pad{}d"))
+def _pad(call: Call) -> Field:
+    x, spatial, reads = call.x, len(call.field), {}
+    padding = call["pad"] or call["padding"]
+    for k in range(len(padding) // 2):
+        dim, n = x.ndim - 1 - k, x.shape[x.ndim - 1 - k]
+        at = torch.arange(call.result.shape[dim])[:, None] - padding[2 * k]
+        if dim < x.ndim - spatial:  # extra channels continue no grid
+            reads[dim] = Taps(at.clamp(0, n - 1), Fraction(1), exists=(at >= 0) & (at < n))
+        elif call.name.startswith("constant"):
+            reads[dim] = Taps(at, Fraction(1))
+        elif call.name.startswith("reflection"):
+            reads[dim] = Taps(at, Fraction(1), pixels=n - 1 - (n - 1 - at.abs()).abs())
+        else:
+            reads[dim] = Taps(at, Fraction(1), pixels=at.clamp(0, n - 1))
+    return slide(call.field, x.shape, reads)
+
+
+@rule(
+    *("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training"),
+    *("_batch_norm_with_update", "cudnn_batch_norm"),
+)
+def _batch_norm(call: Call) -> Field:
+    """At training the statistics come from the whole batch; at evaluation they are constants."""
+    training = call["training"] or call.name == "_batch_norm_with_update"
+    return _spread(call, [d for d in range(call.x.ndim) if d != 1]) if training else call.field
+
+
+@rule("native_layer_norm", "_fused_rms_norm", "rms_norm")
+def _layer_norm(call: Call) -> Field:
+    return _spread(call, range(call.x.ndim - len(call["normalized_shape"]), call.x.ndim))
+
+
+@rule("native_group_norm")
+def _group_norm(call: Call) -> Field:
+    mixed = mix_channels(call.field, call["group"], call.x.shape[1])
+    return _spread(call, range(2, call.x.ndim), mixed)
+
+
+@rule("_softmax", "_log_softmax", "_safe_softmax", "softmax", "log_softmax", "sort", "renorm")
+def _softmax(call: Call) -> Field:
+    return _spread(call, call.dims())
+
+
+def _spread(call: Call, dims: Iterable[int], field: Field | None = None) -> Field:
+    """Every unit along dims reads every other; `field` stands for the first operand's."""
+    field = field or call.field
+    return union([field, pool_all(field, call.x.shape, dims)], call.x.ndim)
+
+
+@rule("cumsum", "cumprod", "logcumsumexp", "cummax", "cummin")
+def _cumulate(call: Call) -> Field:
+    (dim,) = call.dims()
+    return tuple(replace(a, bounds=a.bounds.cummax(dim + 1).values) for a in call.field)
+
+
+REDUCTIONS = (
+    "mean", "sum", "nansum", "prod", "amax", "amin", "max", "min", "argmax", "argmin",
+    "aminmax", "median", "nanmedian", "any", "all", "count_nonzero", "var", "std", "var_mean",
+    "std_mean", "logsumexp", "norm", "linalg_vector_norm", "topk", "kthvalue",
+)  # fmt: skip
+
+
+@rule(*REDUCTIONS)
+def _reduce(call: Call) -> Field:
+    dims = call.dims()
+    pooled = pool_all(call.field, call.x.shape, dims)
+    if call.result.ndim == call.x.ndim:
+        return pooled
+    dropped = [d + 1 for d in dims]
+    return tuple(replace(a, bounds=a.bounds.squeeze(dropped)) for a in pooled)
+
+
+@rule("mm", "bmm", "matmul", "addmm", "baddbmm", "_addmm_activation")
+def _matmul(call: Call) -> Field:
+    """Entry (i, j) reads row i of one factor and column j of the other."""
+    bias, pair = call.args[:-2], call.args[-2:]
+    if call.name in ("addmm", "baddbmm", "_addmm_activation"):
+        bias, pair = call.args[:1], call.args[1:3]
+    fields = [f for t in bias if (f := call.field_of(t))]
+    for factor, dim in zip(pair, (-1, -2), strict=True):
+        if (field := call.field_of(factor)) is not None:
+            if factor.ndim < 2:
+                raise Unknown
+            fields.append(pool_all(field, factor.shape, [dim]))
+    return union(fields, call.result.ndim)
+
+
+@rule("linear")
+def _linear(call: Call) -> Field:
+    return pool_all(call.field, call.x.shape, [-1])
+
+
+def _attention(call: Call) -> Field:
+    """scaled_dot_product_attention: unit i reads query i, every key and every value."""
+    reads = zip(call.args[:3], ([-1], [-1, -2], [-2]), strict=True)
+    fields = [pool_all(f, t.shape, dims) for t, dims in reads if (f := call.field_of(t))]
+    return union(fields, call.result.ndim)
+
+
+@rule("cat", "stack")
+def _cat(call: Call) -> Field:
+    parts = [t for t in call.args[0] if t.numel()]
+    dim = (call["dim"] or 0) % call.result.ndim
+    fields = [call.field_of(t) for t in parts]
+    known = [f for f in fields if f is not None]
+    result = []
+    for index in range(len(known[0])):
+        pieces = []
+        for t, field in zip(parts, fields, strict=True):
+            if field is None:  # a constant sees nothing
+                bounds = torch.full((4, *[1] * t.ndim), -inf, dtype=torch.float64)
+            else:
+                bounds = field[index].bounds
+            if call.name == "stack":
+                bounds = bounds.unsqueeze(dim + 1)
+            else:
+                bounds = bounds.expand(
+                    *bounds.shape[: dim + 1], t.shape[dim], *bounds.shape[dim + 2 :]
+                )
+            pieces.append(bounds)
+        common = [max(p.shape[d] for p in pieces) for d in range(pieces[0].ndim)]
+        pieces = [
+            p.expand(*common[: dim + 1], p.shape[dim + 1], *common[dim + 2 :]) for p in pieces
+        ]
+        stride = union(known, max(t.ndim for t in parts))[index].stride
+        result.append(Axis(squash(torch.cat(pieces, dim + 1)), stride))
+    return tuple(result)
+
+
+@rule("im2col")
+def _unfold(call: Call) -> Field:
+    """F.unfold: pad as a convolution does, then move."""
+    x, padding = call.x, call.sizes("padding", 2, 0)
+    reads = {2 + k: windows(x.shape[2 + k] + 2 * p, 1, 1, p, 1) for k, p in enumerate(padding)}
+    padded = slide(call.field, x.shape, reads)
+    shape = [*x.shape[:2], *(x.shape[2 + k] + 2 * p for k, p in enumerate(padding))]
+    args = (x, call["kernel_size"], call["dilation"], [0, 0], call["stride"])
+    return move(call, padded, shape, args)[0]
+
+
+@rule("glu")
+def _glu(call: Call) -> Field:
+    (dim,) = call.dims()
+    half = call.x.shape[dim] // 2
+    parts = [
+        tuple(
+            replace(a, bounds=a.bounds.narrow(dim + 1, s, half) if a.varies(dim) else a.bounds)
+            for a in call.field
+        )
+        for s in (0, half)
+    ]
+    return union(parts, call.x.ndim)
+
+
+@rule("copy_", "copy")
+def _copy(call: Call) -> Field | None:
+    source = call.field_of(call["src"])
+    return source and union([source], call.result.ndim)
+
+
+FRESH = (
+    "fill_", "zero_", "bernoulli_", "uniform_", "normal_", "empty_like", "zeros_like",
+    "ones_like", "full_like", "rand_like", "randn_like", "new_empty", "new_empty_strided",
+    "new_zeros", "new_ones", "new_full",
+)  # fmt: skip
+
+
+@rule(*FRESH)
+def _fresh(call: Call) -> Field | None:
+    """Takes the shape of its first operand, not its values; what it is filled with may count."""
+    filling = call.operands(start=1)
+    return union(filling, call.result.ndim) if filling else None
+
+
+@rule("as_strided_", "resize_", "resize_as_")
+def _resize(call: Call) -> Field:
+    if call.result.shape != call.x.shape:
+        raise Unknown
+    return call.field
+
+
+def _pointwise(call: Call) -> Field:
+    return union(call.operands(), call.result.ndim)
+
+
+# Operations that only move values about: the bounds are moved by the operation itself.
+MOVES = (
+    "flip", "roll", "rot90", "repeat", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle",
+    "native_channel_shuffle", "index", "index_select", "gather", "take_along_dim",
+    "_unsafe_view", "_reshape_copy", "unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk",
+)  # fmt: skip
+
+
+@rule(*MOVES)
+def _move(call: Call) -> list[Field]:
+    others = [t for t in tree_leaves((call.args[1:], call.kwargs)) if isinstance(t, Tensor)]
+    if any(t.is_meta or call.field_of(t) is not None for t in others):
+        raise Unknown  # where it reads depends on values that are not known here
+    return move(call, call.field, call.x.shape, call.args)
+
+
+def move(call: Call, field: Field, shape: Sequence[int], args: tuple) -> list[Field]:
+    """Run the operation itself on the bounds; one field for each of its results."""
+
+    def run(plane: Tensor) -> list[Tensor]:
+        if call.name in ("view", "_unsafe_view", "_reshape_alias"):
+            # Not a view here: bounds are laid out otherwise than the tensor.
+            moved = plane.reshape(call.result.shape)
+        else:
+            moved = call.func(plane, *args[1:], **call.kwargs)
+        return [squash(m[None])[0] for m in tree_leaves(moved)]
+
+    results: list[list[Axis]] = [[] for _ in tree_leaves(call.out)]
+    for index, axis in enumerate(field):
+        planes = [run(plane.expand(shape)) for plane in axis.bounds]
+        for k, same in enumerate(zip(*planes, strict=True)):
+            bounds = squash(torch.stack(torch.broadcast_tensors(*same)))
+            stride = axis.stride * _step_of_move(call, field, index)
+            results[k].append(Axis(bounds, stride_seen(bounds, index, len(field), stride)))
+    return [tuple(axes) for axes in results]
+
+
+def _step_of_move(call: Call, field: Field, index: int) -> Fraction:
+    name, shape = call.name, call.x.shape
+    if name == "slice" and carries(field, index, call.dims()[0], shape):
+        return Fraction(call["step"] or 1)
+    if name == "flip" and any(carries(field, index, d, shape) for d in call.dims("dims")):
+        return Fraction(-1)
+    if name == "pixel_shuffle":
+        return Fraction(1, call["upscale_factor"])
+    if name == "pixel_unshuffle":
+        return Fraction(call["downscale_factor"])
+    return Fraction(1)
+
+
+def field_after(call: Call) -> list[Field | None]:
+    """The field of each tensor that the operation returned. Raises Unknown if it cannot be told."""
+    name, outs = call.name, tree_leaves(call.out)
+    found = RULES.get(name) or RULES.get(name.removesuffix("_"))
+    if found is None and "scaled_dot_product" in name:
+        found = _attention
+    if found is None and call.is_pointwise:
+        found = _pointwise
+    if found is None and (call.func.is_view or name.endswith("_copy")):
+        found = _move
+    if found is None:
+        raise Unknown
+    result = found(call)
+    results = result if isinstance(result, list) else [result] * len(outs)
+    # Weights, gates or indices made from the input too: all that they see counts for every unit.
+    others = [] if found in READ_ALL_OPERANDS else call.operands(start=1)
+
+    def complete(field: Field, tensor: Tensor) -> Field:
+        known = field if _fits(field, tensor) else everything([field], tensor.ndim)
+        return union([known, everything(others, tensor.ndim)], tensor.ndim) if others else known
+
+    return [f and complete(f, t) for f, t in zip(results, outs, strict=True)]
+
+
+READ_ALL_OPERANDS = (_pointwise, _cat, _matmul, _attention, _copy, _fresh)
+
+
+def _fits(field: Field, tensor: Tensor) -> bool:
+    return all(
+        a.bounds.ndim == tensor.ndim + 1
+        and all(b in (1, n) for b, n in zip(a.bounds.shape[1:], tensor.shape, strict=True))
+        for a in field
+    )

@@ -1,0 +1,1 @@
+"""What the lessons show and ask: pictures (draw), explorers (widgets), graders (exercises)."""

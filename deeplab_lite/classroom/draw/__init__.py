@@ -1,0 +1,89 @@
+"""Pictures: numbers in, picture out. Used by every lesson and every widget.
+
+Functions of arrays return uint8 arrays. Functions that take `ax` draw on it, or on a new pyplot
+figure, and return it: a lesson composes them, a widget renders them without pyplot's global state.
+"""
+
+from deeplab_lite.classroom.draw.architecture import Column, layer_chain, unit_on_image
+from deeplab_lite.classroom.draw.arrays import heat, png
+from deeplab_lite.classroom.draw.axes import box, pixels, show, style
+from deeplab_lite.classroom.draw.boundary import (
+    band_errors,
+    banded,
+    boundary_segments,
+    magnified,
+    window,
+)
+from deeplab_lite.classroom.draw.classes import class_bars
+from deeplab_lite.classroom.draw.comparison import (
+    DISAGREEMENT,
+    disagreement,
+    disagreement_kinds,
+    entropy,
+    surprise,
+)
+from deeplab_lite.classroom.draw.crf_steps import CHANGES, change_kinds, changes, energy_chart
+from deeplab_lite.classroom.draw.family import FAMILY, family
+from deeplab_lite.classroom.draw.ladder import ladder
+from deeplab_lite.classroom.draw.pyramid import Branch, pyramid_taps
+from deeplab_lite.classroom.draw.rates import map_taps, score_table
+from deeplab_lite.classroom.draw.segmentation import (
+    ERRORS,
+    doubt,
+    error_kinds,
+    errors,
+    grey,
+    strip,
+)
+from deeplab_lite.classroom.draw.taps import cone, tap_colors, tap_grid, tap_shade
+from deeplab_lite.colors import COLORS, PALETTE, SCENE_PALETTE, checked, overlay, paint
+
+__all__ = [
+    "CHANGES",
+    "COLORS",
+    "DISAGREEMENT",
+    "ERRORS",
+    "FAMILY",
+    "PALETTE",
+    "SCENE_PALETTE",
+    "Branch",
+    "Column",
+    "band_errors",
+    "banded",
+    "boundary_segments",
+    "box",
+    "change_kinds",
+    "changes",
+    "checked",
+    "class_bars",
+    "cone",
+    "disagreement",
+    "disagreement_kinds",
+    "doubt",
+    "energy_chart",
+    "entropy",
+    "error_kinds",
+    "errors",
+    "family",
+    "grey",
+    "heat",
+    "ladder",
+    "layer_chain",
+    "magnified",
+    "map_taps",
+    "overlay",
+    "paint",
+    "pixels",
+    "png",
+    "pyramid_taps",
+    "score_table",
+    "show",
+    "strip",
+    "style",
+    "surprise",
+    "tap_colors",
+    "tap_grid",
+    "tap_shade",
+    "unit_on_image",
+    "window",
+]

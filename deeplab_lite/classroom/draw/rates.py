@@ -1,0 +1,73 @@
+"""Settings of a pyramid: its taps on a small map, and a table of scores. Lesson 06."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from deeplab_lite.classroom.draw.axes import _axes
+from deeplab_lite.colors import COLORS
+
+BRANCHES = (COLORS["blue"], COLORS["vermillion"], COLORS["green"])  # the first, second, third 3x3
+MARKS = ("o", "s", "^")
+
+
+def map_taps(
+    side: int, unit: tuple[int, int], rates: Sequence[int], ax: Any = None, *, margin: float = 0.25
+) -> Any:
+    """The taps of up to three 3x3 kernels around `unit` of a side x side map.
+
+    Taps that meet the map are filled, those that fall off it hollow; `margin` is how much of the
+    surroundings is shown, as a share of the side.
+    """
+    ax = _axes(ax, 4.2, 4.2)
+    from matplotlib.patches import Rectangle
+
+    ax.add_patch(Rectangle((-0.5, -0.5), side, side, fc="#F3F4F6", ec="#6B7280", zorder=0))
+    dots = np.mgrid[:side, :side].reshape(2, -1)
+    ax.plot(dots[1], dots[0], ".", color="#9CA3AF", ms=max(2, 36 / side), zorder=1)
+    reach, size = side * margin + 0.5, min(10, 110 / side)
+    for rate, color, mark in list(zip(rates, BRANCHES, MARKS, strict=False))[::-1]:
+        look = {"marker": mark, "color": color, "ms": size, "ls": "none", "zorder": 3}
+        places = [(unit[0] + i * rate, unit[1] + j * rate) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+        for y, x in places:
+            inside = 0 <= y < side and 0 <= x < side
+            if -reach <= min(y, x) and max(y, x) <= side - 1 + reach and (y, x) != tuple(unit):
+                ax.plot(x, y, **look, mfc=color if inside else "white", clip_on=False)
+    ax.plot(unit[1], unit[0], "o", color="black", ms=size, zorder=4)
+    ax.set(xlim=(-reach, side - 1 + reach), ylim=(side - 1 + reach, -reach), aspect="equal")
+    ax.set_axis_off()
+    return ax
+
+
+def score_table(
+    scores: Any, rows: Sequence[str], columns: Sequence[str], at: tuple[int, int], ax: Any = None
+) -> Any:
+    """Scores from 0 to 1 as a table, darker for more; the cell `at` (row, column) is framed.
+
+    Raises ValueError where scores are not one for each row and column.
+    """
+    scores = np.asarray(scores, float)
+    if scores.shape != (len(rows), len(columns)):
+        raise ValueError(
+            f"scores of shape {scores.shape}: expected {len(rows)} rows and {len(columns)} columns"
+        )
+    ax = _axes(ax, 0.6 * len(columns) + 1, 0.35 * len(rows) + 0.6)
+    from matplotlib.patches import Rectangle
+
+    stops = np.array([[222, 238, 249], [86, 180, 233], [0, 114, 178], [3, 44, 87]]) / 255
+    share = scores / scores.max()
+    ramp = [np.interp(3 * share, range(4), stops[:, channel]) for channel in range(3)]
+    ax.imshow(np.stack(ramp, -1), aspect="auto")
+    for (i, j), score in np.ndenumerate(scores):
+        ink = "white" if share[i, j] > 0.55 else "black"
+        ax.text(j, i, f"{score:.2f}", ha="center", va="center", fontsize=8.5, color=ink)
+    ax.add_patch(
+        Rectangle((at[1] - 0.5, at[0] - 0.5), 1, 1, fill=False, ec=COLORS["vermillion"], lw=2.5)
+    )
+    ax.set_xticks(range(len(columns)), columns, fontsize=8)
+    ax.set_yticks(range(len(rows)), rows, fontsize=8.5)
+    ax.xaxis.tick_top()
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    return ax

@@ -1,0 +1,70 @@
+"""Graders of the exercises: `from deeplab_lite import exercises as check`, `check.<name>(answer)`.
+
+A grader says one of three things and never raises: not attempted yet (the stub still returns
+`...`), a tick with what the answer shows, or a cross that names the misconception behind it.
+A module for each lesson; `grading` is what they share.
+"""
+
+from deeplab_lite.classroom.exercises.lesson_00 import three_layers
+from deeplab_lite.classroom.exercises.lesson_01 import field_by_hand, recurrence, thrifty_stack
+from deeplab_lite.classroom.exercises.lesson_02 import (
+    dense_by_hand,
+    dilated_field,
+    effective_kernel,
+    rates_without_holes,
+)
+from deeplab_lite.classroom.exercises.lesson_03 import decimated_fc6, loss_on_map, map_sides
+from deeplab_lite.classroom.exercises.lesson_04 import (
+    mean_field_step,
+    save_the_small,
+    what_a_vote_is_worth,
+)
+from deeplab_lite.classroom.exercises.lesson_05 import branch_fields, fused_scales, one_kernel
+from deeplab_lite.classroom.exercises.lesson_06 import (
+    dilations_and_rates,
+    lasting_freeze,
+    pyramid_by_hand,
+)
+from deeplab_lite.classroom.exercises.lesson_07 import (
+    decoder_by_hand,
+    merged_separable,
+    separable_share,
+)
+from deeplab_lite.classroom.exercises.lesson_08 import asked_again, paired_by_hand, pareto_front
+from deeplab_lite.classroom.exercises.lesson_09 import (
+    colours_to_classes,
+    frozen_part,
+    honest_split,
+)
+
+__all__ = [
+    "asked_again",
+    "branch_fields",
+    "colours_to_classes",
+    "decimated_fc6",
+    "decoder_by_hand",
+    "dense_by_hand",
+    "dilated_field",
+    "dilations_and_rates",
+    "effective_kernel",
+    "field_by_hand",
+    "frozen_part",
+    "fused_scales",
+    "honest_split",
+    "lasting_freeze",
+    "loss_on_map",
+    "map_sides",
+    "mean_field_step",
+    "merged_separable",
+    "one_kernel",
+    "paired_by_hand",
+    "pareto_front",
+    "pyramid_by_hand",
+    "rates_without_holes",
+    "recurrence",
+    "save_the_small",
+    "separable_share",
+    "three_layers",
+    "thrifty_stack",
+    "what_a_vote_is_worth",
+]

@@ -1,0 +1,276 @@
+"""ASPP explorer: what each branch of v2's pyramid reads, and what it says alone. Lesson 05."""
+
+from collections.abc import Iterable, Sequence
+from textwrap import fill
+from typing import Any
+
+import anywidget
+import numpy as np
+import traitlets
+
+from deeplab_lite import checkpoints, scenes
+from deeplab_lite.classroom import draw
+from deeplab_lite.classroom.widgets import branch_scores as aspp
+from deeplab_lite.classroom.widgets._live import Knocks, css, runs, script, sheet, text, url
+from deeplab_lite.classroom.widgets._twin import Twin, figure, one_of
+from deeplab_lite.labels import IGNORE
+from deeplab_lite.models.v2 import DeepLabV2
+
+SIDE = 129  # pixels of a scene
+VIEWS = ("labels", "errors")
+MOST = 6  # branches
+#       name, the rates of the branches: of ASPP-L's four, with the papers' names
+SETS: dict[str, Sequence[int]] = {
+    "ASPP-S: 1, 2, 3, 4": (1, 2, 3, 4),
+    "ASPP-L: 2, 4, 6, 8": (2, 4, 6, 8),
+    "doubled: 4, 8, 12, 16": (4, 8, 12, 16),
+}
+
+
+class ASPPExplorer(Twin, Knocks, anywidget.AnyWidget):
+    """Choose a position, switch branches off, change rates: what is read, and what is said.
+
+    - `seed` chooses the scene, `unit` (row, column) the position on the map; by default the
+      smallest shape that the whole pyramid names there.
+    - `rates` are one for each branch, of RATES and those it was trained with; `on` says which
+      branches count; `view` is "labels" or "errors".
+    - `model` is a DeepLabV2 in eval mode, such as one that a lesson has trained, or the name of
+      its checkpoint.
+
+    All scores of a scene are computed when it is chosen, so that all but another scene works with
+    no kernel. Raises ValueError for what is none of these.
+    """
+
+    _esm = script("aspp_explorer")
+    _css = sheet("aspp_explorer")
+    data: Any = traitlets.Dict().tag(sync=True)  # of the scene: see `_data`
+    rates: Any = traitlets.List(traitlets.Int()).tag(sync=True)
+    on: Any = traitlets.List(traitlets.Bool()).tag(sync=True)
+    unit: Any = traitlets.List(traitlets.Int()).tag(sync=True)
+    view = traitlets.Unicode().tag(sync=True)
+    trained: Any = traitlets.List().tag(sync=True)
+    rates_offered: Any = traitlets.List().tag(sync=True)
+    fields: Any = traitlets.List().tag(sync=True)  # side in pixels at each rate offered
+    sets: Any = traitlets.List().tag(sync=True)
+    palette: Any = traitlets.List().tag(sync=True)
+    kinds: Any = traitlets.List().tag(sync=True)
+    colors = 128
+
+    def __init__(
+        self,
+        seed: int = 23,
+        rates: Sequence[int] | None = None,
+        on: Iterable[bool] | None = None,
+        unit: Sequence[int] | None = None,
+        view: str = "labels",
+        *,
+        model: str | DeepLabV2 = "v2-scenes",
+    ):
+        network: Any = checkpoints.load(model) if isinstance(model, str) else model
+        aspp.check(network)
+        self._model, own = network, network.rates
+        if not 1 <= len(own) <= MOST:
+            raise ValueError(f"a pyramid of {len(own)} branches: the explorer draws 1 to {MOST}")
+        self._offered = tuple(sorted({*aspp.RATES, *own}))
+        self._spans = aspp.spans(network, SIDE)
+        self._read(seed)
+        super().__init__(
+            seed=seed,
+            data=self._data(),
+            rates=list(own if rates is None else rates),
+            on=[True] * len(own) if on is None else [bool(lights) for lights in on],
+            unit=list(self._best() if unit is None else unit),
+            view=view,
+            trained=list(own),
+            rates_offered=list(self._offered),
+            fields=self._fields(),
+            sets=[[name, list(chosen)] for name, chosen in _sets(own).items()],
+            palette=[css(color) for color in draw.SCENE_PALETTE],
+            kinds=[[name, meaning, css(color)] for name, (meaning, color) in draw.ERRORS.items()],
+        )
+
+    # ---- State
+
+    @traitlets.observe("seed")
+    def _move(self, change: Any) -> None:
+        if change["new"] != self._seed:
+            self._read(change["new"])
+            self.data = self._data()
+            self.unit = list(self._best())
+
+    @traitlets.validate("rates")
+    def _check_rates(self, proposal: Any) -> list[int]:
+        own, offered = self._model.rates, self._offered
+        if len(proposal["value"]) != len(own) or not set(proposal["value"]) <= set(offered):
+            raise ValueError(
+                f"rates {proposal['value']}: expected {len(own)}, one for each branch, of "
+                f"{', '.join(map(str, offered))}"
+            )
+        return proposal["value"]
+
+    @traitlets.validate("on")
+    def _check_on(self, proposal: Any) -> list[bool]:
+        if len(proposal["value"]) != len(self._model.rates):
+            raise ValueError(
+                f"on {proposal['value']}: expected {len(self._model.rates)}, one for each branch"
+            )
+        return proposal["value"]
+
+    @traitlets.validate("unit")
+    def _check_unit(self, proposal: Any) -> list[int]:
+        side, unit = len(self._spans), proposal["value"]
+        if len(unit) != 2 or not all(0 <= at < side for at in unit):
+            raise ValueError(f"unit {unit}: expected row and column on a map of {side} x {side}")
+        return unit
+
+    @traitlets.validate("view")
+    def _check_view(self, proposal: Any) -> str:
+        return one_of("view", proposal["value"], VIEWS)
+
+    @property
+    def result(self) -> aspp.Answer:
+        """What the branches that are on say together."""
+        return aspp.answer(self._scores, self._scene, self._shapes, self.rates, self.on)
+
+    def picture(self) -> np.ndarray:
+        return picture(self)
+
+    def alt(self) -> str:
+        """The scene, the score, what is lost, and what is said at the position."""
+        return f"ASPP on scene {self._seed}. {self._told()} {self._told_at()}"
+
+    # ---- A scene
+
+    def _read(self, seed: int) -> None:
+        self._scene = scenes.full_scene(seed, SIDE)
+        self._scores = aspp.branch_scores(self._model, self._scene.image, self._offered)
+        self._factor = (SIDE - 1) // (self._scores.codes.shape[-1] - 1)
+        self._shapes = aspp.shapes_of(self._scene, self._factor)
+        self._seed = seed
+
+    def _data(self) -> dict[str, Any]:
+        scene, codes = self._scene, self._scores.codes
+        lows = codes.min((2, 3, 4))
+        return {
+            "seed": self._seed,
+            "size": SIDE,
+            "map": codes.shape[-1],
+            "classes": list(scenes.CLASSES),
+            "photo": url(scene.image),
+            "ground": url(draw.grey(scene.image)[..., 0], None),
+            "label": runs(scene.label),
+            "owner": runs(scene.owner + 1),
+            "shapes": [[s.place, s.label, s.radius, list(s.unit)] for s in self._shapes],
+            "rates": list(self._offered),
+            "spans": self._spans,
+            "step": self._scores.step,
+            "lows": lows.ravel().tolist(),
+            "codes": text(packed(codes - lows[:, :, None, None, None])),
+        }
+
+    def _fields(self) -> list[int]:
+        backbone = aspp.backbone_field(self._model, SIDE)
+        return [backbone.size[0] + 2 * rate * int(backbone.stride[0]) for rate in self._offered]
+
+    def _best(self) -> tuple[int, int]:
+        """The position of the smallest shape whose class the whole pyramid says there."""
+        total = self._scores.of(self._model.rates).sum(0)
+        for shape in self._shapes:
+            i, j = shape.unit
+            true = self._scene.label[i * self._factor, j * self._factor]
+            if total[:, i, j].argmax() == shape.label == true:
+                return i, j
+        return (len(self._spans) // 2,) * 2
+
+    # ---- Words and pictures
+
+    def _told(self) -> str:
+        return aspp.describe(self.result, self._shapes, self.rates, self._model.rates, self.on)
+
+    def _told_at(self) -> str:
+        return aspp.describe_at(self._scores, self._scene.label, self.rates, self.on, self.unit)
+
+    def taps(self) -> list[draw.Branch]:
+        """What the branches that are on read and see from the position, in pixels."""
+        found = []
+        for rate, lights in zip(self.rates, self.on, strict=True):
+            rows, columns = (aspp.taps(at, rate, len(self._spans)) for at in self.unit)
+            field = [aspp.region(at, rate, self._spans) for at in self.unit]
+            if lights:
+                step = float(self._factor)
+                places = [(y * step, x * step) for y in rows for x in columns]
+                found.append(draw.Branch(str(rate), places, (field[0], field[1])))
+        return found
+
+
+def packed(values: np.ndarray) -> bytes:
+    """Whole numbers below 2 ** aspp.BITS, one after the other, the lowest bits first."""
+    bits = (values.reshape(-1, 1) >> np.arange(aspp.BITS)) & 1
+    return np.packbits(bits.astype(bool), bitorder="little").tobytes()
+
+
+def _sets(own: Sequence[int]) -> dict[str, Sequence[int]]:
+    """Rates to choose at once, by their names."""
+    known = {name: rates for name, rates in SETS.items() if len(rates) == len(own)}
+    if tuple(own) not in known.values():
+        known = {f"as trained: {', '.join(map(str, own))}": tuple(own), **known}
+    return known | {f"all {rate}": (rate,) * len(own) for rate in (2, 4, 8)}
+
+
+def picture(explorer: ASPPExplorer) -> np.ndarray:
+    """The explorer's state as a picture, uint8 (H, W, 3): scene, truth, sum, and each branch."""
+    image, label = explorer._scene.image, explorer._scene.label
+    found, grey = explorer.result, draw.grey(explorer._scene.image)
+    palette, factor = draw.SCENE_PALETTE, explorer._factor
+    y, x = (at * factor for at in explorer.unit)
+
+    def labelled(labels: np.ndarray) -> np.ndarray:
+        return draw.overlay(grey, labels, 0.75, palette)
+
+    fig = figure(8.8, 6.1)
+    top, bottom = fig.subfigures(2, 1, height_ratios=(1.62, 1))
+    left, middle, right = top.subplots(1, 3)
+    draw.pyramid_taps(image, (y, x), explorer.taps(), left, title="image: what the taps read")
+    draw.show(labelled(label), middle, title="truth")
+    lit = sum(explorer.on)
+    name = "all branches" if lit == len(explorer.on) else f"{lit} of {len(explorer.on)} branches"
+    if explorer.view == "errors":
+        draw.show(draw.errors(image, found.labels, label), right, title=f"errors of {name}")
+    else:
+        draw.show(labelled(found.labels), right, title=f"sum of {name}")
+    scores = explorer._scores.of(explorer.rates)
+    for n, ax in enumerate(bottom.subplots(1, max(4, len(scores)), squeeze=False)[0]):
+        if n >= len(scores):
+            ax.set_axis_off()
+            continue
+        draw.show(labelled(aspp.labels_of(scores[[n]], factor)), ax)
+        on = "" if explorer.on[n] else ", off"
+        ax.set_title(f"branch {n + 1}, rate {explorer.rates[n]}{on}", color="#999" if on else "k")
+        if on:
+            ax.images[0].set_alpha(0.35)
+    for ax in [*top.axes, *bottom.axes]:
+        ax.title.set_fontsize(9.5)
+        if ax is not left and ax.images:
+            ax.plot(x, y, "+", color="black", ms=11, mew=3)
+            ax.plot(x, y, "+", color="white", ms=10, mew=1.4)
+    told = "\n".join(fill(part, 126) for part in (explorer._told(), explorer._told_at()))
+    fig.suptitle(told, fontsize=9, x=0.01, ha="left")
+    alone = [aspp.labels_of(branch[None], factor) for branch in scores]
+    legend(explorer, np.stack([found.labels, *alone]), fig)
+    return draw.pixels(fig)
+
+
+def legend(explorer: ASPPExplorer, labels: np.ndarray, fig: Any) -> None:
+    """Names and colours of the classes there or predicted, or of the kinds of errors."""
+    from matplotlib.patches import Patch
+
+    if explorer.view == "errors":
+        rows = [(f"{name}: {meaning}", color) for name, (meaning, color) in draw.ERRORS.items()]
+    else:
+        seen = np.setdiff1d(np.union1d(labels, explorer._scene.label), [0, IGNORE])
+        rows = [(scenes.CLASSES[k], draw.SCENE_PALETTE[k]) for k in seen]
+    patches = [Patch(fc=color / 255, ec="#8A93A0", lw=0.5, label=name) for name, color in rows]
+    fig.legend(
+        handles=patches, loc="outside lower left", ncols=8 if explorer.view == "labels" else 3,
+        fontsize=8.5, frameon=False, handlelength=1.2,
+    )  # fmt: skip

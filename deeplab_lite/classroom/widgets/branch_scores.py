@@ -1,0 +1,221 @@
+"""What the ASPP explorer knows of a scene: the scores of each branch at each rate. Lesson 05.
+
+DeepLab v2 adds the scores of its branches, so what a branch contributes is exact: switch it off,
+and the rest of the sum is what the others say. Scores are kept as whole numbers of a small step;
+sums and enlarged maps are whole numbers too, and the script has the same ones.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from deeplab_lite import metrics, scenes
+from deeplab_lite.labels import IGNORE
+from deeplab_lite.models.base import set_dilation
+from deeplab_lite.models.v2 import DeepLabV2
+from deeplab_lite.receptive_field import ReceptiveField, receptive_fields
+
+RATES = (1, 2, 3, 4, 6, 8, 12, 16)  # that the explorer offers
+BITS = 14  # of a score as it is kept
+
+
+class Scores(NamedTuple):
+    """What each branch says at each rate, in units of `step`."""
+
+    codes: np.ndarray  # int64 (branches, rates, K, h, w)
+    step: float
+    rates: tuple[int, ...]
+
+    def of(self, chosen: Sequence[int]) -> np.ndarray:
+        """int64 (branches, K, h, w): each branch at its rate."""
+        return np.stack(
+            [branch[self.rates.index(r)] for branch, r in zip(self.codes, chosen, strict=True)]
+        )
+
+
+class Shape(NamedTuple):
+    """A shape of a scene of which something can be seen."""
+
+    place: int  # among the scene's shapes
+    label: int
+    radius: float  # pixels, to a tenth
+    unit: tuple[int, int]  # of the map: of those inside it, the nearest to its centre
+
+
+class Answer(NamedTuple):
+    """What the branches that are on say of the scene, together."""
+
+    labels: np.ndarray  # (H, W)
+    miou: float
+    shares: list[float]  # of each shape's pixels, those that are right
+
+
+def branch_scores(model: DeepLabV2, image: np.ndarray, rates: Sequence[int] = RATES) -> Scores:
+    """The scores of every branch of `model` at every rate, weights kept; backbone run once.
+
+    Raises ValueError for a model whose scores are no sum of branches. The model is left as it was.
+    """
+    check(model)
+    found = []
+    with torch.inference_mode():
+        features = model.backbone(scenes.normalize(image)[None])["out"]
+        for branch, own in zip(model.branches, model.rates, strict=True):
+            try:
+                for rate in rates:
+                    set_dilation(branch[0], rate)
+                    found.append(branch(features)[0].double().numpy())
+            finally:
+                set_dilation(branch[0], own)
+    maps = np.stack(found).reshape(len(model.branches), len(rates), *found[0].shape)
+    step = float(np.ptp(maps, axis=(2, 3, 4)).max()) / (2**BITS - 1) or 1.0
+    return Scores(np.rint(maps / step).astype(np.int64), step, tuple(rates))
+
+
+def check(model: nn.Module) -> None:
+    """Raises ValueError unless `model` is a DeepLabV2 that aligns corners and is in eval mode."""
+    if not (isinstance(model, DeepLabV2) and model.align_corners and not model.training):
+        raise ValueError(
+            f"a {type(model).__name__}: expected a DeepLabV2 with align_corners=True in eval mode, "
+            "as checkpoints.load('v2-scenes')"
+        )
+
+
+def enlarge(scores: np.ndarray, factor: int) -> np.ndarray:
+    """Bilinear, corners aligned: (K, h, w) to (K, (h - 1) factor + 1, ...), times factor squared.
+
+    Whole numbers stay whole.
+    """
+    for axis in (1, 2):
+        count = scores.shape[axis]
+        at = np.arange((count - 1) * factor + 1)
+        share = (at % factor).reshape((-1, 1) if axis == 1 else (-1,))
+        near = scores.take(at // factor, axis)
+        far = scores.take(np.minimum(at // factor + 1, count - 1), axis)
+        scores = (factor - share) * near + share * far
+    return scores
+
+
+def labels_of(codes: np.ndarray, factor: int) -> np.ndarray:
+    """The class of each pixel (H, W) from the sum of branches (n, K, h, w); 0 where n is 0."""
+    return enlarge(codes.sum(0), factor).argmax(0)
+
+
+def shapes_of(scene: scenes.Scene, factor: int) -> list[Shape]:
+    """The shapes with a pixel that counts, the smallest first."""
+    found = []
+    for index, shape in enumerate(scene.shapes):
+        mine = scene.owner == index
+        if not (mine & (scene.label != IGNORE)).any():
+            continue
+        pixels = np.argwhere(mine)
+        grid = pixels[(pixels % factor == 0).all(1)]
+        pixels = grid if len(grid) else pixels
+        near = pixels[np.square(pixels + 0.5 - shape.center).sum(1).argmin()]
+        i, j = np.rint(near / factor).astype(int).tolist()
+        found.append(Shape(index, shape.label, round(float(shape.radius), 1), (i, j)))
+    return sorted(found, key=lambda shape: shape.radius)
+
+
+def answer(
+    scores: Scores, scene: scenes.Scene, shapes: Sequence[Shape], rates: Sequence[int],
+    on: Sequence[bool],
+) -> Answer:  # fmt: skip
+    """What the branches that are `on` say together at `rates`."""
+    factor = (len(scene.image) - 1) // (scores.codes.shape[-1] - 1)
+    labels = labels_of(scores.of(rates)[np.asarray(on, bool)], factor)
+    matrix = metrics.confusion_matrices(labels, scene.label, len(scenes.CLASSES))[0]
+    counted = scene.label != IGNORE
+    shares = []
+    for shape in shapes:
+        mine = counted & (scene.owner == shape.place)
+        shares.append(float((labels[mine] == shape.label).mean()))
+    return Answer(labels, float(metrics.miou(matrix)), shares)
+
+
+def says(scores: np.ndarray) -> tuple[int, int]:
+    """The class of the greatest of K scores, and how far the next is behind, in steps."""
+    best = int(scores.argmax())
+    return best, int(scores[best] - np.delete(scores, best).max())
+
+
+def backbone_field(model: DeepLabV2, size: int) -> ReceptiveField:
+    """What the units of the backbone's map see of an image of `size` x `size` pixels."""
+    return receptive_fields(model, size, layers=["backbone.out"])["backbone.out"]
+
+
+def spans(model: DeepLabV2, size: int) -> list[list[int]]:
+    """First and last pixel that each unit of the backbone's map sees, along one axis."""
+    field = backbone_field(model, size)
+    found = [field.region((i, i)) for i in range(field.map_size[0])]
+    return [list(region[0]) for region in found if region]
+
+
+def taps(unit: int, rate: int, count: int) -> list[int]:
+    """Where the three taps of a 3x3 meet the map along one axis; the others meet padding."""
+    return [at for at in (unit - rate, unit, unit + rate) if 0 <= at < count]
+
+
+def region(unit: int, rate: int, spans: Sequence[Sequence[int]]) -> tuple[int, int]:
+    """First and last pixel that a branch sees along one axis, padding not counted."""
+    read = taps(unit, rate, len(spans))
+    return spans[read[0]][0], max(spans[at][1] for at in read)
+
+
+def percent(share: float) -> int:
+    """Of a hundred, halves upwards, as the script rounds."""
+    return int(100 * share + 0.5)
+
+
+def listed(items: Sequence[Any]) -> str:
+    """1, 2 and 4."""
+    head, last = ", ".join(map(str, items[:-1])), str(items[-1])
+    return f"{head} and {last}" if head else last
+
+
+def describe(
+    found: Answer, shapes: Sequence[Shape], rates: Sequence[int], own: Sequence[int],
+    on: Sequence[bool], classes: Sequence[str] = scenes.CLASSES,
+) -> str:  # fmt: skip
+    """What is on, the score, and which shapes are lost; the script says the same."""
+    lit = [n for n, lights in enumerate(on) if lights]
+    if not lit:
+        return "No branch is on, so all scores are 0 and nothing is said of any pixel."
+    text = "All branches" if len(lit) == len(on) else f"Only branch{'es' * (len(lit) > 1)} "
+    text += "" if len(lit) == len(on) else listed([n + 1 for n in lit])
+    text += f" at rate{'s' * (len(lit) > 1)} {listed([rates[n] for n in lit])}"
+    if [rates[n] for n in lit] != [own[n] for n in lit]:
+        text += f" (trained with {listed([own[n] for n in lit])}, weights kept)"
+    text += f": mIoU {found.miou:.3f}."
+    lost = [
+        f"the {classes[shape.label]} of radius {shape.radius:.1f} ({percent(share)} % right)"
+        for shape, share in zip(shapes, found.shares, strict=True)
+        if share < 0.5
+    ]
+    kept = len(shapes) - len(lost)
+    text += f" Of {len(shapes)} shapes {kept} {'has' if kept == 1 else 'have'} half or more of "
+    return f"{text}their pixels right" + (f"; lost: {listed(lost)}." if lost else ".")
+
+
+def describe_at(
+    scores: Scores, label: np.ndarray, rates: Sequence[int], on: Sequence[bool],
+    unit: Sequence[int], classes: Sequence[str] = scenes.CLASSES,
+) -> str:  # fmt: skip
+    """The truth at a position of the map, and what is said of it; the script says the same."""
+    i, j = unit
+    y, x = (at * (len(label) - 1) // (scores.codes.shape[-1] - 1) for at in unit)
+    chosen = scores.of(rates)[:, :, i, j]
+
+    def name(of: np.ndarray) -> str:
+        best, ahead = says(of)
+        return classes[best] if ahead else "nothing"
+
+    void = label[y, x] == IGNORE
+    truth = "not given, for it is on an outline" if void else classes[label[y, x]]
+    together = name(chosen[np.asarray(on, bool)].sum(0))
+    return (
+        f"At row {y}, column {x} the truth is {truth}. The branches that are on say {together}; "
+        f"each alone says {listed([name(branch) for branch in chosen])}."
+    )

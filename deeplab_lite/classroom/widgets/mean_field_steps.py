@@ -1,0 +1,118 @@
+"""What the mean-field replay shows of each step: numbers, frames, sentences. Lesson 04."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from deeplab_lite import metrics
+from deeplab_lite.classroom import draw
+from deeplab_lite.classroom.draw import crf_steps as pictures
+from deeplab_lite.crf import Trace
+from deeplab_lite.labels import IGNORE
+
+VIEWS = {
+    "labels": "label map",
+    "changes": "what changed",
+    "marginal": "marginal",
+    "appearance": "appearance message",
+    "smoothness": "smoothness message",
+}
+OF_A_CLASS = ("marginal", "appearance", "smoothness")
+
+Numbers = Mapping[str, list[float]]  # per step: changed, mended, broken, free, miou
+
+
+def numbers(labels: np.ndarray, free: Sequence[float], label: np.ndarray | None) -> Numbers:
+    """What is told of each step: pixels that changed, for the better and the worse; free energy.
+
+    labels: T + 1 x H x W, the likeliest classes. mended, broken and miou are empty without label.
+    """
+    kinds = [np.zeros_like(labels[0])]
+    kinds += [draw.change_kinds(*pair, label) for pair in itertools.pairwise(labels)]
+    found: dict[str, list[float]] = {
+        "changed": [int((kind > 0).sum()) for kind in kinds],
+        "mended": [int((kind == 1).sum()) for kind in kinds],
+        "broken": [int((kind == 2).sum()) for kind in kinds],
+        "free": [round(float(value), 1) for value in free],
+        "miou": [],
+    }
+    if label is None:
+        return {**found, "mended": [], "broken": []}
+    classes = 1 + max(int(labels.max()), int(label[label != IGNORE].max(initial=0)))
+    same = np.broadcast_to(label, labels.shape)
+    scores = metrics.miou(metrics.confusion_matrices(labels, same, classes))
+    return {**found, "miou": [round(float(score), 3) for score in scores]}
+
+
+def frames(
+    trace: Trace, labels: np.ndarray, label: np.ndarray | None, classes: Mapping[int, str]
+) -> dict[str, np.ndarray]:
+    """T + 1 x H x W rows of `table` for each view, or view/class name; empty at the start."""
+    none = np.zeros_like(labels[:1])
+    kinds = [draw.change_kinds(*pair, label) for pair in itertools.pairwise(labels)]
+    found = {
+        "labels": pictures.outlined(labels, trace.marginals.shape[1]),
+        "changes": np.concatenate([none, *(kind[None] for kind in kinds)]),
+    }
+    for k, name in classes.items():
+        found[f"marginal/{name}"] = pictures.levels(trace.marginals[:, k].detach().cpu())
+        for message, sent in trace.messages.items():
+            shown = pictures.levels(sent[:, k].detach().cpu() / tops(trace)[message])
+            found[f"{message}/{name}"] = np.concatenate([none, shown])
+    return found
+
+
+def tops(trace: Trace) -> dict[str, float]:
+    """What the brightest colour of each message means: the largest sent, up to the next tenth.
+
+    Each kernel is divided by the roots of two pixels' sums, so what arrives may exceed 1.
+    """
+    return {
+        name: max(1.0, math.ceil(10 * float(sent.max())) / 10)
+        for name, sent in trace.messages.items()
+    }
+
+
+def table(view: str, palette: np.ndarray) -> np.ndarray:
+    """The colours of a view's frames, RGBA."""
+    if view == "labels":
+        return pictures.class_table(palette)
+    return pictures.change_table() if view == "changes" else pictures.heat_table()
+
+
+def describe(found: Numbers, step: int) -> str:
+    """What a step did, in a sentence; the script says the same."""
+    score = f"; mIoU {found['miou'][step]:.3f}" if found["miou"] else ""
+    free = found["free"]
+    if not step:
+        return f"Step 0, the start: what the network says. Free energy {nats(free[0])}{score}."
+    changed, fall = int(found["changed"][step]), free[step - 1] - free[step]
+    text = f"Step {step} of {len(free) - 1} gives {changed:,} pixel{'s' * (changed != 1)} another "
+    text += "class"
+    if found["miou"] and changed:
+        text += f" ({int(found['mended'][step]):,} mended, {int(found['broken'][step]):,} broken)"
+    more = "less" if fall >= 0 else "more"
+    return f"{text}. Free energy {nats(free[step])}, {nats(abs(fall))} {more} than before{score}."
+
+
+def nats(value: float) -> str:
+    """An energy in words: whole from 10 on, else to a tenth."""
+    size, sign = abs(value), "−" if value < 0 else ""
+    number = f"{math.floor(size + 0.5):,}" if size >= 10 else f"{math.floor(10 * size + 0.5) / 10}"
+    return f"{sign}{number.removesuffix('.0')} nats"
+
+
+def caption(view: str, name: str, step: int) -> str:
+    """What the frame shows; the script says the same."""
+    if view == "labels":
+        return f"The likeliest class of each pixel {f'after step {step}' if step else 'at first'}."
+    if view == "marginal":
+        return f"The probability of “{name}” {f'after step {step}' if step else 'at first'}."
+    if not step:
+        return "Nothing is sent and nothing changes before step 1."
+    if view == "changes":
+        return f"The pixels to which step {step} gave another class."
+    who = "near pixels of like colour" if view == "appearance" else "near pixels of any colour"
+    return f"How much {who} spoke for “{name}” in step {step}, before the weight."

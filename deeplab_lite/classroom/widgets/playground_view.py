@@ -1,0 +1,249 @@
+"""What the Playground shows: one image, one or two answers, their differences. Lesson 08."""
+
+import base64
+import html
+from dataclasses import dataclass
+from functools import cached_property
+from textwrap import fill
+from typing import NamedTuple
+
+import numpy as np
+
+from deeplab_lite import metrics
+from deeplab_lite.classroom import draw
+from deeplab_lite.classroom.widgets import segmentation_view as segmentation
+from deeplab_lite.classroom.widgets._answers import Recipe
+from deeplab_lite.classroom.widgets._subjects import Subject
+from deeplab_lite.classroom.widgets._twin import figure
+from deeplab_lite.classroom.widgets.segmentation_view import Result
+from deeplab_lite.labels import IGNORE
+
+VIEWS = {**segmentation.VIEWS, "entropy": "entropy"}
+WIDTH = 800  # pixels, about, of three pictures side by side
+PANEL = WIDTH // 3 - 6
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """An image, and what one or two recipes make of it. What follows from that is computed once."""
+
+    subject: Subject
+    recipes: tuple[Recipe, ...]
+    results: tuple[Result, ...]
+    warned: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(map(str, self.recipes))
+
+    @cached_property
+    def kinds(self) -> np.ndarray:
+        """`draw.disagreement_kinds` of two answers."""
+        first, second = (result.prediction for result in self.results)
+        return draw.disagreement_kinds(first, second, self.subject.label)
+
+    @cached_property
+    def scores(self) -> "tuple[Score, ...]":
+        return tuple(score(result) for result in self.results)
+
+
+def views(label: np.ndarray | None) -> list[str]:
+    """The views that there are, with labels and without."""
+    return [view for view in VIEWS if label is not None or view != "errors"]
+
+
+def panels(found: Compared, view: str, alpha: float) -> dict[str, np.ndarray]:
+    """The pictures (H, W, 3) by their titles: image, truth if known, answers, disagreement."""
+    image, label = found.subject.image, found.subject.label
+    if view not in views(label):
+        known = ", ".join(views(label))
+        raise ValueError(f"view {view!r}: expected one of {known} (errors need labels)")
+    shown = {"image": image}
+    if label is not None:
+        ground, palette = draw.grey(image), found.results[0].palette
+        shown["truth"] = draw.overlay(ground, label, alpha, palette)
+    for place, (name, result) in enumerate(zip(found.names, found.results, strict=True), 1):
+        if view == "entropy":
+            made = draw.surprise(image, result.probabilities, alpha)
+        else:
+            made = segmentation.answer(result, view, alpha)
+        shown[f"{place} · {name}" if len(found.results) > 1 else name] = made
+    if len(found.results) > 1:
+        first, second = (result.prediction for result in found.results)
+        shown["where they differ"] = draw.disagreement(image, first, second, label, alpha)
+    return shown
+
+
+def magnified(picture: np.ndarray) -> int:
+    """The width in pixels that fills about a third of WIDTH, a whole number of times its own."""
+    height, width = picture.shape[:2]
+    return width * max(1, min(PANEL // width, round(1.5 * PANEL) // height))
+
+
+class Score(NamedTuple):
+    """The numbers of one answer; miou and right are None without truth."""
+
+    miou: float | None
+    right: float | None
+    confidence: float
+    entropy: float
+
+
+def score(result: Result) -> Score:
+    """mIoU, share of pixels that are right, mean confidence, mean entropy from 0 to 1."""
+    sure = float(result.probabilities.max(0).mean())
+    doubt = float(draw.entropy(result.probabilities).mean())
+    if result.label is None:
+        return Score(None, None, sure, doubt)
+    matrix = result.matrix
+    return Score(float(metrics.miou(matrix)), float(metrics.pixel_accuracy(matrix)), sure, doubt)
+
+
+def differ(found: Compared) -> str:
+    """Where two answers differ, in a sentence; nothing for a single one."""
+    if len(found.results) < 2:
+        return ""
+    counts = np.bincount(found.kinds.ravel(), minlength=len(draw.DISAGREEMENT) + 1)[1:].tolist()
+    total, share = sum(counts), 100 * sum(counts) / found.kinds.size
+    text = f"They differ at {total:,} pixel{'s' * (total != 1)} ({share:.1f} %)"
+    if found.subject.label is None or not total:
+        return f"{text}."
+    kinds = [meaning for meaning, _ in draw.DISAGREEMENT.values()]
+    told = [f"{n:,}: {kind}" for n, kind in zip(counts, kinds, strict=True) if n]
+    return f"{text}; {', '.join(told)}."
+
+
+def describe(found: Compared) -> str:
+    """What each answer scores, and where they differ, in some sentences."""
+    parts = []
+    for name, made in zip(found.names, found.scores, strict=True):
+        known = "" if made.miou is None else f"mIoU {made.miou:.3f}, "
+        parts.append(f"{name}: {known}mean confidence {made.confidence:.2f}.")
+    return " ".join(filter(None, [*parts, differ(found)]))
+
+
+GROUPS = {"where they differ": "differ: {}"}  # in one list of all colours
+Row = tuple[str, np.ndarray]
+
+
+def legend(found: Compared, view: str) -> dict[str, list[Row]]:
+    """(name, colour) of what the panels show: the classes, kinds of error, of difference."""
+    classes, palette = found.results[0].classes, found.results[0].palette
+    label = found.subject.label
+    maps = [result.prediction for result in found.results] if view == "prediction" else []
+    maps += [label] if label is not None else []
+    seen = sorted({k for each in maps for k in _values(each)} - {IGNORE})
+    grey = np.full(3, 150, np.uint8)  # the background keeps the image's grey
+    rows = {"classes": [(classes[k], palette[k] if k else grey) for k in seen]}
+    if view == "errors":
+        rows["errors"] = [(f"{name}: {text}", color) for name, (text, color) in draw.ERRORS.items()]
+    if len(found.results) > 1:
+        there = _values(found.kinds)
+        kinds = enumerate(draw.DISAGREEMENT.values(), 1)
+        rows["where they differ"] = [row for kind, row in kinds if kind in there]
+    return {name: made for name, made in rows.items() if made}
+
+
+def _values(labels: np.ndarray) -> list[int]:
+    """np.unique of whole numbers up to 255, some ten times faster."""
+    return np.flatnonzero(np.bincount(labels.ravel())).tolist()
+
+
+def ramp(view: str, classes: int, alpha: float, width: int = 160) -> np.ndarray:
+    """The colours of the confidence or entropy view, from sure to unsure, on mid-grey."""
+    ground = np.full((10, width, 3), 128, np.uint8)
+    line = np.broadcast_to(np.linspace(0, 1, width), (10, width))
+    high = 1 - 1 / classes if view == "confidence" else 1
+    return draw.heat(ground, line * high, alpha, 0, high)
+
+
+def ends(view: str, classes: int) -> tuple[str, str]:
+    """What the ends of `ramp` mean."""
+    if view == "confidence":
+        return "likeliest class: probability 1", f"{1 / classes:.2f}"
+    return "entropy 0: one class is certain", f"1: all {classes} are equally likely"
+
+
+def picture(found: Compared, view: str, alpha: float) -> np.ndarray:
+    """The playground's state as a picture, uint8 (H, W, 3): panels, sentences, legend."""
+    from matplotlib.patches import Patch
+
+    shown = panels(found, view, alpha)
+    height, width = found.subject.image.shape[:2]
+    columns = len(shown) if len(shown) < 4 else -(-len(shown) // 2)
+    rows = -(-len(shown) // columns)
+    tall = min(1.5, height / width)
+    fig = figure(7.6, rows * (7.6 / columns * tall + 0.2) + 0.85)
+    axes = fig.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes[len(shown) :]:
+        ax.axis("off")
+    for ax, (name, array) in zip(axes, shown.items(), strict=False):
+        draw.show(array, ax, title=fill(name, 96 // columns))
+        ax.title.set_fontsize(9.5)
+    text = f"{found.subject.title}. {describe(found)}"
+    fig.suptitle(fill(text[0].upper() + text[1:], 108), fontsize=9.5, x=0.01, ha="left")
+    patches = [
+        Patch(fc=color / 255, ec="#8A93A0", lw=0.5, label=GROUPS.get(group, "{}").format(name))
+        for group, rows in legend(found, view).items()
+        for name, color in rows
+    ]
+    if patches:
+        fig.legend(
+            handles=patches, loc="outside lower left", ncols=3 if view == "errors" else 4,
+            fontsize=8, frameon=False, handlelength=1.2, columnspacing=1.2,
+        )  # fmt: skip
+    return draw.pixels(fig)
+
+
+def title(name: str) -> str:
+    """What stands above a picture, as HTML."""
+    style = f"font-weight:600;line-height:1.3;max-width:{PANEL}px;overflow-wrap:anywhere"
+    return f'<div style="{style}">{html.escape(name)}</div>'
+
+
+def text_below(found: Compared, view: str, alpha: float, note: str = "") -> str:
+    """What stands below the pictures, as HTML: colours, scores, differences, warnings, a note."""
+    lines = "".join(_line(name, rows) for name, rows in legend(found, view).items())
+    if view in ("confidence", "entropy"):
+        classes = len(found.results[0].classes)
+        low, high = ends(view, classes)
+        code = base64.b64encode(draw.png(ramp(view, classes, alpha))).decode()
+        lines += (
+            f'<div>{low} <img alt="colours of the scale" src="data:image/png;base64,{code}" '
+            f'style="display:inline;vertical-align:middle"> {high}</div>'
+        )
+    paragraph = '<p style="margin:4px 0;line-height:1.4">{}</p>'
+    text = found.subject.title  # of a file it says what was done to it
+    text = "" if found.subject.label is not None else f"{text[0].upper()}{text[1:]}."
+    told = [text, differ(found), *(f"The network warns: {text}" for text in found.warned), note]
+    return (
+        f'<div style="line-height:1.7">{lines}</div>{_table(found)}'
+        + "".join(paragraph.format(html.escape(text)) for text in told if text)
+    )  # fmt: skip
+
+
+def _line(name: str, rows: list[Row]) -> str:
+    swatch = (
+        "display:inline-block;width:13px;height:13px;border:1px solid #8A93A0;vertical-align:-2px"
+    )
+    items = "".join(
+        f'<span style="margin-right:16px;white-space:nowrap"><span style="{swatch};background:'
+        f'rgb({",".join(map(str, color))})"></span> {html.escape(text)}</span>'
+        for text, color in rows
+    )
+    return f'<div><span style="opacity:.7;margin-right:10px">{name}</span>{items}</div>'
+
+
+def _table(found: Compared) -> str:
+    cell = '<{0} style="padding:0 18px 0 0;text-align:left;font-weight:{1}">{2}</{0}>'
+    known = found.subject.label is not None
+    heads = ["", *(("mIoU", "pixels right") if known else ()), "mean confidence", "mean entropy"]
+    lines = ["".join(cell.format("th", "normal", text) for text in heads)]
+    for name, made in zip(found.names, found.scores, strict=True):
+        cells = [html.escape(name)]
+        if made.miou is not None and made.right is not None:
+            cells += [f"<b>{made.miou:.3f}</b>", f"{100 * made.right:.1f} %"]
+        cells += [f"{made.confidence:.2f}", f"{made.entropy:.2f}"]
+        lines.append("".join(cell.format("td", "normal", text) for text in cells))
+    rows = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f'<table style="line-height:1.5">{rows}</table>'

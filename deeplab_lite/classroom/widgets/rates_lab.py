@@ -1,0 +1,203 @@
+"""Rates lab: output stride, rates and multi-grid of one trained v3, measured. Lesson 06."""
+
+import csv
+import itertools
+from collections.abc import Iterable
+from functools import lru_cache
+from textwrap import fill
+from typing import Any, NamedTuple
+
+import anywidget
+import numpy as np
+import traitlets
+
+from deeplab_lite.classroom import draw
+from deeplab_lite.classroom.widgets._twin import Twin, figure, script, sheet
+from deeplab_lite.files import assets
+
+SIDE, SCENES = 129, 200  # pixels of a scene, and how many were scored
+TRAINED = (16, (1, 2, 3), (1, 2, 4))
+
+
+class Setting(NamedTuple):
+    """A line of assets/rates.csv, which benchmarks/rates.py writes."""
+
+    output_stride: int
+    rates: tuple[int, ...]  # of the pyramid, in positions
+    multi_grid: tuple[int, ...]
+    miou: float
+    interval: tuple[float, float]
+    recall: tuple[float, ...]  # of shapes by radius, see RADII
+    fields: tuple[int, ...]  # pixels a side: of the backbone's map, and of the three branches
+    multiply_adds: int
+
+    @property
+    def map_side(self) -> int:
+        return (SIDE - 1) // self.output_stride + 1
+
+
+@lru_cache(maxsize=1)
+def settings() -> dict[tuple[int, tuple[int, ...], tuple[int, ...]], Setting]:
+    """All that were measured, by (output_stride, rates, multi_grid)."""
+    found = {}
+    with (assets() / "rates.csv").open() as file:
+        for row in csv.DictReader(file):
+            rates, grid = (tuple(map(int, row[name].split())) for name in ("rates", "multi_grid"))
+            key = int(row["output_stride"]), rates, grid
+            found[key] = Setting(
+                *key,
+                float(row["miou"]),
+                (float(row["low"]), float(row["high"])),
+                tuple(float(value) for name, value in row.items() if name.startswith("radius")),
+                tuple(int(row[name]) for name in ("backbone", "first", "second", "third")),
+                int(row["multiply_adds"]),
+            )
+    return found
+
+
+def options() -> tuple[list[int], list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """Output strides, rates and multi-grids that were measured, in the order of the table."""
+    strides, rates, grids = zip(*settings(), strict=True)
+    return [*dict.fromkeys(strides)], [*dict.fromkeys(rates)], [*dict.fromkeys(grids)]
+
+
+def percent_on_map(side: int, rate: int) -> int:
+    """Share of a 3x3's taps that meet a map of `side` positions, in whole per cent."""
+    met = (side + 2 * max(0, side - rate)) ** 2
+    return (200 * met + 9 * side * side) // (2 * 9 * side * side)
+
+
+def describe(setting: Setting) -> str:
+    """What was measured, and how far it is from training, in a sentence or three."""
+    stride, rates, grid = setting[:3]
+    side = setting.map_side
+    low, high = setting.interval
+    shares = " %, ".join(str(percent_on_map(side, rate)) for rate in rates)
+    text = (
+        f"Output stride {stride}, rates {_list(rates)}, multi-grid {_list(grid)}: mIoU "
+        f"{_three(setting.miou)} [{_three(low)}, {_three(high)}] on {SCENES} scenes, "
+        f"{setting.multiply_adds / 1e6:.0f} million multiply-adds. "
+        f"On the map of {side}×{side}, {shares} % of the taps meet it."
+    )
+    centre = [rate for rate in rates if rate >= side]
+    if centre:
+        text += (
+            f" At rate{'s' * (len(centre) > 1)} {_list(centre)} only the centre tap is left: a 1×1."
+        )
+    if (stride, rates, grid) == TRAINED:
+        return f"{text} So it was trained."
+    apart = [stride * rate for rate in rates]
+    trained = [TRAINED[0] * rate for rate in TRAINED[1]]
+    if apart == trained:
+        return f"{text} Taps are {_list(apart)} pixels apart, as in training."
+    return f"{text} Taps are {_list(apart)} pixels apart, in training {_list(trained)}."
+
+
+def _three(score: float) -> str:
+    """To three digits, halves up as in the script."""
+    return f"{int(1000 * score + 0.5) / 1000:.3f}"
+
+
+def _list(values: Iterable[int]) -> str:
+    return ", ".join(map(str, values))
+
+
+class RatesLab(Twin, anywidget.AnyWidget):
+    """v3-scenes with its weights as they are, at another output stride, rates and multi-grid.
+
+    Shows the taps of the three atrous branches on the map, what they see and cost, and the mIoU
+    that was measured (assets/rates.csv). `output_stride`, `rates`, `multi_grid` and `place`, a row
+    and a column in pixels, are traits. Raises ValueError for a setting that was not measured.
+    """
+
+    _esm = script("rates_lab")
+    _css = sheet("rates_lab")
+    output_stride = traitlets.Int(16).tag(sync=True)
+    rates = traitlets.List(traitlets.Int()).tag(sync=True)
+    multi_grid = traitlets.List(traitlets.Int()).tag(sync=True)
+    place = traitlets.List(traitlets.Int()).tag(sync=True)
+    data = traitlets.Dict().tag(sync=True)
+
+    def __init__(
+        self,
+        output_stride: int = 16,
+        rates: Iterable[int] = (1, 2, 3),
+        multi_grid: Iterable[int] = (1, 2, 4),
+        place: Iterable[int] = (64, 64),
+        **others: Any,
+    ):
+        super().__init__(
+            output_stride=output_stride,
+            rates=list(rates),
+            multi_grid=list(multi_grid),
+            place=list(place),
+            data=_data(),
+            **others,
+        )
+
+    @traitlets.validate("output_stride", "rates", "multi_grid")
+    def _check(self, proposal: Any) -> Any:
+        name, value = proposal["trait"].name, proposal["value"]
+        known = options()[("output_stride", "rates", "multi_grid").index(name)]
+        if (tuple(value) if isinstance(value, list) else value) not in known:
+            offered = " or ".join(_list(v) if isinstance(v, tuple) else str(v) for v in known)
+            raise ValueError(f"{name} {value!r} was not measured: expected {offered}")
+        return value
+
+    @traitlets.validate("place")
+    def _check_place(self, proposal: Any) -> list[int]:
+        place = proposal["value"]
+        if len(place) != 2 or not all(0 <= at < SIDE for at in place):
+            raise ValueError(f"place {place}: expected row and column from 0 to {SIDE - 1}")
+        return place
+
+    @property
+    def setting(self) -> Setting:
+        """What is shown."""
+        return settings()[self.output_stride, tuple(self.rates), tuple(self.multi_grid)]
+
+    @property
+    def unit(self) -> tuple[int, int]:
+        """The position of the map that is nearest to `place`."""
+        y, x = ((at + self.output_stride // 2) // self.output_stride for at in self.place)
+        return y, x
+
+    def picture(self) -> np.ndarray:
+        return picture(self.setting, self.unit)
+
+    def alt(self) -> str:
+        return describe(self.setting)
+
+
+def _data() -> dict[str, Any]:
+    strides, rates, grids = options()
+    return {
+        "side": SIDE,
+        "scenes": SCENES,
+        "strides": strides,
+        "rates": [list(each) for each in rates],
+        "grids": [list(each) for each in grids],
+        "trained": [TRAINED[0], list(TRAINED[1]), list(TRAINED[2])],
+        "radii": [f"{low} to {high}" for low, high in itertools.pairwise((8, 12, 18, 26, 40))],
+        "rows": [
+            [s.miou, *s.interval, list(s.recall), list(s.fields), s.multiply_adds]
+            for s in settings().values()
+        ],
+    }
+
+
+def picture(setting: Setting, unit: tuple[int, int]) -> np.ndarray:
+    """The setting's taps on its map, and all scores beside it: uint8 (H, W, 3)."""
+    strides, rates, grids = options()
+    columns = [*itertools.product(strides, grids)]
+    scores = [[settings()[s, r, g].miou for s, g in columns] for r in rates]
+    fig = figure(9.8, 3.9)
+    left, right = fig.subplots(1, 2, width_ratios=(1, 1.9))
+    draw.map_taps(setting.map_side, unit, setting.rates, left)
+    left.set_title(f"map {setting.map_side}×{setting.map_side}", fontsize=10, loc="left")
+    at = rates.index(setting.rates), columns.index((setting.output_stride, setting.multi_grid))
+    names = [f"OS {s}\n{'-'.join(map(str, g))}" for s, g in columns]
+    draw.score_table(scores, [_list(each) for each in rates], names, at, right)
+    right.set_title("mIoU by rates, output stride and multi-grid", fontsize=10, loc="left")
+    fig.suptitle(fill(describe(setting), 126), fontsize=10, x=0.01, ha="left")
+    return draw.pixels(fig)

@@ -1,0 +1,143 @@
+"""Receptive-field explorer: point at a unit of a 1-D stack, its cone lights up. Lessons 01, 02."""
+
+from collections.abc import Iterable
+from textwrap import fill
+from typing import Any
+
+import anywidget
+import numpy as np
+import traitlets
+
+from deeplab_lite.classroom import draw
+from deeplab_lite.classroom.widgets._twin import Twin, figure, script, sheet
+from deeplab_lite.receptive_field import trace
+
+LIMITS = {"kernel": (1, 7), "stride": (1, 3), "dilation": (1, 6), "padding": (0, 18)}
+DEFAULTS = {"kernel": 3, "stride": 1, "dilation": 1, "padding": 0}
+
+
+class ReceptiveFieldExplorer(Twin, anywidget.AnyWidget):
+    """Up to six 1-D layers over an input of `n` pixels, drawn as rows of units.
+
+    `layers` are dicts (kernel, stride, dilation, padding: "none", "same" or a number), or tuples
+    (kernel, stride=1, padding=0, dilation=1) as in `receptive_field.chain`. `unit` of layer `level`
+    (0 is the input) is the one whose cone is lit; None means the middle one, and the last layer.
+    All four are traits: read them, or set them from another cell. Raises ValueError for a layer out
+    of bounds.
+    """
+
+    _esm = script("receptive_field_explorer")
+    _css = sheet("receptive_field_explorer")
+    layers = traitlets.List(traitlets.Dict()).tag(sync=True)
+    n = traitlets.Int(25).tag(sync=True)
+    unit = traitlets.Int(None, allow_none=True).tag(sync=True)
+    level = traitlets.Int(None, allow_none=True).tag(sync=True)
+
+    def __init__(
+        self,
+        layers: Iterable[Any] = ((3,), (3,), (3,)),
+        n: int = 25,
+        unit: int | None = None,
+        level: int | None = None,
+        **options: Any,
+    ):
+        table = [layer_dict(layer, at) for at, layer in enumerate(layers, 1)]
+        super().__init__(layers=table, n=n, unit=unit, level=level, **options)
+
+    @traitlets.validate("layers")
+    def _check_layers(self, proposal: Any) -> list[dict[str, Any]]:
+        table = [layer_dict(layer, at) for at, layer in enumerate(proposal["value"], 1)]
+        if not 1 <= len(table) <= 6:
+            raise ValueError(f"{len(table)} layers: the explorer draws 1 to 6")
+        return table
+
+    @traitlets.validate("n")
+    def _check_n(self, proposal: Any) -> int:
+        if not 1 <= proposal["value"] <= 64:
+            raise ValueError(f"n {proposal['value']}: the explorer draws inputs of 1 to 64 pixels")
+        return proposal["value"]
+
+    def picture(self) -> np.ndarray:
+        return picture(self.layers, self.n, self.unit, self.level)
+
+    def alt(self) -> str:
+        return describe(self.layers, self.n, self.unit, self.level)
+
+
+def layer_dict(layer: Any, at: int = 1) -> dict[str, Any]:
+    """A checked layer: from a tuple in the order of `chain`, or from a dict with keys left out."""
+    if not isinstance(layer, dict):
+        layer = dict(zip(("kernel", "stride", "padding", "dilation"), layer, strict=False))
+    if unknown := layer.keys() - DEFAULTS.keys():
+        raise ValueError(f"layer {at}: {unknown.pop()!r} is none of {', '.join(DEFAULTS)}")
+    layer = {**DEFAULTS, **layer}
+    if layer["padding"] == "none":
+        layer["padding"] = 0
+    for name, (low, high) in LIMITS.items():
+        value = layer[name]
+        if name == "padding" and value == "same":
+            continue
+        if not isinstance(value, int) or not low <= value <= high:
+            also = ", or 'none' or 'same'" if name == "padding" else ""
+            raise ValueError(f"layer {at}: {name} {value!r} is not in {low}..{high}{also}")
+    return layer
+
+
+def _rows(layers: Iterable[dict[str, Any]]) -> list[tuple]:
+    return [(x["kernel"], x["stride"], x["padding"], x["dilation"]) for x in layers]
+
+
+def settle(layers: list[dict], n: int, unit: int | None, level: int | None) -> tuple[int, int]:
+    """The level and unit that are shown: None is the top and the middle; no level without units."""
+    sizes = trace(_rows(layers), n, level=0).sizes
+    at = len(layers) if level is None else max(0, min(level, len(layers)))
+    while not sizes[at]:
+        at -= 1
+    return at, max(0, min(sizes[at] // 2 if unit is None else unit, sizes[at] - 1))
+
+
+def describe(layers: list[dict], n: int, unit: int | None, level: int | None) -> str:
+    """What the shown unit sees and reads, in a sentence; the script says the same."""
+    at, u = settle(layers, n, unit, level)
+    if not at:
+        return f"Pixel {u} of the input."
+    seen = trace(_rows(layers), n, u, at)
+    low, high = seen.spans[0]
+    size = high - low + 1
+    inside = max(0, min(high, n - 1) - max(low, 0) + 1)
+    read = np.count_nonzero(seen.counts[0])
+    text = f"Unit {u} of layer {at} sees {size} input pixel{'s' * (size != 1)}, {low} to {high}"
+    if inside < size:
+        text += f", {size - inside} of them off the edge"
+    other = f"the other {inside}" if inside < size else ""
+    if not inside:
+        text += ", and reads zeros only"
+    elif read == inside:
+        text += f", and reads {other or 'all of them'}"
+    else:
+        text += f", and reads {read} of {other or 'them'}: the rest are holes"
+    return text.replace("-", "−") + "."
+
+
+def picture(layers: list[dict], n: int, unit: int | None, level: int | None) -> np.ndarray:
+    """The explorer's state as a picture, uint8 (H, W, 3)."""
+    at, u = settle(layers, n, unit, level)
+    rows = _rows(layers)
+    fig = figure(7.6, 1.9 + 0.5 * len(layers))
+    ax = fig.add_subplot()
+    draw.cone(rows, n, u, at, ax=ax)
+    stack = trace(rows, n, level=0)
+    for depth, (size, field) in enumerate(zip(stack.sizes, stack.fields, strict=True)):
+        name = f"input: {n} pixels"
+        if depth:
+            look = layers[depth - 1]
+            dilation = f" d{look['dilation']}" if look["dilation"] > 1 else ""
+            name = (
+                f"k{look['kernel']} s{look['stride']}{dilation}: {size} units, field {field.size}"
+            )
+        ax.text(
+            1.01, depth, name, transform=ax.get_yaxis_transform(), va="center", fontsize=9,
+            color=draw.COLORS["blue"] if depth == at else "#374151",
+        )  # fmt: skip
+    fig.suptitle(fill(describe(layers, n, u, at), 96), fontsize=10.5, x=0.01, ha="left")
+    return draw.pixels(fig)

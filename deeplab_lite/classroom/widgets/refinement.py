@@ -1,0 +1,264 @@
+"""What the CRF playground shows: one refined answer, its pictures, its scores. Lesson 04."""
+
+import base64
+import html
+from functools import cached_property
+from textwrap import fill
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deeplab_lite import metrics
+from deeplab_lite.classroom import draw
+from deeplab_lite.classroom.widgets._twin import figure
+from deeplab_lite.classroom.widgets._unaries import Unaries
+from deeplab_lite.crf import dense_crf
+from deeplab_lite.labels import IGNORE
+
+VIEWS = {
+    "after": "after the CRF",
+    "changes": "difference",
+    "marginal": "marginal",
+    "truth": "truth",
+}
+WIDTH = 800  # pixels, about, of the three pictures side by side
+EDGE = 2  # pixels: the half width of the trimap that is scored
+
+
+class Settings(NamedTuple):
+    """The parameters of `dense_crf`, and two more.
+
+    temperature divides the network's logits: above 1 it is less sure of itself. objects is the
+    penalty between two classes other than the first, the background, where that between any class
+    and the background is 1; at 1 the penalties are Potts'.
+    """
+
+    w_appearance: float = 5.0
+    sigma_xy: float = 50.0
+    sigma_rgb: float = 3.0
+    w_smooth: float = 3.0
+    sigma_smooth: float = 3.0
+    iterations: int = 10
+    temperature: float = 1.0
+    objects: float = 1.0
+    backend: str = "lattice"
+
+
+#        what the scripts of the papers use: DeepLab v1 on Pascal VOC, v2 on COCO
+PAPERS = {"v1": Settings(), "COCO": Settings(sigma_xy=67.0)}
+
+
+class Refined:
+    """Probabilities before and after the CRF, and what they say of each pixel."""
+
+    def __init__(self, start: Unaries, settings: Settings):
+        """Raises ValueError as `dense_crf`, and for a temperature that is not above 0."""
+        self.start, self.settings = start, settings
+        probs = heated(start.probs, settings.temperature)
+        compat = penalties(len(probs), settings.objects)
+        names = ("w_appearance", "sigma_xy", "sigma_rgb", "w_smooth", "sigma_smooth")
+        self.marginals: np.ndarray = dense_crf(
+            probs,
+            start.image,
+            iterations=settings.iterations,
+            compat="potts" if settings.objects == 1 else compat,
+            backend=settings.backend,
+            **{name: getattr(settings, name) for name in names},
+        )
+        self.before, self.after = probs.argmax(0), self.marginals.argmax(0)
+        self.kinds = draw.change_kinds(self.before, self.after, start.label)
+
+    @cached_property
+    def scores(self) -> dict[str, tuple[float, float]]:
+        """Before and after: mIoU, and that of the pixels near an edge; empty without truth."""
+        label, edges = self.start.label, self.start.edges
+        if label is None or edges is None:
+            return {}
+        near = np.where(metrics.trimap(edges, EDGE).numpy(), label, IGNORE)
+        maps, count = np.stack([self.before, self.after]), len(self.start.classes)
+        found = {}
+        for name, truth in (("mIoU", label), (f"mIoU within {EDGE} pixels of an edge", near)):
+            matrices = metrics.confusion_matrices(maps, np.stack([truth, truth]), count)
+            before, after = metrics.miou(matrices).tolist()
+            found[name] = (before, after)
+        return found
+
+
+def heated(probs: np.ndarray, temperature: float) -> np.ndarray:
+    """Softmax of the logits over the temperature; 1 leaves the probabilities as they are."""
+    if not temperature > 0:
+        raise ValueError(f"temperature {temperature}: expected a number above 0; 1 changes nothing")
+    if temperature == 1:
+        return probs
+    logits = torch.from_numpy(np.maximum(probs, 1e-30)).log()
+    return (logits / temperature).softmax(0).numpy()
+
+
+def penalties(classes: int, objects: float) -> Tensor:
+    """K x K: 0 on the diagonal, 1 for pairs with the background, `objects` for the others."""
+    matrix = torch.full((classes, classes), float(objects))
+    matrix[0] = matrix[:, 0] = 1
+    return matrix.fill_diagonal_(0)
+
+
+def views(start: Unaries) -> list[str]:
+    """The views that there are, with labels and without."""
+    return [view for view in VIEWS if start.label is not None or view != "truth"]
+
+
+def panels(found: Refined, view: str, class_name: str) -> dict[str, np.ndarray]:
+    """Three pictures (H, W, 3) by their titles: the image, the map before the CRF, the view."""
+    image, palette = found.start.image, found.start.palette
+    grey = draw.grey(image)
+    if view == "after":
+        made = draw.overlay(grey, found.after, 0.7, palette)
+    elif view == "changes":
+        made = draw.changes(image, found.before, found.after, found.start.label)
+    elif view == "marginal":
+        made = draw.heat(image, found.marginals[_index(found.start, class_name)], 0.85, 0, 1)
+    elif view == "truth" and found.start.label is not None:
+        made = draw.overlay(grey, found.start.label, 0.7, palette)
+    else:
+        known = ", ".join(views(found.start))
+        raise ValueError(f"view {view!r}: expected one of {known} (truth needs labels)")
+    title = f"{VIEWS[view]} of “{class_name}”" if view == "marginal" else VIEWS[view]
+    before = draw.overlay(grey, found.before, 0.7, palette)
+    return {"image": image, "before": before, title: made}
+
+
+def _index(start: Unaries, class_name: str) -> int:
+    if class_name not in start.classes:
+        raise ValueError(
+            f"class {class_name!r}: the classes of this image are {', '.join(start.classes)}"
+        )
+    return start.classes.index(class_name)
+
+
+def frame(found: Refined, view: str, class_name: str) -> np.ndarray:
+    """The panels side by side, pixels enlarged to fill about WIDTH: uint8 (H, W, 3)."""
+    pictures = list(panels(found, view, class_name).values())
+    return draw.strip(pictures, max(1, WIDTH // sum(p.shape[1] for p in pictures)))
+
+
+def changed(found: Refined) -> str:
+    """What the CRF changed, in a sentence."""
+    counts = np.bincount(found.kinds.ravel(), minlength=len(draw.CHANGES) + 1)[1:].tolist()
+    total, share = sum(counts), 100 * sum(counts) / found.kinds.size
+    text = f"The CRF gives {total:,} pixel{'s' * (total != 1)} ({share:.1f} %) another class"
+    if found.start.label is None:
+        return f"{text}; without labels nobody knows whether a better one."
+    kinds = ("mended", "broken", "wrong before and after", "where no truth is given")
+    rows = enumerate(zip(counts, kinds, strict=True))
+    told = [f"{count:,} {kind}" for place, (count, kind) in rows if count or place < 2]
+    return f"{text}: {', '.join(told)}." if total else f"{text}."
+
+
+def describe(found: Refined) -> str:
+    """What the CRF changed, and the scores before and after."""
+    scores = [
+        f"{k} {before:.3f} before, {after:.3f} after" for k, (before, after) in found.scores.items()
+    ]
+    return " ".join([changed(found), *([f"{'; '.join(scores)}."] if scores else [])])
+
+
+def in_words(settings: Settings) -> str:
+    """The settings, by their paper's name where they are its own."""
+    plain = settings._replace(backend="lattice")
+    for name, paper in PAPERS.items():
+        if plain == paper:
+            return f"the settings of {name}"
+    text = ", ".join(
+        f"{name} {value:g}"
+        for name, value in plain._replace(backend=0)._asdict().items()  # type: ignore[arg-type]
+        if name not in ("temperature", "objects", "backend") or value != Settings()._asdict()[name]
+    )
+    return text.removesuffix(", backend 0")
+
+
+def legend(found: Refined, view: str) -> list[tuple[str, np.ndarray]]:
+    """(name, colour) of what the view shows; none for a heat map, which has a scale."""
+    if view == "marginal":
+        return []
+    if view == "changes":
+        rows = list(draw.CHANGES.items())
+        known = rows if found.start.label is not None else rows[-1:]
+        return [(f"{name}: {meaning}", color) for name, (meaning, color) in known]
+    seen = np.union1d(found.before, found.after)
+    if found.start.label is not None:
+        seen = np.union1d(seen, np.setdiff1d(found.start.label, [IGNORE]))
+    grey = np.full(3, 150, np.uint8)  # the background keeps the image's grey
+    palette = found.start.palette
+    return [(found.start.classes[k], palette[k] if k else grey) for k in seen]
+
+
+def ramp(width: int = 160) -> np.ndarray:
+    """The colours of a marginal from 0 to 1, on mid-grey: uint8 (10, width, 3)."""
+    ground = np.full((10, width, 3), 128, np.uint8)
+    return draw.heat(ground, np.broadcast_to(np.linspace(0, 1, width), (10, width)), 0.85, 0, 1)
+
+
+def picture(found: Refined, view: str, class_name: str) -> np.ndarray:
+    """The playground's state as a picture, uint8 (H, W, 3): panels, sentence, legend."""
+    from matplotlib.patches import Patch
+
+    shown = panels(found, view, class_name)
+    height, width = found.start.image.shape[:2]
+    fig = figure(7.6, 7.6 / 3 * height / width + 1.15)
+    axes = fig.subplots(1, 3)
+    for ax, (name, array) in zip(axes, shown.items(), strict=True):
+        draw.show(array, ax, title=name)
+        ax.title.set_fontsize(10)
+    text = f"{found.start.title}, {in_words(found.settings)}. {describe(found)}"
+    fig.suptitle(fill(text[0].upper() + text[1:], 108), fontsize=9.5, x=0.01, ha="left")
+    patches = [
+        Patch(fc=color / 255, ec="#8A93A0", lw=0.5, label=name)
+        for name, color in legend(found, view)
+    ]
+    if patches:
+        fig.legend(
+            handles=patches, loc="outside lower left", ncols=2 if view == "changes" else 6,
+            fontsize=9, frameon=False, handlelength=1.2,
+        )  # fmt: skip
+    else:
+        scale = fig.add_axes((0.36, 0.045, 0.28, 0.03))
+        scale.set_in_layout(False)
+        scale.imshow(ramp(), aspect="auto", extent=(0, 1, 0, 1))
+        scale.set(xticks=[0, 1], yticks=[])
+        scale.tick_params(labelsize=8, length=0, pad=1)
+    return draw.pixels(fig)
+
+
+def titles(names: list[str]) -> str:
+    """What stands above the pictures, as HTML."""
+    cells = "".join(f'<span style="flex:1">{html.escape(name)}</span>' for name in names)
+    return f'<div style="display:flex;gap:6px;font-weight:600">{cells}</div>'
+
+
+def text_below(found: Refined, view: str) -> str:
+    """What stands below the pictures, as HTML: the colours, the sentence, the scores."""
+    cell = 'style="padding:0 18px 0 0;text-align:left;font-weight:{}"'
+    rows = "".join(
+        f"<tr><td {cell.format('normal')}>{name}</td><td {cell.format('normal')}>{before:.3f}</td>"
+        f"<td {cell.format('bold')}>{after:.3f}</td></tr>"
+        for name, (before, after) in found.scores.items()
+    )
+    head = "".join(f"<th {cell.format('normal')}>{name}</th>" for name in ("", "before", "after"))
+    table = f'<table style="line-height:1.5">{"<tr>" + head + "</tr>" + rows}</table>'
+    swatch = (
+        "display:inline-block;width:13px;height:13px;border:1px solid #8A93A0;vertical-align:-2px"
+    )
+    items = "".join(
+        f'<span style="margin-right:16px;white-space:nowrap"><span style="{swatch};background:'
+        f'rgb({",".join(map(str, color))})"></span> {html.escape(name)}</span>'
+        for name, color in legend(found, view)
+    )
+    if view == "marginal":
+        code = base64.b64encode(draw.png(ramp())).decode()
+        items = (
+            '0 <img alt="colours of the scale" style="display:inline;vertical-align:middle" '
+            f'src="data:image/png;base64,{code}"> 1'
+        )
+    sentence = f'<p style="margin:4px 0;line-height:1.4">{html.escape(changed(found))}</p>'
+    return f'<div style="line-height:1.7">{items}</div>{sentence}{table if rows else ""}'

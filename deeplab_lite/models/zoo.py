@@ -1,0 +1,86 @@
+"""Networks by name: backbones, the family of the lessons, the papers' own. Lessons 05, 08 and 09.
+
+`FAMILY` learns from the course's scenes: one backbone, VGG-16 with batch norm at a quarter of its
+width, and one idea more from line to line. The papers' rates suit maps of 33 to 65 positions (crops
+of 513 pixels); a scene of 129 pixels gives maps of 9 to 17, so the rates shrink alike.
+
+`FULL` is for photographs: backbones at full width, which start from ImageNet. The lite ones learn
+on a CPU from crops of 257 pixels. Their last map is 17 wide, half of the papers' 33, so their rates
+are halved too. Corners are aligned, as in the papers: sides of 16 k + 1 fit all of them.
+"""
+
+from typing import Any
+
+from torch import nn
+
+from deeplab_lite import models
+
+from .base import Backbone
+from .efficientnet import EfficientNetLite0
+from .resnet import BLOCKS, ResNet
+from .vgg import VGG16
+from .xception import Xception65
+
+BACKBONES: dict[str, Any] = {
+    "vgg16": VGG16,
+    **{name: lambda name=name, **options: ResNet(name, **options) for name in BLOCKS},
+    "xception65": Xception65,
+    "efficientnet_lite0": EfficientNetLite0,
+}
+
+Entry = tuple[str, dict[str, Any]]  # a class of deeplab_lite.models and its options
+
+SCENES: dict[str, Any] = {"num_classes": 9, "align_corners": True, "dropout": 0.0}
+VGG = SCENES | {"width": 0.25, "batch_norm": True, "pools": "caffe"}
+AT_16 = {"output_stride": 16, "rates": (1, 2, 3), "channels": 64}
+FAMILY: dict[str, Entry] = {
+    "v1-small": ("DeepLabV1", VGG | {"fc6": "3x3"}),
+    "v1": ("DeepLabV1", VGG | {"fc6": "largefov", "rate": 4}),
+    "v2": ("DeepLabV2", VGG | {"rates": (2, 4, 6, 8)}),
+    "v3": ("DeepLabV3", VGG | AT_16 | {"backbone": "vgg16"}),
+    "v3plus": ("DeepLabV3Plus", VGG | AT_16 | {"backbone": "vgg16", "low_channels": 16}),
+    "v3plus-lite0": ("DeepLabV3Plus", SCENES | AT_16 | {"backbone": "efficientnet_lite0"}),
+}
+
+PHOTOS: dict[str, Any] = {"num_classes": 21, "align_corners": True}
+LITE0 = PHOTOS | {"backbone": "efficientnet_lite0", "output_stride": 16, "dropout": 0.1}
+LARGE_FOV = {"fc": True, "rates": (6,), "batch_norm": True}  # v1's head on a modern backbone
+# torchvision trained ResNet-101 with its strides on the 3x3; the papers' own had them on the 1x1.
+V2 = PHOTOS | {"backbone": "resnet101", "output_stride": 8, "stride_on": "3x3"}
+V3 = PHOTOS | {"output_stride": 16, "dropout": 0.1}
+FULL: dict[str, Entry] = {
+    "v1-lite0": ("DeepLabV2", LITE0 | LARGE_FOV),
+    "v3plus-lite0-street": ("DeepLabV3Plus", LITE0 | {"rates": (3, 6, 9)}),
+    "v2-resnet101": ("DeepLabV2", V2),
+    "v3-resnet101": ("DeepLabV3", V3 | {"backbone": "resnet101"}),
+    "v3plus-resnet101": ("DeepLabV3Plus", V3 | {"backbone": "resnet101"}),
+    "v3plus-xception65": ("DeepLabV3Plus", V3 | {"backbone": "xception65"}),
+}
+
+
+def build_backbone(name: str, output_stride: int, **options: Any) -> Backbone:
+    """The backbone `name` with random weights: an image to {"low": at stride 4, "out": ...}.
+
+    options: multi_grid, and the backbone's own, as VGG-16's width=0.25. Raises ValueError for a
+    name that is not among BACKBONES.
+    """
+    if name not in BACKBONES:
+        raise ValueError(f"no backbone is called {name!r}: there are {', '.join(BACKBONES)}")
+    return BACKBONES[name](output_stride=output_stride, **options)
+
+
+def find(name: str) -> Entry:
+    """The class and the options of a network of FAMILY or FULL; ValueError for another name."""
+    known = FAMILY | FULL
+    if name not in known:
+        raise ValueError(f"no model is called {name!r}: there are {', '.join(known)}")
+    return known[name]
+
+
+def build(name: str, **changes: Any) -> nn.Module:
+    """The network `name` with random weights; `changes` override its options.
+
+    Raises ValueError for a name that `find` does not know.
+    """
+    kind, options = find(name)
+    return getattr(models, kind)(**(options | changes))

@@ -1,0 +1,47 @@
+"""Which sides fit a network, and how an image of any size is brought to sides that do.
+
+A network of this package takes sides of k output_stride + extra pixels: with `extra` 1 (2 for v1's
+first model) the positions of its map stand on pixels 0, s, 2 s, ..., with 0 each position stands
+for s x s pixels. Used from lesson 03 on; what each way costs is measured in lesson 09.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+Size = tuple[int, int]  # height, width
+
+
+def extra_of(network: Any) -> int:
+    """Pixels beyond a multiple of output_stride that fit a network: its `extra`, else 0."""
+    return int(getattr(network, "extra", getattr(network, "align_corners", 0)))
+
+
+def check_size(size: Sequence[int], output_stride: int, extra: int) -> None:
+    """Raises ValueError, naming the side and the next one that fits, unless H and W fit."""
+    for name, side in zip(("height", "width"), size, strict=True):
+        if side < output_stride or side % output_stride != extra % output_stride:
+            plus = f" plus {extra}" if extra else ""
+            raise ValueError(
+                f"{name} {side} is not a multiple of output_stride {output_stride}{plus}: resize "
+                f"to {fitting_side(side, output_stride, extra)}, or see deeplab_lite.sizes.fit"
+            )
+
+
+def fitting_side(side: int, output_stride: int, extra: int) -> int:
+    """The smallest side that fits and is no smaller than `side`."""
+    return output_stride * max(1, -(-(side - extra) // output_stride)) + extra
+
+
+def fitting_size(network: Any, size: Sequence[int]) -> Size:
+    """The smallest sides that fit a network and are no smaller than `size`: (H, W)."""
+    stride, extra = getattr(network, "output_stride", 1), extra_of(network)
+    height, width = (fitting_side(side, stride, extra) for side in size)
+    return height, width
+
+
+def resize(maps: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
+    """B x K x h x w to B x K x H x W, bilinear."""
+    return F.interpolate(maps, list(size), mode="bilinear", align_corners=align_corners)

@@ -1,0 +1,156 @@
+"""A folder of your own: images/ and, under the same names, masks/. Taught in lesson 09.
+
+my-data/images/one.jpg      JPEG or PNG
+my-data/masks/one.png       a palette or grey PNG: each value is a class, 255 counts nowhere
+my-data/classes.txt         the classes' names, one a line; numbers if there is none
+my-data/val.txt             the names to validate on, one a line; a random fifth if there is none
+my-data/train.txt           the names to train on; all others if there is none
+"""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from deeplab_lite.labels import IGNORE
+from deeplab_lite.workshop.datasets.pairs import Color, Pair, Pairs, matched, read_mask
+
+SPLITS = ("train", "val")
+LEAST = 2  # images to validate on: the interval of a score is that of other such images
+
+
+class Folder(Pairs):
+    """The images of a folder to train or to validate on, with their masks.
+
+    split: "train" or "val". val.txt and train.txt say which is which; without them, `share` of the
+    images, drawn by `seed`, validate. classes: the names, else those of classes.txt, else numbers
+    up to the largest value in a mask. Run `check_folder` first: it finds what is wrong.
+
+    Raises ValueError for an unknown split, for images or masks that have no partner, and for lists
+    of names that cannot be followed; FileNotFoundError where images/ or masks/ is not there.
+    Taught in lesson 09.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = "train",
+        classes: Sequence[str] | None = None,
+        share: float = 0.2,
+        seed: int = 0,
+    ):
+        if split not in SPLITS:
+            raise ValueError(f"split {split!r}: expected {' or '.join(SPLITS)}")
+        self.root, self.split = Path(root), split
+        pairs, *alone = files(self.root)
+        if single := [path for part in alone for path in part]:
+            raise ValueError(
+                f"{len(single)} files of {self.root} have no partner, as {single[0].name}: an "
+                "image and its mask have one name; check_folder lists all"
+            )
+        kept = divide(self.root, pairs, share, seed)
+        names = classes or class_names(self.root) or counted(pairs)
+        super().__init__(kept[split], names, palette(pairs, len(names)))
+
+
+def files(root: Path) -> tuple[list[Pair], list[Path], list[Path]]:
+    """`matched` of images/ and masks/. Raises FileNotFoundError where one is not there."""
+    images, masks = root / "images", root / "masks"
+    for folder in (images, masks):
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"{folder} is not there: expected images/ (JPEG or PNG) and masks/ (PNG) in {root}"
+            )
+    return matched(images, masks)
+
+
+def divide(
+    root: Path, pairs: Sequence[Pair], share: float = 0.2, seed: int = 0
+) -> dict[str, list[Pair]]:
+    """{"train", "val"}: by the lists in the folder, or by chance.
+
+    Raises ValueError for a list with a name that is not there, one that is in both lists, a share
+    that is none, and where less than one image is left to train on or two to validate on.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"share {share}: expected a part of the images between 0 and 1")
+    by_name = {pair.image.stem: pair for pair in pairs}
+    lists = {split: _list(root / f"{split}.txt", by_name) for split in SPLITS}
+    train, val = lists["train"], lists["val"]
+    if train is None and val is None:
+        names = sorted(by_name)
+        random.Random(seed).shuffle(names)  # the same on all machines
+        val = sorted(names[: max(LEAST, round(share * len(names)))])
+    listed = set(train or val or ())
+    rest = [name for name in by_name if name not in listed]
+    train, val = rest if train is None else train, rest if val is None else val
+    if both := sorted(set(train) & set(val)):
+        raise ValueError(
+            f"{len(both)} names are in train.txt and in val.txt, as {both[0]}: scores of images "
+            "that were trained on say nothing; keep each in one list"
+        )
+    if not train or len(val) < LEAST:
+        raise ValueError(
+            f"{len(train)} images to train on and {len(val)} to validate on: expected at least 1 "
+            f"and {LEAST}"
+        )
+    return {"train": [by_name[n] for n in train], "val": [by_name[n] for n in val]}
+
+
+def _list(path: Path, known: dict[str, Pair]) -> list[str] | None:
+    """The names in a list, with or without suffix and folder."""
+    if not path.is_file():
+        return None
+    listed = [Path(line) for line in _lines(path)]
+    names = [p.name if p.name in known else p.stem for p in listed]
+    if strange := [name for name in names if name not in known]:
+        raise ValueError(
+            f"{path.name} names {len(strange)} images that are not there, as {strange[0]}: "
+            "expected names of images/, one a line"
+        )
+    return list(dict.fromkeys(names))
+
+
+def class_names(root: Path) -> tuple[str, ...]:
+    """The lines of classes.txt; () if there is none. Raises ValueError for a name that is twice."""
+    path = root / "classes.txt"
+    if not path.is_file():
+        return ()
+    names = _lines(path)
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        raise ValueError(
+            f"{path} names {twice[0]} twice: scores go by name, so expected one of its own for each"
+        )
+    return tuple(names)
+
+
+def _lines(path: Path) -> list[str]:
+    """Of a text, empty ones left out. Raises ValueError for another encoding than UTF-8."""
+    try:
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not in UTF-8: save it in that encoding") from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def counted(pairs: Sequence[Pair]) -> tuple[str, ...]:
+    """ "0", "1", ... up to the largest value in the masks, 255 left out."""
+    largest = 0
+    for pair in pairs:
+        values = read_mask(pair.mask)
+        largest = max(largest, int(np.max(values, initial=0, where=values != IGNORE)))
+    return tuple(str(value) for value in range(largest + 1))
+
+
+def palette(pairs: Sequence[Pair], count: int) -> tuple[Color, ...]:
+    """The colours of the first palette mask, if it has as many; else ()."""
+    if not pairs:
+        return ()
+    with Image.open(pairs[0].mask) as mask:
+        found = mask.getpalette("RGB") if mask.mode == "P" else None
+    if not found or len(found) < 3 * count:
+        return ()
+    return tuple((found[i], found[i + 1], found[i + 2]) for i in range(0, 3 * count, 3))

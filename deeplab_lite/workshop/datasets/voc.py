@@ -1,0 +1,135 @@
+"""Pascal VOC 2012, with the labels that SBD adds, read by torchvision. Taught in lesson 09.
+
+Everingham et al. (2010, 2015): 1,464 images to train on, 1,449 to validate; 255 on outlines.
+Hariharan et al. (2011), Semantic contours from inverse detectors (SBD), label 11,355 images of VOC
+without such a band. The papers of DeepLab train on `train_aug`: what both label, without VOC's
+validation images, 10,582 in all.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from deeplab_lite.scenes import normalize
+from deeplab_lite.workshop.datasets.pairs import VARIABLE, Color, Item, data_folder
+
+CLASSES = (
+    *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat"),
+    *("chair", "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant"),
+    *("sheep", "sofa", "train", "tvmonitor"),
+)
+SPLITS = ("train", "val", "trainval", "train_aug")
+UNPACKED = ("ImageSets", "val.txt")  # of VOC and of SBD, whose folder also takes the archive
+
+
+def voc_colour(label: int) -> Color:
+    """VOC's colour of a class: its bits go to red, green and blue in turn, the highest first."""
+    bits = [[label >> (3 * place + channel) & 1 for place in range(3)] for channel in range(3)]
+    red, green, blue = (sum(bit << (7 - i) for i, bit in enumerate(each)) for each in bits)
+    return red, green, blue
+
+
+class VOC(Dataset[Item]):
+    """A split of VOC 2012: item i is (image float32 (3, H, W) in [-1, 1], label int64 (H, W)).
+
+    root: the folder with VOCdevkit/VOC2012/, or one of these two; for "train_aug" also with sbd/,
+    which holds img/, cls/, train.txt and val.txt. Without it, see `workshop.datasets`. download
+    leaves it to torchvision to fetch what is not there: 2 GB, and 1.4 GB of SBD.
+
+    Images of train_aug that VOC labels have VOC's labels; names are `names`. Raises ValueError for
+    an unknown split, FileNotFoundError where data or a part of it is not there, ConnectionError
+    where it cannot be fetched. Taught in lesson 09.
+    """
+
+    classes, palette = CLASSES, tuple(voc_colour(label) for label in range(len(CLASSES)))
+
+    def __init__(
+        self, split: str = "train", root: str | Path | None = None, download: bool = False
+    ):
+        if split not in SPLITS:
+            raise ValueError(f"split {split!r}: expected {', '.join(SPLITS)}")
+        self.split, self.root = split, find(data_folder(root))
+        if split != "train_aug":
+            parts = [self._voc(split, download)]
+        else:
+            parts = [self._voc("train", download), *self._sbd(download)]
+        held_out = set(_names(self._voc("val", False)) if split == "train_aug" else ())
+        #    name: part and place in it, of the first part that has the name
+        found: dict[str, tuple[Any, int]] = {}
+        for part in parts:
+            for place, name in enumerate(_names(part)):
+                found.setdefault(name, (part, place))
+        self.names = [name for name in found if name not in held_out]
+        self.items = [found[name] for name in self.names]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Item:
+        part, place = self.items[index]
+        image, mask = part[place]
+        return normalize(np.array(image)), torch.from_numpy(np.array(mask)).long()
+
+    def _voc(self, split: str, download: bool) -> Any:
+        from torchvision.datasets.voc import DATASET_YEAR_DICT, VOCSegmentation
+
+        url = DATASET_YEAR_DICT["2012"]["url"]
+        there = self.root / "VOCdevkit" / "VOC2012"
+        return _open(
+            *(VOCSegmentation, url, there, self.root, download), year="2012", image_set=split
+        )
+
+    def _sbd(self, download: bool) -> list[Any]:
+        from torchvision.datasets import SBDataset
+
+        there = self.root / "sbd"
+        return [
+            _open(
+                *(SBDataset, SBDataset.url, there, there, download),
+                image_set=split,
+                mode="segmentation",
+            )
+            for split in ("train", "val")
+        ]
+
+
+def find(folder: Path) -> Path:
+    """The folder that VOCdevkit/VOC2012 is in: `folder`, or one or two above it."""
+    for candidate in (folder, *folder.absolute().parents[:2]):
+        if (candidate / "VOCdevkit" / "VOC2012").is_dir():
+            return candidate
+    return folder
+
+
+def _names(part: Any) -> list[str]:
+    return [Path(image).stem for image in part.images]
+
+
+def _open(kind: Any, url: str, there: Path, root: Path, download: bool, **options: Any) -> Any:
+    """torchvision's data set; fetched if it is not there, with one sentence for what goes wrong."""
+    fetches = download and not any((there / part).exists() for part in UNPACKED)
+    try:
+        found = kind(root, download=fetches, **options)
+    except (RuntimeError, OSError) as error:
+        if fetches:
+            raise ConnectionError(
+                f"torchvision could not fetch {kind.__name__} ({_line(error)}): "
+                f"download {url} by other means and unpack it to {there}"
+            ) from error
+        raise FileNotFoundError(
+            f"there is no {kind.__name__} in {there} ({_line(error)}): fetch it with download=True "
+            f"(--download), or give the folder as root (--root) or in {VARIABLE}"
+        ) from error
+    if lost := [path for path in (*found.images, *found.masks) if not Path(path).is_file()]:
+        raise FileNotFoundError(
+            f"{len(lost)} files of {kind.__name__} are missing, as {lost[0]}: it was not unpacked "
+            f"to its end. Delete {there}, and fetch it with download=True (--download)"
+        )
+    return found
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]

@@ -1,0 +1,170 @@
+"""A checkpoint scored on labelled images: scenes, CamVid, VOC, your folder. Taught in lesson 09.
+
+Images are whole, at full size, asked as `segment` asks them: scales, mirror, CRF, output stride.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from deeplab_lite import checkpoints, metrics, scenes
+from deeplab_lite.files import replacing
+from deeplab_lite.labels import Array
+from deeplab_lite.workshop.segment import Segmenter, Settings
+
+DATA = ("scenes", "camvid", "voc")
+
+
+class Sample(NamedTuple):
+    """An image, its label, and the label that distances from edges are measured in."""
+
+    image: np.ndarray  # uint8 (H, W, 3)
+    label: Array  # (H, W), 255 ignored
+    edges: Array  # (H, W); as label, or without a band of 255 on outlines
+
+
+class Samples(NamedTuple):
+    """A split of a data set."""
+
+    name: str  # "scenes, test"
+    classes: Sequence[str]  # () where they have no names
+    length: int
+    sample: Callable[[int], Sample]
+
+
+class Evaluation(NamedTuple):
+    """Scores of a model on N images of K classes."""
+
+    samples: Samples
+    segmenter: Segmenter
+    matrices: Tensor  # N x K x K
+    bands: Tensor  # W x N x K x K, within the trimap of each of metrics.WIDTHS
+    seconds: float  # for an image, the median
+
+    def report(self) -> dict[str, Any]:
+        """As JSON: `metrics.report`, mIoU within each trimap, time, data and settings."""
+        bands = zip(metrics.WIDTHS, self.bands.sum(1), strict=True)
+        return {
+            "model": self.segmenter.name,
+            "data": self.samples.name,
+            **metrics.report(self.matrices, self.segmenter.classes),
+            "trimap_miou": {str(width): round(float(metrics.miou(m)), 4) for width, m in bands},
+            "seconds_per_image": round(self.seconds, 4),
+            "device": str(self.segmenter.device),
+            "settings": self.segmenter.described(),
+        }
+
+    def write(self, path: str | Path) -> None:
+        """`report` as a JSON file; the IoU of a class that is nowhere is null."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with replacing(Path(path)) as file:
+            content = checkpoints.plain(self.report())
+            text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+            file.write_text(text + "\n", "utf-8")
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.segmenter.name} on {self.samples.name}: {len(self.matrices)} images",
+            "",
+            metrics.table(self.matrices.sum(0), self.segmenter.classes),
+            "",
+            f"mIoU {metrics.confidence_interval(self.matrices)}, of 95 % by bootstrap of images",
+        ]
+        for width, band in zip(metrics.WIDTHS, self.bands, strict=True):
+            within = metrics.confidence_interval(band)
+            lines.append(f"within {width} px of an edge {within}")
+        return "\n".join([*lines, f"{1000 * self.seconds:.0f} ms for an image, the median"])
+
+
+def evaluate(
+    settings: Settings,
+    data: str = "scenes",
+    split: str = "val",
+    images: int = 0,
+    root: str | Path | None = None,
+    device: str = "auto",
+) -> Evaluation:
+    """Score a checkpoint on a split, the first `images` of it, or all with 0. Lesson 09.
+
+    data: scenes, camvid, voc or a folder with images/ and masks/; root: where camvid or voc is.
+
+    Raises ValueError for a network of other classes than the data, an unknown name or split, less
+    than two images, and as `Segmenter`; FileNotFoundError where the data is not.
+    """
+    return score(Segmenter(settings, device), open_samples(data, split, root), images)
+
+
+def score(segmenter: Segmenter, samples: Samples, images: int = 0) -> Evaluation:
+    """`evaluate` for a segmenter and a split that are open. Raises ValueError as it does."""
+    known = segmenter.classes
+    if samples.classes and len(samples.classes) != len(known):
+        raise ValueError(
+            f"{segmenter.name} knows {len(known)} classes ({_some(known)}) and {samples.name} has "
+            f"{len(samples.classes)} ({_some(samples.classes)}): evaluate it on the data that it "
+            "was trained on, or fine-tune it to these classes with train --init"
+        )
+    count = min(images or samples.length, samples.length)
+    if count < 2:
+        raise ValueError(f"{count} images are too few to score: expected 2 or more")
+    matrices, bands, seconds = [], [], []
+    for index in tqdm(range(count), unit="image", disable=not sys.stderr.isatty()):
+        image, label, edges = samples.sample(index)
+        start = time.perf_counter()
+        predicted = segmenter.labels(image)
+        seconds.append(time.perf_counter() - start)
+        matrices.append(metrics.confusion_matrices(predicted, label, len(known)))
+        bands.append(metrics.trimap_matrices(predicted, edges, len(known)))
+    return Evaluation(
+        samples, segmenter, torch.cat(matrices), torch.cat(bands, 1), float(np.median(seconds))
+    )
+
+
+def open_samples(data: str, split: str, root: str | Path | None = None) -> Samples:
+    """A split by the name of its data set, or a folder. Raises as `evaluate`."""
+    if data == "scenes":
+        if split not in ("val", "test"):
+            raise ValueError(f"split {split!r} of scenes: expected val or test")
+        first, count = scenes.SPLITS[split]
+        return Samples(f"scenes, {split}", scenes.CLASSES, count, lambda i: _scene(first + i))
+    from deeplab_lite.workshop import datasets
+
+    found: Any
+    if data == "camvid":
+        found = datasets.CamVid(split, root)
+    elif data == "voc":
+        found = datasets.VOC(split, root)
+    elif Path(data).is_dir():
+        checked = datasets.check_folder(data)
+        if checked.problems:
+            raise ValueError(str(checked))
+        found = datasets.Folder(data, split, classes=checked.classes)
+    else:
+        raise ValueError(
+            f"no data set is called {data!r}: there are {', '.join(DATA)}, and no folder is there"
+        )
+    name = f"{Path(data).name}, {split}"
+    return Samples(name, found.classes, len(found), lambda i: _sample(*found[i]))
+
+
+def _scene(seed: int) -> Sample:
+    """A test scene; edges are those of shapes, not of the band of 255 on them."""
+    image, label = scenes.scene(seed)
+    return Sample(image, label, scenes.scene(seed, outline=0)[1])
+
+
+def _sample(pixels: Tensor, label: Tensor) -> Sample:
+    """An item of `deeplab_lite.workshop.datasets`, its pixels as they were in the file."""
+    image = ((pixels + 1) * scenes.HALF).round().clamp(0, 255).byte()
+    return Sample(image.movedim(0, -1).numpy(), label, label)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(map(str, names[:4])) + (", ..." if len(names) > 4 else "")

@@ -1,0 +1,93 @@
+"""`python -m deeplab_lite export`: write a file, then run it beside its network. Lesson 09."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from deeplab_lite import checkpoints
+from deeplab_lite.image_files import read
+from deeplab_lite.scenes import CLASSES, SPLITS, scene
+from deeplab_lite.workshop.export.formats import compare, onnx, pt2
+from deeplab_lite.workshop.export.program import deployed, sides
+from deeplab_lite.workshop.segment.find_photos import find
+
+FORMATS = ("onnx", "pt2", "int8")
+CALIBRATE, VERIFY = 64, 8  # images
+LARGEST = 513  # side of a photograph, in pixels
+
+
+def run(
+    model: str,
+    kind: str,
+    out: str | Path,
+    size: tuple[int, int] | None = None,
+    photos: Sequence[str] = (),
+) -> Iterator[str]:
+    """Export, verify; yields lines that say what was found.
+
+    kind: onnx, pt2, or int8, which is ONNX in 8-bit integers. photos: files, folders or patterns to
+    calibrate and to verify on; without them, scenes. Raises ValueError for another kind, and for
+    int8 of a network of other classes than the scenes' without photos; as `onnx` and `pt2` do.
+    """
+    if kind not in FORMATS:
+        raise ValueError(f"format {kind!r}: expected {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
+    card = checkpoints.card(model)
+    if kind == "int8" and not photos and tuple(card["classes"]) != CLASSES:
+        raise ValueError(
+            "int8 is calibrated on images of the kind that the network will see: name some fifty "
+            "of them with --photos FOLDER"
+        )
+    step, extra = sides(deployed(model).network)
+    if photos:
+        named = paths(photos)
+        first, last = named[: CALIBRATE if kind == "int8" else 0], named[-VERIFY:]
+        seen, shown = (
+            [fitting(read(path, LARGEST).image, step, extra, size) for path in part]
+            for part in (first, last)
+        )
+    else:
+        free = [(8 * step + extra,) * 2, (10 * step + extra, 14 * step + extra)]
+        seen = scenes("train", CALIBRATE, [size or free[0]]) if kind == "int8" else []
+        shown = scenes("test", VERIFY, [size] if size else free)
+    if kind == "pt2":
+        written = pt2(model, out, size=size)
+    else:
+        written = onnx(model, out, size=size, int8=seen if kind == "int8" else None)
+    yield f"{written}: {written.stat().st_size / 1e6:.1f} MB"
+    yield str(compare(written, model, shown))
+
+
+def scenes(split: str, count: int, sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
+    """Scenes of a split, each cut to a size (H, W), in turn."""
+    found = []
+    for index in range(count):
+        height, width = sizes[index % len(sizes)]
+        image, _ = scene(SPLITS[split][0] + index, max(height, width, 32))
+        found.append(image[:height, :width])
+    return found
+
+
+def paths(photos: Sequence[str]) -> list[Path]:
+    """The files that the words mean; raises ValueError for a word that means none."""
+    found, problems = find(photos)
+    if problems:
+        raise ValueError(problems[0].sentence)
+    return [photo.path for photo in found]
+
+
+def fitting(
+    image: np.ndarray, step: int, extra: int, size: tuple[int, int] | None = None
+) -> np.ndarray:
+    """The middle of an image, of `size`, or of the largest sides k step + extra within it.
+
+    Raises ValueError for an image that is smaller.
+    """
+    height, width = size or (max(2, (n - extra) // step) * step + extra for n in image.shape[:2])
+    if image.shape[0] < height or image.shape[1] < width:
+        raise ValueError(
+            f"an image of {image.shape[0]} x {image.shape[1]} pixels is smaller than {height} x "
+            f"{width}: expected larger ones, or another --size"
+        )
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    return image[top : top + height, left : left + width]

@@ -1,0 +1,148 @@
+"""All choices of a training run in one dataclass; the command line is made from it."""
+
+import json
+import os
+import re
+import shlex
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import PurePath
+from typing import Any
+
+#                what a field may be, where it is a word
+CHOICES = {
+    "optimizer": ("adamw", "sgd"),
+    "schedule": ("poly", "step"),
+    "precision": ("32-true", "bf16-mixed", "16-mixed"),
+    "freeze_bn": ("none", "backbone", "all"),
+}
+#  fields that change what is seen of a run, or how fast it goes, and not its weights
+FREE = (
+    *("out", "root", "download", "resume", "workers", "threads"),
+    *("log_every", "val_every", "val_images"),
+    *("save_every", "progress", "tensorboard", "devices", "accelerator"),
+)
+
+
+def option(default: Any, text: str) -> Any:
+    """A field of Config, with its line in --help."""
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class Config:
+    """A training run. Raises ValueError for choices that contradict themselves."""
+
+    model: str = option("v3plus", "A network: v1, v2, v3, v3plus, v3plus-lite0-street, ...")
+    options: str = option("", 'Changes of its options as JSON: {"output_stride": 8}.')
+    data: str = option("scenes", "scenes, camvid, voc, voc-aug, or a folder with images/, masks/.")
+    root: str = option("", "Where camvid or voc is; $DEEPLAB_LITE_DATA or a cache if empty.")
+    download: bool = option(False, "Fetch camvid or voc, if it is not there.")
+    out: str = option("", "The folder of the run; runs/MODEL-DATA-SEED if empty.")
+    resume: bool = option(False, "Go on from the folder's last checkpoint, if it has one.")
+    init: str = option("", "Start from a checkpoint, its name or path, or from imagenet.")
+    seed: int = option(0, "Of the first weights, the order of the data, and dropout.")
+
+    steps: int = option(12_500, "Steps of the optimizer.")
+    batch: int = option(16, "Images per step, over all devices and accumulated passes.")
+    accumulate: int = option(1, "Passes per step: less memory for the same gradient.")
+    size: int = option(128, "Side of the training images, or of crops of them, in pixels.")
+
+    optimizer: str = option("adamw", "adamw, or sgd as in the papers.")
+    lr: float = option(2e-3, "Learning rate; some 1e-2 for sgd.")
+    head_lr: float = option(1.0, "Multiplies lr outside of the backbone; 10 after --init, say.")
+    weight_decay: float = option(1e-2, "Of weights; biases and batch norm have none. 5e-4 for sgd.")
+    momentum: float = option(0.9, "Of sgd.")
+    clip: float = option(0.0, "Largest norm of the gradient; 0 for any.")
+    schedule: str = option("poly", "poly: (1 - step/steps)^power; step: / 10 every drop_every.")
+    power: float = option(0.9, "Of poly.")
+    drop_every: int = option(2_000, "Steps between the drops of the step schedule.")
+    warmup: int = option(200, "Steps in which the learning rate rises from 0.")
+
+    class_weights: tuple[float, ...] = option((), "A weight for each class, as 0.5,1,1.")
+    ohem: float = option(1.0, "Share of each image's pixels, the hardest, that count.")
+    aux_weight: float = option(0.4, "Weight of the auxiliary head's loss, if there is one.")
+    ema: float = option(
+        0.999, "Decay of the averaged weights that are validated and kept; 0: none."
+    )
+
+    precision: str = option("32-true", "32-true, bf16-mixed, or 16-mixed (GPUs only).")
+    channels_last: bool = option(True, "Pixels before channels in memory: faster convolutions.")
+    freeze_bn: str = option("none", "Whose batch norm keeps its statistics: none, backbone or all.")
+    sync_batch_norm: bool = option(True, "Batch norm sees the images of all devices.")
+    accelerator: str = option("auto", "auto, cpu, cuda or mps.")
+    devices: int = option(1, "Devices on this machine; under torchrun, its own count holds.")
+    workers: int = option(1, "Processes that prepare images beside each device's own.")
+    threads: int = option(0, "Threads per process; 0 leaves the choice to torch.")
+
+    val_every: int = option(500, "Steps between validations.")
+    val_images: int = option(0, "Images of a validation; 0 for all there are.")
+    log_every: int = option(50, "Steps between lines of log.csv.")
+    save_every: int = option(250, "Steps between checkpoints.")
+    progress: bool = option(True, "Show a progress bar.")
+    tensorboard: bool = option(True, "Write curves for TensorBoard.")
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"{name} {getattr(self, name)!r}: expected {', '.join(choices[:-1])} "
+                    f"or {choices[-1]}"
+                )
+        for name in ("steps", "batch", "accumulate", "size", "devices", "drop_every"):
+            self._check(name, getattr(self, name) >= 1, "1 or more")
+        for name in ("val_every", "log_every", "save_every"):
+            self._check(name, getattr(self, name) >= 1, "1 or more steps")
+        for name in ("head_lr", "weight_decay", "clip", "warmup", "workers", "threads"):
+            self._check(name, getattr(self, name) >= 0, "0 or more")
+        for name in ("val_images", "seed", "aux_weight"):
+            self._check(name, getattr(self, name) >= 0, "0 or more")
+        self._check("val_images", self.val_images != 1, "0 for all, or 2 or more")
+        self._check("lr", self.lr > 0, "more than 0")
+        self._check("ema", 0 <= self.ema < 1, "a decay from 0 (none) to below 1, as 0.999")
+        self._check("momentum", 0 <= self.momentum < 1, "0 to below 1")
+        self._check("ohem", 0 < self.ohem <= 1, "a share above 0, up to 1 (all pixels)")
+        positive = all(w >= 0 for w in self.class_weights) and any(self.class_weights)
+        self._check("class_weights", positive or not self.class_weights, "0 or more, not all 0")
+
+    def _check(self, name: str, fine: bool, expected: str) -> None:
+        if not fine:
+            raise ValueError(f"{name} {getattr(self, name)!r}: expected {expected}")
+
+    @property
+    def name(self) -> str:
+        """What the trained network is called: v3plus-scenes, or v3plus-FOLDER; a file's name."""
+        words = re.sub(r"[^\w.]+", "-", PurePath(os.path.abspath(self.data)).name).strip("-.")
+        return f"{self.model}-{words or 'data'}"
+
+    @property
+    def folder(self) -> str:
+        """`out`, or runs/MODEL-DATA-SEED."""
+        return self.out or f"runs/{self.name}-{self.seed}"
+
+    def changes(self) -> dict[str, Any]:
+        """`options` as keyword arguments: lists are tuples. Raises ValueError if it is no JSON."""
+        try:
+            found = json.loads(self.options or "{}")
+        except json.JSONDecodeError as error:
+            raise ValueError(f"options {self.options!r} is not JSON: {error}") from error
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
+
+    def command(self) -> str:
+        """The command line that trains the same weights again."""
+        words = ["python -m deeplab_lite train"]
+        for f in fields(self):
+            value, flag = getattr(self, f.name), f.name.replace("_", "-")
+            if f.name in FREE or (value == f.default and f.name not in ("model", "data")):
+                continue
+            if isinstance(value, bool):
+                words.append(f"--{flag}" if value else f"--no-{flag}")
+            elif isinstance(value, tuple):
+                words.append(f"--{flag} {','.join(map(str, value))}")
+            else:
+                words.append(f"--{flag} {shlex.quote(str(value))}")
+        return " ".join(words)
+
+    def exact(self) -> dict[str, Any]:
+        """The fields that decide the weights, as a checkpoint stores them."""
+        chosen = {k: v for k, v in asdict(self).items() if k not in FREE}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in chosen.items()}

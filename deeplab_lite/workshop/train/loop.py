@@ -1,0 +1,278 @@
+"""The training loop, spelled out. Taught in lesson 09."""
+
+import itertools
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn, cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from deeplab_lite import checkpoints
+from deeplab_lite.losses import loss_sum, normalizer
+from deeplab_lite.metrics import confusion_matrices, miou, report
+from deeplab_lite.models.base import whole
+from deeplab_lite.workshop.train.card import class_names, classes_of, model_card
+from deeplab_lite.workshop.train.config import Config
+from deeplab_lite.workshop.train.log import Log
+from deeplab_lite.workshop.train.optim import Average, factor, make_optimizer
+from deeplab_lite.workshop.train.run_folder import Folder
+from deeplab_lite.workshop.train.start_from import freeze, start_from
+from deeplab_lite.workshop.train.stream import (
+    Augment,
+    Stream,
+    batches,
+    mix,
+    open_data,
+    validation,
+)
+from deeplab_lite.workshop.train.sync import synchronize
+
+Batch = tuple[Tensor, Tensor]  # images B x 3 x H x W, labels B x H x W
+
+
+class Trained(NamedTuple):
+    """What a run leaves. The network is in eval mode, and has the averaged weights.
+
+    metrics: `deeplab_lite.metrics.report` of the validation images. weights: the file that
+    `deeplab_lite.checkpoints.load` reads; None for a network of the caller's own.
+    """
+
+    model: nn.Module
+    metrics: dict[str, Any]
+    weights: Path | None
+
+
+def train(
+    config: Config,
+    model: nn.Module | None = None,
+    data: tuple[Any, Any] | None = None,
+    augment: Augment | None = None,
+) -> Trained:
+    """Train config.model on config.data: on a CPU, a GPU, or all that torchrun has started.
+
+    In their place, model is a network of your own, B x 3 x H x W to logits B x K x H x W or a dict
+    {"out", "aux"} of such, and data your (training set, validation set), whose items are an image
+    3 x H x W and a label H x W, int64 with 255 ignored. augment(image, label, generator) changes
+    training items.
+
+    A run that was killed and resumed gives the weights of one that was not: bit for bit on a CPU
+    with as many threads. torch's global generator is left as it was.
+
+    Raises FloatingPointError when the loss is no number, with the batch saved; FileExistsError
+    where `out` holds a run and resume is False; ValueError where it was begun with another config,
+    and for less than two validation images.
+    Taught in lesson 09.
+    """
+    fabric = start(config)
+    with torch.random.fork_rng([fabric.device] if fabric.device.type == "cuda" else []):
+        torch.manual_seed(config.seed)
+        with fabric.rank_zero_first(local=True):  # one process of a machine downloads
+            train_set, val_set, crop = (*data, None) if data else open_data(config)
+        if len(val_set) < 2:
+            raise ValueError(
+                f"{len(val_set)} images to validate on: expected 2 or more, as the interval of the "
+                "score is that of other such images"
+            )
+        names = classes_of(val_set)
+        if names and len(config.class_weights) not in (0, len(names)):
+            raise ValueError(
+                f"class_weights has {len(config.class_weights)} values for the {len(names)} "
+                f"classes {', '.join(names)}: give one for each, in this order"
+            )
+        network = build(config, names) if model is None else model
+        stream = Stream(train_set, config.seed, augment or crop)
+        folder = Folder(config)
+        average, seconds = run(fabric, config, folder, network, stream, val_set)
+        matrices = validate(fabric, average, val_set, config)
+    metrics = report(matrices, class_names(val_set, matrices.shape[-1]))
+    path = None
+    if model is None and fabric.is_global_zero:
+        card = model_card(config, metrics, seconds, fabric.device, fabric.world_size)
+        path = checkpoints.save(average, folder.path / f"{config.name}.safetensors", card)
+    return Trained(average, metrics, path)
+
+
+def run(
+    fabric: Fabric, config: Config, folder: Folder, network: nn.Module, stream: Stream, val_set: Any
+) -> tuple[nn.Module, float]:
+    """The loop itself, from the folder's checkpoint if there is one: averaged weights, seconds."""
+    rank, world = fabric.global_rank, fabric.world_size
+    state = folder.load()
+    step = agree(fabric, 0 if state is None else state["step"], folder.path)
+    if config.init and state is None:
+        with fabric.rank_zero_first(local=True):
+            said = start_from(network, config.init)
+        fabric.print(said)
+    if config.channels_last:
+        network.to(memory_format=torch.channels_last)
+    if config.sync_batch_norm and world > 1:
+        network = synchronize(network, fabric.device)
+    freeze(network, config.freeze_bn)
+    model, optimizer = fabric.setup(network, make_optimizer(network, config))
+    average = Average(network, config.ema)
+    log = Log(config, folder.path, begins=state is None, writes=fabric.is_global_zero)
+    saved: dict[str, Any] = {
+        "model": network,
+        "average": average.model,
+        "optimizer": optimizer,
+        "scaler": fabric.strategy.precision,  # of 16-mixed
+        "log": log,
+    }
+    if state is not None:
+        fabric.print(f"{folder.path}: going on after step {step}")
+        for name, part in saved.items():
+            part.load_state_dict(state[name])
+    log.open(step)
+    loader = batches(stream, config, rank, world, step)
+    model.train()
+    while step < config.steps:
+        torch.manual_seed(mix(config.seed, step, rank))  # dropout, too, needs no state
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor(step, config)
+        parts = [to_device(next(loader), fabric, config) for _ in range(config.accumulate)]
+        loss = backward(fabric, model, parts, config)
+        if not math.isfinite(loss):
+            stop(folder.path / f"bad-batch-{rank}.pt", step, loss, parts, network)
+        if config.clip:
+            fabric.clip_gradients(model, optimizer, max_norm=config.clip)
+        optimizer.step()
+        optimizer.zero_grad()
+        average.update(network, step)
+        step += 1
+        log.step(loss)
+
+        last = step == config.steps
+        score = None
+        if step % config.val_every == 0 or last:
+            score = float(miou(validate(fabric, average.model, val_set, config).sum(0)))
+            model.train()
+        if score is not None or step % config.log_every == 0:
+            log.row(step, optimizer.param_groups[0]["lr"], score)
+        if (step % config.save_every == 0 or last) and fabric.is_global_zero:
+            folder.save({n: part.state_dict() for n, part in saved.items()} | {"step": step})
+    log.close()
+    return average.model, log.seconds
+
+
+def start(config: Config) -> Fabric:
+    """Fabric on this machine's devices, or as one of torchrun's processes."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", config.devices))
+    world = int(os.environ.get("WORLD_SIZE", local))
+    fabric = Fabric(
+        accelerator=config.accelerator,
+        devices=local,
+        num_nodes=world // local,
+        strategy="ddp" if world > 1 else "auto",
+        precision=config.precision,  # type: ignore[arg-type]
+    )
+    if config.precision == "16-mixed" and fabric.device.type != "cuda":
+        raise ValueError("precision 16-mixed is for GPUs of NVIDIA: take bf16-mixed or 32-true")
+    fabric.launch()
+    fabric.print(restart_advice(os.environ), end="")
+    return fabric
+
+
+def restart_advice(variables: Mapping[str, str]) -> str:
+    """A line for torchrun's user whose processes could not find each other after a restart.
+
+    They meet in the agent's store, where torch 2.5 and later leave the addresses of dead ones
+    (github.com/pytorch/pytorch/issues/135712).
+    """
+    restarts = int(variables.get("TORCHELASTIC_MAX_RESTARTS", 0))
+    if restarts == 0 or variables.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return ""
+    return (
+        "--max-restarts: processes that are started anew may wait for dead ones in vain; set "
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1, and --standalone or --rdzv-backend c10d\n"
+    )
+
+
+def agree(fabric: Fabric, step: int, path: Path) -> int:
+    """`step`, once all processes have read it in the run's folder, before any writes there.
+
+    Raises ValueError where they read different ones.
+    """
+    steps = cast(Tensor, fabric.all_gather(torch.tensor(step))).flatten().tolist()
+    if len(set(steps)) > 1:
+        raise ValueError(
+            f"{path} holds different checkpoints for different processes, of the steps "
+            f"{sorted(set(steps))}: --out must be a folder that all machines share"
+        )
+    return step
+
+
+def build(config: Config, classes: Sequence[str] = ()) -> nn.Module:
+    """The network of the family that config names, for these classes, with random weights."""
+    from deeplab_lite.models import zoo
+
+    head = {"num_classes": len(classes)} if classes else {}
+    return zoo.build(config.model, **(config.changes() | head))
+
+
+def to_device(batch: Batch, fabric: Fabric, config: Config) -> Batch:
+    """Images and labels where the network is, laid out as it is."""
+    images, labels = batch
+    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+    images = images.to(fabric.device, memory_format=layout, non_blocking=True)
+    return images, labels.to(fabric.device, non_blocking=True)
+
+
+def backward(fabric: Fabric, model: Any, parts: list[Batch], config: Config) -> float:
+    """Add the gradient of the mean loss over the parts of all processes; return that loss."""
+    weights = None
+    if config.class_weights:
+        weights = torch.tensor(config.class_weights, device=fabric.device)
+    counts = [normalizer(labels, weights, config.ohem) for _, labels in parts]
+    count = add_up(fabric, torch.stack(counts).sum())
+    count = torch.where(count > 0, count, 1)  # 255 everywhere: the loss is 0, and not 0 / 0
+    total = torch.zeros((), device=fabric.device)
+    for index, (images, labels) in enumerate(parts):
+        with fabric.no_backward_sync(model, enabled=index < len(parts) - 1):
+            logits = model(images)
+            loss = loss_sum(logits, labels, weights, config.ohem, config.aux_weight) / count
+            fabric.backward(loss * fabric.world_size)  # DDP divides by it
+        total += loss.detach()
+    return float(add_up(fabric, total))
+
+
+def add_up(fabric: Fabric, value: Tensor) -> Tensor:
+    """The sum over processes."""
+    return cast(Tensor, fabric.all_reduce(value, reduce_op="sum"))
+
+
+@torch.no_grad()
+def validate(fabric: Fabric, model: nn.Module, dataset: Any, config: Config) -> Tensor:
+    """Confusion matrices of the validation images, N x K x K; leaves the model in eval mode."""
+    model.eval()
+    loader, mine, count = validation(dataset, config, fabric.global_rank, fabric.world_size)
+    found = []
+    for batch in itertools.chain.from_iterable(loader):
+        images, labels = to_device(batch, fabric, config)
+        with fabric.autocast():
+            scores = whole(model, images)
+        found.append(confusion_matrices(scores, labels, scores.shape[1]))
+    classes = torch.tensor(found[0].shape[-1] if found else 0, device=fabric.device)
+    fullest = fabric.all_reduce(classes, reduce_op="max")  # a process may have no image at all
+    side = int(cast(Tensor, fullest))
+    matrices = torch.zeros(count, side, side, dtype=torch.long, device=fabric.device)
+    if found:
+        matrices[mine] = torch.cat(found)
+    return add_up(fabric, matrices).cpu()
+
+
+def stop(path: Path, step: int, loss: float, parts: list[Batch], network: nn.Module) -> NoReturn:
+    """Save the batch and the weights that made the loss no number, and raise."""
+    images, labels = (torch.cat(each).cpu() for each in zip(*parts, strict=True))
+    content = {"step": step, "images": images, "labels": labels, "model": network.state_dict()}
+    path.parent.mkdir(parents=True, exist_ok=True)  # of a process on another machine
+    torch.save(content, path)
+    raise FloatingPointError(
+        f"the loss of step {step} is {loss}: its batch and the weights are in {path}. If the "
+        "images are finite, lower lr, lengthen warmup or set clip; the last checkpoint is good"
+    )

@@ -1,0 +1,64 @@
+"""The checkpoint that a run is resumed from."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deeplab_lite.files import replacing
+from deeplab_lite.workshop.train.config import Config
+
+State = dict[str, Any]
+
+
+class Folder:
+    """The folder of one run, with its checkpoint.pt: tensors and numbers, no code."""
+
+    def __init__(self, config: Config):
+        self.path, self.config = Path(config.folder), config
+        self.checkpoint = self.path / "checkpoint.pt"
+
+    def load(self) -> State | None:
+        """The state to go on from, None for a new run.
+
+        Raises FileExistsError where a run would be overwritten; ValueError where the folder's run
+        was begun with another config, or its checkpoint is damaged.
+        """
+        if not self.checkpoint.exists():
+            return None
+        if not self.config.resume:
+            raise FileExistsError(
+                f"{self.path} holds a run: go on with --resume (resume=True in Python), "
+                "or choose another --out"
+            )
+        try:
+            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch.load has many
+            raise ValueError(
+                f"{self.checkpoint} is damaged ({type(error).__name__}): delete it to begin anew"
+            ) from error
+        here, there = self.config.exact(), state["config"]
+        changed = [name for name in here if here[name] != there.get(name, here[name])]
+        if changed:
+            listed = ", ".join(f"{n} was {there[n]!r} and is {here[n]!r}" for n in changed)
+            raise ValueError(
+                f"the run in {self.path} was begun with another config: {listed}. "
+                "Resume it with the same one, or choose another --out"
+            )
+        return state
+
+    def save(self, state: State) -> None:
+        """Replace checkpoint.pt, whole or not at all, whenever the process is killed.
+
+        Raises FloatingPointError, and keeps the old one, if a weight is no number.
+        """
+        wrong = [n for n, t in state["model"].items() if not bool(t.isfinite().all())]
+        if wrong:
+            raise FloatingPointError(
+                f"{wrong[0]} is no longer finite at step {state['step']}: lower lr, lengthen "
+                f"warmup or set clip. {self.checkpoint} is the last good one"
+            )
+        for left in self.path.glob(f".{self.checkpoint.name}.*"):  # by a process that was killed
+            left.unlink()
+        with replacing(self.checkpoint) as temporary:
+            torch.save(state | {"config": self.config.exact()}, temporary)

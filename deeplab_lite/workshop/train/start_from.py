@@ -1,0 +1,183 @@
+"""Where the first weights come from: a checkpoint, or ImageNet as in the papers."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deeplab_lite import checkpoints
+from deeplab_lite.models import efficientnet
+from deeplab_lite.models.base import freeze_batch_norm
+from deeplab_lite.models.resnet import ResNet
+from deeplab_lite.models.vgg import VGG16
+from deeplab_lite.models.xception import Xception65
+
+# What torchvision's networks take: RGB in [0, 1], less the mean, divided by the deviation.
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# Converted by timm from those of the paper's authors; they take [-1, 1], as all of this course.
+XCEPTION65 = (
+    "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/"
+    "tf_xception_65-c9ae96e8.pth"
+)
+
+
+def start_from(network: nn.Module, source: str) -> str:
+    """Give `network` the tensors of `source` whose names and shapes are its own; report in a line.
+
+    source: a shipped checkpoint's name, the path of a .safetensors file or of a run's
+    checkpoint.pt, or "imagenet" for the backbone's weights. All else keeps its values: so
+    do the last layers where the source has other classes. Raises ValueError where nothing fits.
+    """
+    if source == "imagenet":
+        load_imagenet(getattr(network, "backbone", network))
+        return "imagenet: the backbone's weights taken over"
+    state, own = read(source), network.state_dict()
+    fitting = {n: t.float() for n, t in state.items() if n in own and t.shape == own[n].shape}
+    if not any(tensor.ndim for tensor in fitting.values()):
+        raise ValueError(
+            f"{source} has no tensor of the name and shape of one in this "
+            f"{type(network).__name__}: it is another network's"
+        )
+    network.load_state_dict(fitting, strict=False)
+    said = [f"{source}: {len(fitting)} of {len(own)} tensors taken over"]
+    head = last_layers(state, own)
+    if head:
+        there, here = (len(tensors[head[0]]) for tensors in (state, own))
+        said.append(f"it has {there} classes and this network {here}, so {some(head)} begin anew")
+    for what, names in (("new", own), ("left out", state)):
+        if rest := [name for name in names if name not in fitting and name not in head]:
+            said.append(f"{what}: {some(rest)}")
+    return "; ".join(said)
+
+
+def last_layers(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+    """The tensors that differ in their number of classes, if nothing differs but that."""
+    pairs = {n: (state[n].shape, own[n].shape) for n in own if n in state}
+    other = {n: shapes for n, shapes in pairs.items() if shapes[0] != shapes[1]}
+    classes = {(there[0], here[0]) for there, here in other.values()}
+    alike = all(there[1:] == here[1:] for there, here in other.values())
+    return list(other) if alike and len(classes) == 1 else []
+
+
+def some(names: list[str], shown: int = 4) -> str:
+    """The first of many names, and how many more there are."""
+    rest = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + rest
+
+
+def read(source: str) -> dict[str, Tensor]:
+    """The weights in a file, or of a shipped checkpoint; names are those of the bare network."""
+    path = Path(source)
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        state: dict[str, Any] = load_file(path)
+    elif path.suffix in (".pt", ".pth"):
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = next(
+            (state[part] for part in ("average", "model", "state_dict") if part in state), state
+        )
+    else:
+        state = checkpoints.load(source).state_dict()
+    return {checkpoints.plain_name(name): tensor for name, tensor in state.items()}
+
+
+# ---- ImageNet ------------------------------------------------------------------------------------
+
+
+def load_imagenet(backbone: nn.Module) -> None:
+    """ImageNet's weights for a backbone, for images in [-1, 1].
+
+    EfficientNet-Lite0's come with a package; VGG-16's and ResNet's, as torchvision has them, and
+    Xception-65's are downloaded once. Raises ValueError for a backbone that nobody trained on
+    ImageNet, as one of another width; ConnectionError, with where to put the file, offline.
+    """
+    if isinstance(backbone, efficientnet.EfficientNetLite0):
+        efficientnet.load_imagenet(backbone)
+    elif isinstance(backbone, Xception65):
+        state = fetch(XCEPTION65)
+        backbone.load_state_dict({k: v for k, v in state.items() if not k.startswith("head.")})
+    elif isinstance(backbone, VGG16 | ResNet):
+        backbone.load_torchvision(fetch(torchvision_url(backbone)))
+        take_plain_images(backbone)
+    else:
+        raise ValueError(
+            f"there are no ImageNet weights for this {type(backbone).__name__}: leave --init out"
+        )
+
+
+def torchvision_url(backbone: VGG16 | ResNet) -> str:
+    """Where torchvision has first weights of this backbone. ValueError if it has none."""
+    from torchvision.models import get_model_weights
+
+    if isinstance(backbone, ResNet):
+        if backbone.stride_on == "1x1":
+            raise ValueError(
+                "torchvision trained its ResNets with strides on the 3x3 convolutions, and this "
+                'one has them on the 1x1: take the option {"stride_on": "3x3"}'
+            )
+        name = backbone.name
+    else:
+        if backbone.out_channels != 512:
+            raise ValueError(
+                "there are no ImageNet weights for this VGG16, which is not of width 1: "
+                "leave --init out"
+            )
+        name = "vgg16_bn" if backbone.batch_norm else "vgg16"
+    return get_model_weights(name)["IMAGENET1K_V1"].url
+
+
+def fetch(url: str) -> dict[str, Tensor]:
+    """The state dict at `url`, from torch's folder of downloads if it is there.
+
+    Raises ConnectionError where it cannot be fetched, ValueError where the file is damaged.
+    """
+    file = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    try:
+        return torch.hub.load_state_dict_from_url(
+            url, map_location="cpu", progress=False, check_hash=True, weights_only=True
+        )
+    except Exception as error:  # of the network, of the hash, of torch.load: many
+        if file.exists():
+            raise ValueError(
+                f"{file} is damaged ({type(error).__name__}): delete it, and it is fetched anew"
+            ) from error
+        raise ConnectionError(
+            f"{url} cannot be fetched ({error}): get the file elsewhere and put it into "
+            f"{file.parent}"
+        ) from error
+
+
+@torch.no_grad()
+def take_plain_images(backbone: VGG16 | ResNet) -> None:
+    """Change the first layer of torchvision's network, so that it takes RGB in [-1, 1].
+
+    Its values stay as they were, but for the image's border, which is padded with grey now.
+    """
+    first: Any = backbone.features[0] if isinstance(backbone, VGG16) else backbone.conv1
+    mean, deviation = (torch.tensor(each)[:, None, None] for each in (MEAN, DEVIATION))
+    grey = (first.weight * (0.5 - mean) / deviation).sum((1, 2, 3))  # what 0 becomes
+    first.weight *= 0.5 / deviation
+    if isinstance(backbone, ResNet):
+        backbone.bn1.running_mean -= grey
+    else:
+        first.bias += grey
+
+
+# ---- Batch norm ----------------------------------------------------------------------------------
+
+
+def freeze(network: nn.Module, which: str) -> None:
+    """Hold the statistics of batch norm: of "none", of the "backbone", or of "all" layers.
+
+    Scale and shift are still learnt. Raises ValueError for the backbone of a network without one.
+    """
+    if which == "backbone" and not hasattr(network, "backbone"):
+        raise ValueError(
+            f"freeze_bn 'backbone': this {type(network).__name__} has no part called backbone; "
+            "take all or none"
+        )
+    if which != "none":
+        freeze_batch_norm(network if which == "all" else network.get_submodule("backbone"))

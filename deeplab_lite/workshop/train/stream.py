@@ -1,0 +1,158 @@
+"""Which image comes when: arithmetic on (seed, step, rank), so that resuming needs no state."""
+
+import functools
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from deeplab_lite.workshop.train.config import Config
+
+LONG = 2**24  # a data set longer than this is not shuffled: its items are taken in their own order
+Item = tuple[Tensor, Tensor]  # image 3 x H x W, label H x W
+Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+
+
+class Stream(Dataset[tuple[Tensor, Tensor]]):
+    """A data set without end: item i is the i-th image of the run, a function of (seed, i) alone.
+
+    Each pass through a set of ordinary length is shuffled anew. augment(image, label, generator)
+    draws from a generator that is seeded by (seed, i).
+    """
+
+    def __init__(self, dataset: Any, seed: int, augment: Augment | None = None):
+        self.dataset, self.seed, self.augment = dataset, seed, augment
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        image, label = self.dataset[self.place(index)]
+        if self.augment is not None:
+            image, label = self.augment(image, label, generator(self.seed, index, 1))
+        return image, label
+
+    def place(self, index: int) -> int:
+        """Where in the data set the run's image `index` is."""
+        length = len(self.dataset)
+        if length > LONG:
+            return (self.seed * LONG + index) % length
+        epoch, position = divmod(index, length)
+        return int(_permutation(length, self.seed, epoch)[position])
+
+
+@functools.lru_cache(maxsize=2)
+def _permutation(length: int, seed: int, epoch: int) -> Tensor:
+    return torch.randperm(length, generator=generator(seed, epoch, 0))
+
+
+def generator(*numbers: int) -> torch.Generator:
+    """A CPU generator whose draws depend on all of `numbers`."""
+    return torch.Generator().manual_seed(mix(*numbers))
+
+
+def mix(*numbers: int) -> int:
+    """One seed of 63 bits out of several numbers (SplitMix64), so that none is the other's next."""
+    state = 0
+    for number in numbers:
+        state = (state + number + 0x9E3779B97F4A7C15) % 2**64
+        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        state = (state ^ (state >> 27)) * 0x94D049BB133111EB % 2**64
+        state ^= state >> 31
+    return state >> 1
+
+
+def order(config: Config, rank: int, world: int, first: int) -> Iterator[list[int]]:
+    """Indices of the batches of process `rank` out of `world`, from step `first` on.
+
+    Step s has the images s batch ... (s + 1) batch - 1, whatever the number of processes and
+    accumulated passes. Raises ValueError where they do not divide the batch.
+    """
+    parts = world * config.accumulate
+    if config.batch % parts:
+        raise ValueError(
+            f"batch {config.batch} is not a multiple of devices x accumulate, "
+            f"{world} x {config.accumulate}: take {config.batch + -config.batch % parts}"
+        )
+    share = config.batch // parts
+    for step in range(first, config.steps):
+        for turn in range(config.accumulate):
+            start = step * config.batch + (turn * world + rank) * share
+            yield list(range(start, start + share))
+
+
+def batches(
+    stream: Stream, config: Config, rank: int, world: int, first: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of `order`, prepared ahead by `config.workers` processes."""
+    return iter(
+        DataLoader(
+            stream,
+            batch_sampler=list(order(config, rank, world, first)),
+            num_workers=config.workers,
+            prefetch_factor=4 if config.workers else None,
+            pin_memory=torch.cuda.is_available() and config.accelerator != "cpu",
+        )
+    )
+
+
+def validation(
+    dataset: Any, config: Config, rank: int, world: int
+) -> tuple[DataLoader[Any], list[int], int]:
+    """The validation images of process `rank`, which ones these are, and of how many.
+
+    The loader gives lists of batches, each of images of one size, in order.
+    """
+    count = min(config.val_images or len(dataset), len(dataset))
+    mine = list(range(rank, count, world))
+    size = max(1, config.batch // (world * config.accumulate))
+    loader = DataLoader(
+        dataset,
+        batch_sampler=[mine[i : i + size] for i in range(0, len(mine), size)],
+        num_workers=config.workers,
+        collate_fn=of_one_size,
+    )
+    return loader, mine, count
+
+
+def of_one_size(items: list[Item]) -> list[Item]:
+    """Batches of neighbours whose images have one size: (N, 3, H, W) and (N, H, W) each."""
+    groups = itertools.groupby(items, key=lambda item: item[0].shape)
+    return [default_collate(list(group)) for _, group in groups]
+
+
+def open_data(config: Config) -> tuple[Any, Any, Augment | None]:
+    """Training set, validation set, and what changes images of the former, by name or folder.
+
+    Validation images are whole. Raises ValueError for an unknown name, and for a folder with
+    problems, all of which it lists; FileNotFoundError where the data is not.
+    """
+    if config.data == "scenes":
+        from deeplab_lite.scenes import Scenes
+
+        return Scenes("train", size=config.size), Scenes("val", size=config.size), None
+    from deeplab_lite.workshop import datasets
+
+    crop = functools.partial(datasets.augment, size=config.size)
+    where: dict[str, Any] = {"root": config.root or None, "download": config.download}
+    if config.data == "camvid":
+        return datasets.CamVid("train", **where), datasets.CamVid("val", **where), crop
+    if config.data in ("voc", "voc-aug"):
+        first = "train" if config.data == "voc" else "train_aug"
+        return datasets.VOC(first, **where), datasets.VOC("val", **where), crop
+    if Path(config.data).is_dir():
+        found = datasets.check_folder(config.data)
+        if found.problems:
+            raise ValueError(str(found))
+        if os.environ.get("RANK", "0") == "0":
+            print(found)
+        train_set, val_set = (
+            datasets.Folder(config.data, split, found.classes) for split in ("train", "val")
+        )
+        return train_set, val_set, crop
+    raise ValueError(
+        f"no data set is called {config.data!r}: there are scenes, camvid, voc and voc-aug, "
+        "and no folder is there"
+    )

@@ -1,0 +1,287 @@
+"""ASPP explorer: its sums are the network's, its fields exact, its script agrees with Python."""
+
+import base64
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+from ipywidgets.embed import dependency_state
+from matplotlib import pyplot as plt
+from node import call, call_many
+from torch.nn import functional as F
+
+from deeplab_lite import checkpoints, metrics, models, scenes
+from deeplab_lite.classroom import draw
+from deeplab_lite.classroom.widgets import (
+    ASPPExplorer,
+    _live,
+    _twin,
+    aspp_explorer,
+)
+from deeplab_lite.classroom.widgets import (
+    branch_scores as aspp,
+)
+from deeplab_lite.models.base import set_dilation
+from deeplab_lite.receptive_field import receptive_fields
+
+SCRIPT = _live.script("aspp_explorer")
+
+
+@pytest.fixture(scope="module")
+def widget():
+    return ASPPExplorer()
+
+
+@pytest.fixture(autouse=True)
+def start_anew(widget):
+    widget.seed, widget.rates, widget.on = 23, [2, 4, 6, 8], [True] * 4
+    widget.unit, widget.view = [13, 14], "labels"
+
+
+@pytest.fixture(scope="module")
+def network():
+    return checkpoints.load("v2-scenes")
+
+
+def states(count, seed=0):
+    """Rates, switches and units by lot."""
+    rng = random.Random(seed)
+    for _ in range(count):
+        yield (
+            rng.choices(aspp.RATES, k=4),
+            [rng.random() < 0.7 for _ in range(4)],
+            [rng.randrange(17), rng.randrange(17)],
+        )
+
+
+# ---- The network's own answer ----
+
+
+@pytest.mark.parametrize(
+    "rates, on",
+    [
+        ((2, 4, 6, 8), (1, 1, 1, 1)),
+        ((2, 4, 6, 8), (0, 1, 1, 1)),
+        ((1, 2, 3, 4), (1, 1, 1, 1)),
+        ((4, 8, 12, 16), (1, 0, 0, 1)),
+        ((8, 8, 8, 8), (0, 0, 1, 0)),
+    ],
+)
+def test_the_sum_is_what_the_network_says(widget, rates, on):
+    network = checkpoints.load("v2-scenes")
+    for branch, rate, lights in zip(network.branches, rates, on, strict=True):
+        set_dilation(branch[0], rate)
+        if not lights:
+            branch.fc8.weight.data.zero_()
+            branch.fc8.bias.data.zero_()
+    image, label = scenes.scene(23)
+    with torch.inference_mode():
+        told = network(scenes.normalize(image)[None])[0].argmax(0).numpy()
+    widget.rates, widget.on = list(rates), [bool(lights) for lights in on]
+    found = widget.result
+    assert (found.labels != told).sum() <= 16  # of 16,641: near ties that 14 bits decide
+    matrix = metrics.confusion_matrices(told, label, 9)[0]
+    assert found.miou == pytest.approx(float(metrics.miou(matrix)), abs=1e-3)
+    assert f"mIoU {found.miou:.3f}" in widget.alt()
+
+
+def test_the_network_is_left_as_it_was(network):
+    before = [(branch[0].dilation, branch[0].padding) for branch in network.branches]
+    aspp.branch_scores(network, scenes.scene(7)[0], (1, 16))
+    assert before == [(branch[0].dilation, branch[0].padding) for branch in network.branches]
+
+
+@pytest.mark.parametrize("factor", [1, 2, 8])
+def test_maps_are_enlarged_as_torch_does(factor):
+    scores = np.random.default_rng(0).integers(-4095, 4096, (3, 5, 7))
+    size = [(n - 1) * factor + 1 for n in (5, 7)]
+    truth = F.interpolate(torch.tensor(scores)[None].double(), size, None, "bilinear", True)[0]
+    assert np.allclose(aspp.enlarge(scores, factor), truth.numpy() * factor**2)
+
+
+@pytest.mark.parametrize("rate", [1, 4, 8, 16])
+def test_fields_are_those_of_the_exact_algorithm(widget, rate):
+    network = checkpoints.load("v2-scenes")
+    set_dilation(network.branches[0][0], rate)
+    field = receptive_fields(network, 129, layers=["branches.0"])["branches.0"]
+    for unit in range(17):
+        found = aspp.region(unit, rate, widget._spans)
+        assert (found,) * 2 == field.region((unit, unit))
+    assert (widget.fields[widget.rates_offered.index(rate)],) * 2 == field.size
+
+
+def test_shares_are_counted_over_the_pixels_of_a_shape(widget):
+    found, scene = widget.result, widget._scene
+    assert [shape.radius for shape in widget._shapes] == sorted(s.radius for s in widget._shapes)
+    for shape, share in zip(widget._shapes, found.shares, strict=True):
+        mine = (scene.owner == shape.place) & (scene.label != 255)
+        assert share == (found.labels[mine] == shape.label).sum() / mine.sum()
+        y, x = (8 * at for at in shape.unit)
+        near = scene.owner[max(0, y - 4) : y + 5, max(0, x - 4) : x + 5]
+        assert shape.place in near
+
+
+# ---- Script and Python ----
+
+
+def test_script_and_python_say_the_same(widget):
+    for seed in (23, 7):
+        widget.seed = seed
+        chosen = list(states(40, seed))
+        data, own = dict(widget.data), list(widget.trained)
+        calls = [[data, rates, own, on, unit] for rates, on, unit in chosen]
+        answers = call_many(SCRIPT, "analyse", calls)
+        for (rates, on, unit), found in zip(chosen, answers, strict=True):
+            widget.rates, widget.on, widget.unit = rates, on, unit
+            mine = widget.result
+            assert found["labels"] == mine.labels.ravel().tolist()
+            assert found["shares"] == pytest.approx(mine.shares, abs=1e-12)
+            assert found["miou"] == pytest.approx(mine.miou, abs=1e-12)
+            assert widget.alt() == f"ASPP on scene {seed}. {found['text']} {found['at']}"
+
+
+def test_script_reads_and_sees_where_python_does(widget):
+    calls = [[unit, rate, widget._spans] for unit in range(17) for rate in aspp.RATES]
+    assert call_many(SCRIPT, "region", calls) == [list(aspp.region(*call)) for call in calls]
+
+
+@pytest.mark.parametrize("length", [1, 254, 255, 256, 700])
+def test_runs_and_packed_numbers_are_read_back(length):
+    rng = np.random.default_rng(length)
+    values = rng.integers(0, 256, length).repeat(rng.integers(1, 400, length))[:5000]
+    assert call(SCRIPT, "unrun", _live.runs(values)) == values.tolist()
+    codes = rng.integers(0, 2**14, (2, length))
+    lows = [-7, 90]
+    told = call(SCRIPT, "unpack", _live.text(aspp_explorer.packed(codes)), lows, length)
+    assert told == (codes + np.array(lows)[:, None]).ravel().tolist()
+
+
+# ---- States ----
+
+
+def test_every_state_has_its_picture_and_its_words(widget):
+    seen, alts = set(), set()
+    for rates, on, unit in states(6):
+        widget.rates, widget.on, widget.unit = rates, on, unit
+        widget.view = "errors" if unit[0] % 2 else "labels"
+        picture = widget.picture()
+        assert picture.dtype == np.uint8 and picture.shape == (610, 880, 3)
+        seen.add(picture.tobytes())
+        alts.add(widget.alt())
+    assert len(seen) == len(alts) == 6 and plt.get_fignums() == []
+
+
+def test_with_no_branch_on_nothing_is_said(widget):
+    widget.on = [False] * 4
+    assert widget.result.labels.max() == 0 and widget.taps() == []
+    assert "No branch is on" in widget.alt() and "on say nothing;" in widget.alt()
+    assert widget.picture().shape[1] == 880
+
+
+def test_taps_are_those_that_meet_the_map(widget):
+    widget.unit, widget.on = [0, 8], [True, False, False, True]
+    near, far = widget.taps()
+    assert (near.name, far.name) == ("2", "8")
+    assert near.taps == [(y, x) for y in (0.0, 16.0) for x in (48.0, 64.0, 80.0)]
+    assert far.taps == [(y, x) for y in (0.0, 64.0) for x in (0.0, 64.0, 128.0)]
+
+
+def test_another_scene_is_read_when_it_is_asked_for(widget):
+    before = widget.data
+    widget.seed = 7
+    assert widget.data["seed"] == 7 and widget.data["codes"] != before["codes"]
+    assert widget.alt().startswith("ASPP on scene 7. ")
+    shape = next(shape for shape in widget._shapes if list(shape.unit) == widget.unit)
+    assert (
+        f"the truth is {scenes.CLASSES[shape.label]}. The branches that are on say" in widget.alt()
+    )
+    widget.ask = 41  # as the script does
+    assert widget.get_state()["answer"] == 41
+
+
+def test_state_and_twin_stay_small(widget):
+    assert len(json.dumps(dependency_state([widget]))) < 250_000
+    data, metadata = widget._repr_mimebundle_()
+    assert data["text/plain"] == metadata["image/png"]["alt"] == widget.alt()
+    assert len(base64.b64decode(data["image/png"])) < 90_000
+
+
+def test_a_pyramid_of_ones_own_can_be_shown():
+    torch.manual_seed(0)
+    options = {"width": 0.05, "pools": "caffe", "dropout": 0.0}
+    network = models.DeepLabV2(9, rates=(3, 5), **options).eval()
+    widget = ASPPExplorer(7, model=network)
+    assert widget.trained == [3, 5] and 5 in widget.rates_offered
+    assert [name for name, _ in widget.sets] == ["as trained: 3, 5", "all 2", "all 4", "all 8"]
+    widget.rates = [2, 2]
+    assert "(trained with 3 and 5, weights kept)" in widget.alt()
+    assert widget.picture().shape[1] == 880
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"seed": -1}, "seed -1: expected a whole number"),
+        ({"rates": [2, 4, 6]}, r"rates \[2, 4, 6\]: expected 4, one for each branch"),
+        ({"rates": [2, 4, 6, 5]}, "of 1, 2, 3, 4, 6, 8, 12, 16"),
+        ({"on": [True]}, r"on \[True\]: expected 4"),
+        ({"unit": [17, 0]}, r"unit \[17, 0\]: expected row and column on a map of 17 x 17"),
+        ({"view": "truth"}, "view 'truth': expected one of labels, errors"),
+        ({"model": "v3-scenes"}, "a DeepLabV3: expected a DeepLabV2"),
+        ({"model": "v2"}, "no checkpoint is called 'v2'"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        ASPPExplorer(**arguments)
+
+
+def test_taps_are_drawn_once_and_the_middle_stays_dark():
+    image = np.full((33, 33, 3), 90, np.uint8)
+    one = draw.Branch("1", [(16, 16), (16, 24)], ((0, 32), (0, 32)))
+    ax = draw.pyramid_taps(image, (16, 16), [one, one], _twin.figure(3, 3).subplots())
+    assert len(ax.lines) == 2 and [text.get_text() for text in ax.texts] == ["1"]
+    assert len(ax.patches) == 4
+
+
+# ---- In a browser ----
+
+
+def test_branches_are_switched_and_positions_chosen(widget, widget_page):
+    mounted = widget_page(widget)
+    page = mounted.page
+    page.get_by_label("branch 2 on").uncheck()
+    page.get_by_label("rate of branch 1").select_option("12")
+    mounted.drawn()
+    assert mounted.get("on") == [True, False, True, True]
+    assert mounted.get("rates") == [12, 4, 6, 8]
+    widget.on, widget.rates = mounted.get("on"), mounted.get("rates")
+    assert f"mIoU {widget.result.miou:.3f}" in page.locator(".dl-say").first.text_content()
+    box = page.locator(".dl-as-plane svg").first.bounding_box()
+    page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 0.25 * box["height"])
+    assert mounted.get("unit") == [4, 8]
+    page.locator(".dl-as-plane svg").first.press("ArrowLeft")
+    assert mounted.get("unit") == [4, 7]
+    page.locator(".dl-as-shapes button").last.click()
+    assert mounted.get("unit") == list(widget._shapes[-1].unit) and mounted.errors == []
+
+
+def test_another_scene_needs_a_kernel_and_says_so(widget, widget_page):
+    mounted = widget_page(widget)
+    seed = mounted.page.get_by_label("scene", exact=True)
+    mounted.drawn()
+    assert seed.is_disabled() and "kernel" in seed.get_attribute("title")
+    mounted.set(answer=mounted.get("ask"))
+    mounted.drawn()
+    seed.fill("7")
+    seed.press("Enter")
+    mounted.drawn()
+    assert mounted.get("seed") == 7
+    assert "computing" in mounted.page.locator(".dl-wait").text_content()
+    widget.seed = 7
+    mounted.set(data=dict(widget.data))
+    mounted.drawn()
+    assert mounted.page.locator(".dl-wait").text_content() == "" and mounted.errors == []
+    assert mounted.page.locator(".dl-as-shapes button").count() == len(widget._shapes)

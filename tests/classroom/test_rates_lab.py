@@ -1,0 +1,222 @@
+"""Rates lab: its table is what the benchmark measures, its script agrees with Python."""
+
+import json
+import random
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from matplotlib import pyplot as plt
+from node import call_many
+
+from benchmarks import family
+from benchmarks import rates as bench
+from deeplab_lite import atrous, checkpoints, metrics
+from deeplab_lite.classroom import draw
+from deeplab_lite.classroom.widgets import RatesLab, _twin, rates_lab
+from deeplab_lite.models.zoo import build
+
+SCRIPT = _twin.script("rates_lab")
+ALL = [*rates_lab.settings()]
+SOME = [
+    bench.TRAINED,
+    (8, (2, 4, 6), (1, 2, 4)),
+    (16, (6, 12, 18), (1, 1, 1)),
+    (32, (1, 1, 1), (1, 2, 1)),
+]
+
+
+def shown(key, place=(64, 64)):
+    return RatesLab(*key, place)
+
+
+# ---- The table ----
+
+
+def test_the_table_has_every_setting_of_the_benchmark():
+    assert rates_lab.options() == (
+        list(bench.OUTPUT_STRIDES),
+        list(bench.RATES),
+        list(bench.MULTI_GRIDS),
+    )
+    assert len(ALL) == 54 and rates_lab.TRAINED == bench.TRAINED and rates_lab.SCENES == bench.COUNT
+    assert RatesLab().data["radii"] == [f"{low} to {high}" for low, high in family.RADII]
+    options = checkpoints.card("v3-scenes")["model"]["options"]
+    trained = build("v3")
+    assert (options["output_stride"], tuple(options["rates"])) == bench.TRAINED[:2]
+    assert trained.backbone.multi_grid == bench.TRAINED[2]
+
+
+@pytest.mark.parametrize("key", SOME)
+def test_fields_and_cost_are_those_of_the_network(key):
+    setting = rates_lab.settings()[key]
+    assert list(setting.fields) == bench.fields(key)
+    assert setting.multiply_adds == bench.cost(key)
+
+
+def test_scores_are_those_of_the_shipped_weights():
+    test = family.TestSet(bench.COUNT)
+    model = checkpoints.load("v3-scenes").to(memory_format=torch.channels_last)
+    for key in (bench.TRAINED, (16, (6, 12, 18), (1, 1, 1))):
+        setting = rates_lab.settings()[key]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # rates as large as the map
+            found = family.predict(bench.arrange(model, *key), test.images)
+        score = metrics.miou(metrics.confusion_matrices(found, test.banded, 9).sum(0))
+        assert float(score) == pytest.approx(setting.miou, abs=5e-4)
+        right = found == test.exact
+        for (low, high), share in zip(family.RADII, setting.recall, strict=True):
+            here = (test.radii >= low) & (test.radii < high)
+            assert float(right[here].double().mean()) == pytest.approx(share, abs=1e-3)
+
+
+def test_arranging_leaves_the_weights_and_comes_back():
+    model = checkpoints.load("v3-scenes")
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for key in [*random.Random(0).sample(ALL, 6), bench.TRAINED]:
+        bench.arrange(model, *key)
+        assert (model.output_stride, model.classifier.rates) == key[:2]
+        lost = 2 if key[0] == 8 else 1
+        convs = [c for c in model.backbone.features if hasattr(c, "kernel_size") and c._parameters]
+        assert [c.dilation[0] for c in convs[-3:]] == [lost * m for m in key[2]]
+    assert all(before[name].equal(value) for name, value in model.state_dict().items())
+    fresh = checkpoints.load("v3-scenes")
+    assert str(fresh) == str(model)
+
+
+@pytest.mark.parametrize("side", [5, 9, 17, 33, 65])
+def test_shares_are_those_of_valid_taps(side):
+    rates = range(1, 2 * side)
+    mine = [rates_lab.percent_on_map(side, rate) for rate in rates]
+    counted = [100 * atrous.valid_taps(side, rate).share for rate in rates]
+    assert np.abs(np.subtract(mine, counted)).max() <= 0.5 + 1e-6
+    assert call_many(SCRIPT, "percentOnMap", [[side, rate] for rate in rates]) == mine
+
+
+# ---- Script and Python ----
+
+
+def test_script_and_python_say_the_same_of_every_setting():
+    data = RatesLab().data
+    calls = [[data, stride, list(rates), list(grid)] for stride, rates, grid in ALL]
+    assert call_many(SCRIPT, "describe", calls) == [shown(key).alt() for key in ALL]
+    for key, found in zip(ALL, call_many(SCRIPT, "find", calls), strict=True):
+        setting = rates_lab.settings()[key]
+        assert found["miou"] == setting.miou and found["fields"] == list(setting.fields)
+        assert found["side"] == setting.map_side
+
+
+def test_script_finds_the_unit_that_python_finds():
+    calls = [[[y, x], stride] for stride in (32, 16, 8) for y in range(0, 129, 7) for x in (0, 128)]
+    for (place, stride), unit in zip(calls, call_many(SCRIPT, "unitAt", calls), strict=True):
+        assert tuple(unit) == RatesLab(stride, place=place).unit
+
+
+def test_taps_meet_the_map_as_often_as_counted():
+    for side, rate in ((9, 1), (9, 6), (17, 12), (5, 6)):
+        calls = [[[i, j], rate, side] for i in range(side) for j in range(side)]
+        met = sum(tap[2] for taps in call_many(SCRIPT, "taps", calls) for tap in taps)
+        assert met / (9 * side**2) == pytest.approx(atrous.valid_taps(side, rate).share)
+
+
+# ---- What it says and shows ----
+
+
+@pytest.mark.parametrize(
+    "key, end",
+    [
+        (bench.TRAINED, "So it was trained."),
+        ((8, (2, 4, 6), (1, 2, 4)), "Taps are 16, 32, 48 pixels apart, as in training."),
+        ((8, (1, 2, 3), (1, 2, 4)), "Taps are 8, 16, 24 pixels apart, in training 16, 32, 48."),
+        (
+            (16, (4, 8, 12), (1, 2, 4)),
+            "Taps are 64, 128, 192 pixels apart, in training 16, 32, 48.",
+        ),
+    ],
+)
+def test_it_says_how_far_a_setting_is_from_training(key, end):
+    assert shown(key).alt().endswith(end)
+
+
+def test_it_names_rates_that_are_a_1x1():
+    assert "At rates 12, 18 only the centre tap is left" in shown(SOME[2]).alt()
+    assert "At rate 12 only the centre tap" in shown((16, (4, 8, 12), (1, 2, 4))).alt()
+    assert "centre tap" not in shown((8, (4, 8, 12), (1, 2, 4))).alt()
+
+
+def test_settings_have_pictures_of_their_own():
+    some = [*SOME, *random.Random(1).sample(sorted(set(ALL) - set(SOME)), 12)]
+    pictures = {shown(key, (16, 112)).picture().tobytes() for key in some}
+    assert len(pictures) == len(some) and plt.get_fignums() == []
+
+
+def test_the_picture_follows_the_place():
+    lab = RatesLab()
+    before = lab.picture()
+    lab.place = [0, 16]
+    assert lab.unit == (0, 1) and not np.array_equal(before, lab.picture())
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"output_stride": 4}, r"output_stride 4 was not measured: expected 32 or 16 or 8"),
+        ({"rates": [1, 2, 5]}, r"rates \[1, 2, 5\] was not measured: expected 1, 1, 1 or 1, 2, 3"),
+        ({"multi_grid": [1, 2]}, r"multi_grid \[1, 2\] was not measured"),
+        ({"place": [0, 129]}, r"place \[0, 129\]: expected row and column from 0 to 128"),
+        ({"place": [3]}, r"place \[3\]: expected row and column"),
+    ],
+)
+def test_a_setting_that_was_not_measured_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        RatesLab(**change)
+
+
+def test_state_and_twin_stay_small():
+    lab = RatesLab()
+    data, metadata = lab._repr_mimebundle_()
+    assert data["text/plain"] == metadata["image/png"]["alt"] == lab.alt()
+    assert len(json.dumps(lab.get_state())) < 40_000 and len(data["image/png"]) < 60_000
+
+
+def test_scores_need_a_cell_each():
+    with pytest.raises(ValueError, match=r"scores of shape \(2, 2\): expected 1 rows and 2 col"):
+        draw.score_table(np.ones((2, 2)), ["a"], ["b", "c"], (0, 0))
+
+
+# ---- In the browser ----
+
+
+def test_a_click_on_the_table_chooses_a_setting(widget_page):
+    page = widget_page(RatesLab())
+    page.page.locator('.cell[data-at="2,4,0"]').click()
+    assert page.get("output_stride") == 8
+    assert page.get("rates") == [4, 8, 12] and page.get("multi_grid") == [1, 1, 1]
+    assert page.page.locator(".dl-say").inner_text() == shown((8, (4, 8, 12), (1, 1, 1))).alt()
+    assert page.errors == []
+
+
+def test_arrow_keys_and_a_click_move_the_position(widget_page):
+    page = widget_page(RatesLab())
+    chart = page.page.locator(".dl-rl-map")
+    chart.focus()
+    chart.press("ArrowUp")
+    assert page.get("place") == [48, 64]
+    for _ in range(9):
+        chart.press("ArrowRight")
+    assert page.get("place") == [48, 128]  # at the edge it stays
+    page.drawn()
+    assert "Row 3, column 8: " in page.page.locator(".dl-rl-left .dl-hint").inner_text()
+    box = chart.bounding_box()
+    chart.click(position={"x": box["width"] / 2, "y": box["height"] / 2})
+    assert page.get("place") == [64, 64] and page.errors == []
+
+
+def test_every_setting_is_drawn_in_the_browser(widget_page):
+    page = widget_page(RatesLab())
+    seen = set()
+    for stride, rates, grid in ALL:
+        page.set(output_stride=stride, rates=list(rates), multi_grid=list(grid))
+        seen.add(page.drawn())
+    assert len(seen) == len(ALL) and page.errors == []

@@ -1,0 +1,427 @@
+"""Explorers: script and Python agree in every state; pictures, errors, pointer and keys."""
+
+import base64
+import io
+import itertools
+import json
+import random
+
+import ipywidgets
+import numpy as np
+import pytest
+import torch
+import torchvision
+from matplotlib import pyplot as plt
+from node import call, call_many
+from PIL import Image
+
+from deeplab_lite.atrous import effective_kernel, tap_counts
+from deeplab_lite.classroom import draw
+from deeplab_lite.classroom.widgets import (
+    ArchitectureExplorer,
+    DilationExplorer,
+    FieldOnPhoto,
+    ReceptiveFieldExplorer,
+    _twin,
+    dilation_explorer,
+    field_on_photo,
+    receptive_field_explorer,
+)
+from deeplab_lite.receptive_field import receptive_fields, trace
+
+RF = _twin.script("receptive_field_explorer")
+DI = _twin.script("dilation_explorer")
+FP = _twin.script("field_on_photo")
+GREY = np.full((96, 128, 3), 128, np.uint8)
+EXPLORERS = [ReceptiveFieldExplorer, DilationExplorer, FieldOnPhoto, ArchitectureExplorer]
+
+
+def decoded(bundle):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(bundle[0]["image/png"]))))
+
+
+# ---- the twin ----
+
+
+class Box(_twin.Twin, ipywidgets.VBox):
+    def picture(self):
+        return GREY
+
+    def alt(self):
+        return "a grey field"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        Box,
+        ReceptiveFieldExplorer,
+        DilationExplorer,
+        lambda: FieldOnPhoto(GREY, ["alexnet"]),
+        ArchitectureExplorer,
+    ],
+    ids=["VBox", "receptive field", "dilation", "field on photo", "architecture"],
+)
+def test_a_widget_carries_a_picture_of_its_state_beside_the_live_view(make):
+    widget = make()
+    data, metadata = bundle = widget._repr_mimebundle_()
+    assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == widget.model_id
+    assert data["text/plain"] == metadata["image/png"]["alt"] == widget.alt()
+    height, width = decoded(bundle).shape[:2]
+    assert (metadata["image/png"]["width"], metadata["image/png"]["height"]) == (width, height)
+    assert len(data["image/png"]) < 100_000 and plt.get_fignums() == []
+    assert data == widget._repr_mimebundle_()[0]  # nothing in it depends on time or chance
+
+
+def test_the_picture_follows_the_state():
+    widget = DilationExplorer([2, 2, 2])
+    before = decoded(widget._repr_mimebundle_())
+    widget.rates = [1, 2, 3]
+    assert not np.array_equal(before, decoded(widget._repr_mimebundle_()))
+    assert widget.alt().startswith("Rates 1, 2, 3")
+
+
+def test_a_widget_ships_as_one_module(tmp_path, monkeypatch):
+    for text in (RF, DI, FP):
+        assert (
+            "import " not in text.replace("import.meta", "") and text.count("export default") == 1
+        )
+    (tmp_path / "odd.js").write_text("const x = 1;")
+    monkeypatch.setattr(_twin, "HERE", tmp_path)
+    with pytest.raises(ValueError, match=r"odd.js: expected an import from './common.js'"):
+        _twin.script("odd")
+
+
+def test_states_stay_small():
+    for make in EXPLORERS:
+        widget = make()
+        assert len(json.dumps(widget.get_state())) < 60_000
+
+
+def test_an_unknown_widget_names_those_there_are():
+    from deeplab_lite.classroom import widgets
+
+    with pytest.raises(AttributeError, match=r"no widget is called 'Explorer'.*DilationExplorer"):
+        _ = widgets.Explorer
+
+
+# ---- receptive-field explorer ----
+
+
+def random_stack(rng):
+    layers = [
+        {
+            "kernel": rng.randint(1, 7),
+            "stride": rng.choice([1, 1, 2, 3]),
+            "dilation": rng.randint(1, 6),
+            "padding": rng.choice(["same", "same", 0, 1, 2, 9]),
+        }
+        for _ in range(rng.randint(1, 6))
+    ]
+    unit = rng.choice([None, 0, 3, 99])
+    return [layers, rng.randint(1, 64), unit, rng.choice([None, None, 0, 1, 2, 9])]
+
+
+def rows(layers):
+    return [(x["kernel"], x["stride"], x["padding"], x["dilation"]) for x in layers]
+
+
+def test_script_traces_cones_as_python_does():
+    states = [random_stack(random.Random(seed)) for seed in range(300)]
+    settled = call_many(RF, "settle", states)
+    assert settled == [list(receptive_field_explorer.settle(*state)) for state in states]
+    assert call_many(RF, "describe", states) == [
+        receptive_field_explorer.describe(*state) for state in states
+    ]
+    shown = [[state[0], state[1], u, at] for state, (at, u) in zip(states, settled, strict=True)]
+    cones = [trace(rows(layers), n, u, at) for layers, n, u, at in shown]
+    assert call_many(RF, "chain", [[s[0]] for s in shown]) == [
+        [list(field) for field in cone.fields] for cone in cones
+    ]
+    assert call_many(RF, "sizes", [s[:2] for s in shown]) == [cone.sizes for cone in cones]
+    for mine, cone in zip(call_many(RF, "trace", shown), cones, strict=True):
+        assert mine["counts"] == cone.counts and mine["padded"] == cone.padded
+        assert [tuple(span) for span in mine["spans"]] == cone.spans
+        assert [sorted(map(tuple, e)) for e in mine["edges"]] == [sorted(e) for e in cone.edges]
+
+
+def test_a_stack_without_output_is_explained():
+    layers = [{"kernel": 3, "stride": 2, "dilation": 1, "padding": "same"}]
+    layers += [{"kernel": 7, "stride": 1, "dilation": 6, "padding": 1}] * 2
+    assert call(RF, "complaint", layers, 16) == (
+        "Layer 2 has no output: its kernel spans 37 positions, "
+        "and the map below it has 10 with padding."
+    )
+    assert call(RF, "complaint", layers[:1], 16) == ""
+
+
+def test_every_preset_has_a_picture_and_a_sentence_of_its_own():
+    widget, alts, pictures = ReceptiveFieldExplorer(), set(), set()
+    for preset in call(RF, "presets"):
+        widget.layers, widget.n = preset["layers"], preset["n"]
+        alts.add(widget.alt())
+        pictures.add(widget.picture().tobytes())
+    assert len(alts) == len(pictures) == 6
+    assert "13 input pixels, 9 to 21, and reads 7 of them: the rest are holes" in " ".join(alts)
+
+
+def test_every_unit_of_every_level_has_a_picture():
+    layers = ReceptiveFieldExplorer([(3, 2, "same"), (2, 1, 1, 3), (5, 3)], n=14).layers
+    for level, size in enumerate(trace(rows(layers), 14, level=0).sizes):
+        for unit in range(size):
+            picture = receptive_field_explorer.picture(layers, 14, unit, level)
+            assert picture.dtype == np.uint8 and (picture != 255).any()
+
+
+def test_tuples_and_dicts_mean_the_same_layer():
+    by_tuple = ReceptiveFieldExplorer([(3, 2, "same", 4), (5,)])
+    first = {"kernel": 3, "stride": 2, "padding": "same", "dilation": 4}
+    by_dict = ReceptiveFieldExplorer([first, {"kernel": 5, "padding": "none"}])
+    assert by_tuple.layers == by_dict.layers
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"layers": [(3,), (0,)]}, r"layer 2: kernel 0 is not in 1\.\.7"),
+        ({"layers": [(3, 4)]}, r"layer 1: stride 4 is not in 1\.\.3"),
+        ({"layers": [(3, 1, 0, 0)]}, r"layer 1: dilation 0 is not in 1\.\.6"),
+        ({"layers": [(3, 1, "valid")]}, r"padding 'valid' is not in 0\.\.18, or 'none' or 'same'"),
+        ({"layers": [{"rate": 2}]}, "'rate' is none of kernel, stride, dilation, padding"),
+        ({"layers": [(3,)] * 7}, "7 layers: the explorer draws 1 to 6"),
+        ({"layers": []}, "0 layers"),
+        ({"n": 65}, "n 65: the explorer draws inputs of 1 to 64 pixels"),
+    ],
+)
+def test_a_stack_out_of_bounds_is_named(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        ReceptiveFieldExplorer(**arguments)
+
+
+# ---- dilation explorer ----
+
+STACKS = [
+    list(rates)
+    for depth in range(5)
+    for rates in itertools.combinations_with_replacement(range(1, 9), depth)
+]
+
+
+def test_script_counts_taps_as_atrous_does():
+    stacks = [*random.Random(0).sample(STACKS, 60), [8] * 4]
+    states = [[rates, kernel] for rates in stacks if rates for kernel in (3, 5)]
+    for (rates, kernel), counts in zip(states, call_many(DI, "tapCounts", states), strict=True):
+        assert np.array_equal(counts, tap_counts(rates, kernel))
+
+
+def test_script_and_python_agree_on_every_stack():
+    states = [[rates, kernel] for rates in STACKS for kernel in (2, 3, 4, 5)]
+    lines = call_many(DI, "profile", states)
+    told = call_many(DI, "describe", states)
+    for (rates, kernel), line, text in zip(states, lines, told, strict=True):
+        assert text == dilation_explorer.describe(rates, kernel)
+        counts = dilation_explorer.counts(rates, kernel)
+        assert np.array_equal(counts, np.outer(line, line))
+        assert len(line) == 1 + sum(effective_kernel(kernel, rate) - 1 for rate in rates)
+
+
+def test_a_layer_that_is_off_is_absent_and_order_does_not_matter():
+    for rates in ([0, 2, 0, 1], [1, 2]):
+        assert call(DI, "profile", rates, 3) == [1, 1, 2, 1, 2, 1, 1]
+    assert call(DI, "describe", [0, 0], 3) == DilationExplorer([]).alt()
+
+
+def test_script_and_twin_share_their_colors():
+    pairs = [[count, most] for most in (1, 9, 49, 2401) for count in range(1, most + 1, 7)]
+    got = call_many(DI, "color", pairs)
+    for (count, most), color in zip(pairs, got, strict=True):
+        assert np.abs(draw.tap_colors(np.array([[count, most]]))[0, 0] - np.array(color)).max() <= 1
+
+
+@pytest.mark.parametrize("rates", [[], [1], [8], [2, 2, 2], [1, 2, 5], [0, 3], [8] * 4])
+@pytest.mark.parametrize("kernel", [2, 3, 5])
+def test_every_stack_has_a_picture(rates, kernel):
+    picture = DilationExplorer(rates, kernel).picture()
+    assert picture.shape == (400, 720, 3) and (picture != 255).any()
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (([9],), r"rates \[9\]: expected at most four, each 1\.\.8"),
+        (([-1],), r"rates \[-1\]"),
+        (([1] * 5,), "expected at most four"),
+        (([1], 6), "kernel 6: the explorer has kernels of 2 to 5 taps"),
+    ],
+)
+def test_a_rate_out_of_bounds_is_named(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        DilationExplorer(*arguments)
+
+
+# ---- field on photo ----
+
+
+def test_script_places_fields_as_receptive_fields_does():
+    size, rng = (96, 128), random.Random(0)
+    for name, stops in (("alexnet", r"features\.\d+"), ("resnet18", r"conv1|layer\d\.\d")):
+        model = torchvision.models.get_model(name, weights=None).eval()
+        exact = receptive_fields(model, size)
+        table = field_on_photo.fields_of(model, size, stops)
+        states = [[f, [rng.randrange(n) for n in f[5]]] for f in table for _ in range(8)]
+        centers = call_many(FP, "center", states)
+        answers = zip(
+            states,
+            centers,
+            call_many(FP, "region", states),
+            call_many(FP, "nearest", [[f, c] for (f, _), c in zip(states, centers, strict=True)]),
+            call_many(FP, "outside", [[field, unit, size] for field, unit in states]),
+            call_many(FP, "describe", [[name, field, unit, size] for field, unit in states]),
+            strict=True,
+        )
+        for (field, unit), center, region, back, outside, text in answers:
+            truth = exact[field[0]]
+            assert tuple(map(tuple, region)) == truth.region(tuple(unit), clip=False)
+            assert tuple(center) == truth.center(tuple(unit)) and back == unit
+            assert text == field_on_photo.describe(name, field, unit, size)
+            clipped = truth.region(tuple(unit), clip=True)
+            area = np.prod([high - low + 1 for low, high in clipped]) if clipped else 0
+            assert outside == int(100 * (1 - area / np.prod(truth.size)) + 0.5)
+
+
+def test_known_fields_are_in_the_table():
+    fields = FieldOnPhoto(np.zeros((512, 512, 3), np.uint8)).fields
+    last = {
+        name: [rows[-1][0], *(pair[0] for pair in rows[-1][2:])] for name, rows in fields.items()
+    }
+    assert last == {
+        "alexnet": ["features.12", 195, 32, 66, 15],
+        "vgg16": ["features.30", 212, 32, 90, 16],
+        "resnet18": ["layer4.1", 435, 32, 217, 16],
+        "resnet50": ["layer4.2", 427, 32, 213, 16],
+        "mobilenet_v2": ["features.17", 491, 32, 245, 16],
+    }
+
+
+def test_every_layer_has_a_picture_and_a_sentence_of_its_own():
+    widget = FieldOnPhoto(GREY, ["resnet18"])
+    alts = set()
+    for field in widget.fields["resnet18"]:
+        widget.layer, widget.unit = field[0], [0, 0]
+        alts.add(widget.alt())
+        assert widget.picture().shape == (410, 720, 3)
+    assert len(alts) == len(widget.fields["resnet18"])
+    widget.unit = [99, 99]  # kept on the map
+    assert widget.shown()[1] == [n - 1 for n in widget.shown()[0][5]]
+
+
+def test_your_own_network_can_be_shown():
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.MaxPool2d(2))
+    widget = FieldOnPhoto(GREY, {"mine": net})
+    assert [field[:3] for field in widget.fields["mine"]] == [
+        ["0", "Conv2d", [3, 3]],
+        ["2", "MaxPool2d", [4, 4]],
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ((GREY / 255, ["alexnet"]), "expected uint8"),
+        ((GREY, ["alexnett"]), "no torchvision network is called 'alexnett': did you mean alexnet"),
+        ((GREY, ["alexnet"], "vgg16"), "no network is called 'vgg16': did you mean alexnet"),
+        ((GREY, ["alexnet"], "alexnet", "features.99"), "no layer of alexnet .* did you mean feat"),
+        ((GREY, []), "no networks"),
+        ((GREY, {"mlp": torch.nn.AdaptiveAvgPool2d(1)}), "no layer of this network"),
+    ],
+)
+def test_an_unknown_name_gets_the_nearest_ones(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        FieldOnPhoto(*arguments)
+
+
+# ---- in a browser ----
+
+LATENCY = """([selector, key]) => new Promise((done) => {
+  const target = document.querySelector(selector), times = [];
+  target.focus();
+  const press = () => {
+    const start = performance.now();
+    if (target.type === "range") {
+      target.stepUp(times.length % 2 ? -1 : 1);
+      target.dispatchEvent(new Event("input"));
+    } else target.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+    requestAnimationFrame(() => setTimeout(() => {  // after the frame is painted
+      times.push(performance.now() - start);
+      times.length < 15 ? press() : done(times.sort((a, b) => a - b)[7]);
+    }));
+  };
+  press();
+})"""
+
+
+@pytest.mark.parametrize(
+    "make, selector, key",
+    [
+        (lambda: ReceptiveFieldExplorer([(7, 1, "same", 6)] * 6, 64), "[role=slider]", "ArrowLeft"),
+        (lambda: DilationExplorer([8] * 4, 5), "input[type=range]", ""),
+        (FieldOnPhoto, ".dl-fp-scene", "ArrowLeft"),
+        (lambda: ArchitectureExplorer(layer="fc8"), ".dl-ar-chain", "ArrowLeft"),
+    ],
+    ids=["receptive field", "dilation", "field on photo", "architecture"],
+)
+def test_the_largest_state_is_redrawn_at_once(widget_page, make, selector, key):
+    mounted = widget_page(make())
+    mounted.drawn()
+    median = mounted.page.evaluate(LATENCY, [selector, key])
+    assert median < 100 and mounted.errors == []  # milliseconds; about 20 on two idle cores
+
+
+def test_pointing_previews_and_a_click_keeps(widget_page):
+    mounted = widget_page(ReceptiveFieldExplorer())
+    say = mounted.page.locator(".dl-say").last
+    first = mounted.drawn()
+    box = mounted.page.locator("svg[role=slider]").bounding_box()
+    mounted.page.mouse.move(box["x"] + box["width"] * 0.45, box["y"] + 53 + 46)  # layer 2
+    assert mounted.drawn() != first and "layer 2 sees 5 input pixels" in say.text_content()
+    assert mounted.get("unit") is None and mounted.get("level") is None
+    mounted.page.mouse.down()
+    mounted.page.mouse.up()
+    mounted.page.mouse.move(0, 0)
+    mounted.drawn()
+    assert mounted.get("level") == 2 and "layer 2" in say.text_content()
+    mounted.page.locator("svg[role=slider]").press("ArrowUp")
+    mounted.drawn()
+    assert mounted.get("level") is None and "layer 3 sees 7" in say.text_content()
+
+
+def test_layers_are_added_and_removed(widget_page):
+    mounted = widget_page(ReceptiveFieldExplorer())
+    for count in (4, 5, 6):
+        mounted.page.get_by_text("+ layer").click()
+        mounted.drawn()
+        assert len(mounted.get("layers")) == count
+    assert mounted.page.get_by_text("+ layer").is_disabled()
+    mounted.page.get_by_label("remove layer 1").click()
+    mounted.drawn()
+    assert len(mounted.get("layers")) == 5
+    mounted.page.get_by_label("layer 5 kernel").fill("5")
+    mounted.page.get_by_label("layer 5 padding").select_option("2")
+    mounted.drawn()
+    expected = {"kernel": 5, "stride": 1, "dilation": 1, "padding": 2}
+    assert mounted.get("layers")[-1] == expected and mounted.errors == []
+
+
+def test_switching_the_network_keeps_looking_at_the_same_place(widget_page):
+    widget = FieldOnPhoto(unit=(3, 12))
+    mounted = widget_page(widget)
+    before = widget.fields["vgg16"][-1]
+    mounted.page.get_by_text("resnet50").click()
+    mounted.drawn()
+    assert (mounted.get("network"), mounted.get("layer")) == ("resnet50", "layer4.2")
+    after, unit = widget.fields["resnet50"][-1], mounted.get("unit")
+    gap = np.subtract(
+        np.mean(field_on_photo.region(before, [3, 12]), 1),
+        np.mean(field_on_photo.region(after, unit), 1),
+    )
+    assert np.abs(gap).max() <= 16  # half a stride

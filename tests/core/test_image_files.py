@@ -1,0 +1,337 @@
+"""Own pictures: every mode and kind of file as it is meant to be seen, or one clear sentence."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms
+
+from deeplab_lite import image_files
+from deeplab_lite.image_files import padded, read
+
+RED, BLUE = (230, 40, 30), (20, 60, 220)
+GREY = image_files.GREY
+
+
+def file(image, kind="PNG", **options):
+    """The bytes of an image file."""
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def halves(mode="RGB", size=(8, 4), left=RED, right=BLUE):
+    """Left half and right half in two colours."""
+    image = Image.new(mode, size, right)
+    image.paste(left, (0, 0, size[0] // 2, size[1]))
+    return image
+
+
+def near(color, expected, by=3):
+    return np.abs(np.subtract(color, expected)).max() <= by
+
+
+# ---- Modes ----
+
+GREYS = [(0, 0, 0), (255, 255, 255)]
+
+
+def transparent(mode, **options):
+    """Left half opaque, right half clear."""
+    image = halves("RGBA", left=(*RED, 255), right=(0, 255, 0, 0)).convert(mode)
+    return file(image, **options)
+
+
+def of_numbers(values, kind="PNG"):
+    return file(Image.fromarray(np.repeat(np.array(values), 4, 1)), kind)
+
+
+CASES = {
+    "1": (file(halves("1", left=0, right=1)), *GREYS),
+    "L": (file(halves("L", left=10, right=200)), (10,) * 3, (200,) * 3),
+    "LA": (file(halves("LA", left=(10, 255), right=(200, 0))), (10,) * 3, GREY),
+    "P": (file(halves().quantize(4)), RED, BLUE),
+    "P, a clear entry": (
+        file(halves().quantize(2), transparency=halves().quantize(2).getpixel((7, 0))), RED, GREY,
+    ),
+    "P from GIF": (file(halves(), "GIF"), RED, BLUE),
+    "RGB": (file(halves()), RED, BLUE),
+    "RGB, a clear colour": (file(halves(), transparency=BLUE), RED, GREY),
+    "RGBA": (transparent("RGBA"), RED, GREY),
+    "RGBA, half clear": (
+        file(Image.new("RGBA", (4, 4), (255, 255, 255, 128))), (192,) * 3, (192,) * 3,
+    ),
+    "CMYK": (file(halves().convert("CMYK"), "TIFF"), RED, BLUE),
+    "CMYK from JPEG": (file(halves(size=(32, 16)).convert("CMYK"), "JPEG"), RED, BLUE),
+    "YCbCr": (file(halves(size=(32, 16)), "JPEG", quality=95), RED, BLUE),
+    "LAB": (
+        file(
+            ImageCms.profileToProfile(
+                halves(), ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"),
+                outputMode="LAB",
+            ), "TIFF",
+        ), RED, BLUE,
+    ),
+    "I;16": (of_numbers(np.uint16([[0, 65535]] * 4)), *GREYS),
+    "I;16 TIFF": (of_numbers(np.uint16([[0, 32768]] * 4), "TIFF"), (0,) * 3, (128,) * 3),
+    "12 bits of 16": (of_numbers(np.uint16([[0, 4095]] * 4)), *GREYS),
+    "I": (of_numbers(np.int32([[-5, 100_000]] * 4), "TIFF"), *GREYS),
+    "F, 0 to 1": (of_numbers(np.float32([[0, 0.5]] * 4), "TIFF"), (0,) * 3, (128,) * 3),
+    "F, 0 to 255": (of_numbers(np.float32([[0, 51]] * 4), "TIFF"), (0,) * 3, (51,) * 3),
+    "F, any": (of_numbers(np.float32([[-3, 900]] * 4), "TIFF"), *GREYS),
+    "F, NaN": (of_numbers(np.float32([[np.nan, 1]] * 4), "TIFF"), *GREYS),
+    "PPM of 16 bits": (b"P6 2 1 65535\n" + bytes([255, 255] * 3 + [0, 0] * 3), *GREYS[::-1]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_mode_is_seen_as_it_is_meant(case):
+    data, left, right = CASES[case]
+    image = read(data).image
+    assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+    by = 12 if "JPEG" in case or case == "YCbCr" else 3
+    assert near(image[0, 0], left, by)
+    assert near(image[-1, -1], right, by)
+
+
+@pytest.mark.parametrize(
+    "kind", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "ICO", "PPM", "TGA", "JPEG2000"]
+)
+def test_kinds_of_files(kind):
+    photo = read(file(halves(size=(48, 32)), kind))
+    width, height = (32, 21) if kind == "ICO" else (48, 32)  # ICO has square sizes of its own
+    assert photo.source == f"{kind}, {width} x {height}" or kind in ("ICO",)
+    assert near(photo.image[10, 4], RED, 8) and near(photo.image[10, -5], BLUE, 8)
+
+
+def test_16_bits_say_how_they_were_scaled():
+    assert read(CASES["I;16"][0]).changes == ("16 bits scaled to 8",)
+    assert read(CASES["12 bits of 16"][0]).changes == ("12 bits scaled to 8",)
+    assert read(CASES["F, any"][0]).changes == ("-3..900 stretched to 8 bits",)
+
+
+def test_clear_pixels_take_the_ground_that_is_asked_for():
+    assert near(read(transparent("RGBA"), ground=(255, 255, 255)).image[0, -1], (255,) * 3)
+
+
+def test_clear_pixels_do_not_bleed_into_a_shrunk_picture():
+    """Their hidden colour is green: nothing green may come out."""
+    image = read(transparent("RGBA"), largest=3).image.astype(int)
+    assert (image[..., 1] <= 128).all()
+
+
+def profile(space):
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile(space)).tobytes()
+
+
+@pytest.mark.parametrize("given_profile", [b"no profile", profile("LAB"), profile("sRGB")])
+def test_a_colour_profile_that_says_nothing_new_changes_nothing(given_profile):
+    """Broken, of another kind of colour, or the one that screens have anyway."""
+    assert near(read(file(halves(), icc_profile=given_profile)).image[0, 0], RED, 2)
+
+
+def test_a_colour_profile_is_followed():
+    """One with red and blue exchanged: the profile says that the first channel is blue."""
+    tags = bytearray(profile("sRGB"))
+    count = int.from_bytes(tags[128:132], "big")
+    at = {bytes(tags[i : i + 4]): i for i in range(132, 132 + 12 * count, 12)}
+    red, blue = at[b"rXYZ"], at[b"bXYZ"]
+    tags[red : red + 4], tags[blue : blue + 4] = b"bXYZ", b"rXYZ"
+    image = read(file(halves(), icc_profile=bytes(tags))).image
+    assert near(image[0, 0], RED[::-1], 6) and near(image[0, -1], BLUE[::-1], 6)
+
+
+# ---- Sizes ----
+
+
+@pytest.mark.parametrize(
+    "size, largest, expected",
+    [
+        ((1, 1), 129, (1, 1)),
+        ((129, 40), 129, (129, 40)),
+        ((4000, 3000), 129, (129, 97)),
+        ((30, 5000), 129, (1, 129)),
+        ((5000, 1), 129, (129, 1)),
+        ((300, 300), 1, (1, 1)),
+    ],
+)
+def test_only_larger_pictures_are_shrunk(size, largest, expected):
+    photo = read(file(Image.new("RGB", size, RED)), largest)
+    assert photo.image.shape == (*expected[::-1], 3) and near(photo.image.mean((0, 1)), RED)
+    shrunk = f"shrunk to {expected[0]} x {expected[1]}"
+    assert photo.changes == ((shrunk,) if size != expected else ())
+    assert str(photo) == ", ".join((f"PNG, {size[0]} x {size[1]}", *photo.changes))
+
+
+@pytest.mark.parametrize("height, width", [(1, 1), (16, 17), (17, 18), (97, 129), (129, 130)])
+def test_padding_reaches_16_k_plus_1_and_keeps_the_picture(height, width):
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    canvas = padded(image)
+    assert all(n % 16 == 1 and n >= 17 for n in canvas.shape[:2])
+    assert all(0 <= n - m < 17 for n, m in zip(canvas.shape[:2], (height, width), strict=True))
+    assert np.array_equal(canvas[:height, :width], image)
+    assert (canvas[height:] == GREY).all() and (canvas[:, width:] == GREY).all()
+
+
+@given(
+    st.sampled_from(["1", "L", "LA", "P", "RGB", "RGBA", "I;16"]),
+    st.integers(1, 90), st.integers(1, 90), st.integers(1, 100), st.integers(1, 8),
+)  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_any_mode_size_and_orientation(mode, width, height, largest, orientation):
+    image = Image.new(mode, (width, height))
+    exif = Image.Exif()
+    exif[image_files.ORIENTATION] = orientation
+    found = read(file(image, exif=exif), largest).image
+    if orientation > 4:
+        width, height = height, width
+    share = min(1, largest / max(width, height))
+    assert found.dtype == np.uint8 and found.shape[2] == 3
+    for there, side in zip(found.shape[:2], (height, width), strict=True):
+        assert abs(there - max(1, share * side)) <= 0.5 and 1 <= there <= largest
+
+
+# ---- EXIF, frames ----
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG"])
+def test_a_turned_picture_is_turned_back(orientation, kind):
+    """The file holds the picture as EXIF says that it was turned; red is up and left again."""
+    upright = Image.new("RGB", (48, 32), BLUE)
+    upright.paste(RED, (0, 0, 24, 16))
+    back = {turn: turn for turn in image_files.UPRIGHT.values()}
+    rotate = Image.Transpose
+    back |= {rotate.ROTATE_90: rotate.ROTATE_270, rotate.ROTATE_270: rotate.ROTATE_90}
+    turn = image_files.UPRIGHT.get(orientation)
+    stored = upright if turn is None else upright.transpose(back[turn])
+    exif = Image.Exif()
+    exif[image_files.ORIENTATION] = orientation
+    found = read(file(stored, kind, exif=exif)).image
+    assert found.shape == (32, 48, 3)
+    assert near(found[4, 4], RED, 12)
+    assert all(near(found[y, x], BLUE, 12) for y, x in ((4, 44), (28, 4), (28, 44)))
+
+
+def test_damaged_exif_does_not_matter():
+    data = file(halves(size=(32, 16)), "JPEG", exif=b"Exif\x00\x00II*\x00\xff\xff\xff\x7f")
+    assert read(data).image.shape == (16, 32, 3)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_of_an_animation_the_first_frame(kind):
+    frames = [Image.new("RGB", (16, 16), color) for color in (RED, BLUE, BLUE)]
+    data = file(frames[0], kind, save_all=True, append_images=frames[1:])
+    photo = read(data)
+    assert near(photo.image[8, 8], RED, 8) and photo.changes == ("its first frame",)
+
+
+def test_two_pictures_of_one_camera_file_are_one_photograph():
+    data = file(halves(), "MPO", save_all=True, append_images=[halves()])
+    assert read(data).source == "JPEG, 8 x 4" and read(data).changes == ()
+
+
+# ---- Where it comes from ----
+
+
+def test_a_path_reads_as_its_bytes(tmp_path):
+    path = tmp_path / "two.png"
+    path.write_bytes(file(halves()))
+    expected = read(path.read_bytes())
+    for given_path in (path, str(path)):
+        assert np.array_equal(read(given_path).image, expected.image)
+    assert np.array_equal(read(memoryview(path.read_bytes())).image, expected.image)
+
+
+def bomb(width, height):
+    """A PNG of that size in some bytes: its head, and next to no data."""
+
+    def chunk(kind, data):
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")  # noqa: E501  # fmt: skip
+
+
+SENTENCES = {
+    "empty": (b"", "this file is empty: expected a picture"),
+    "text": (b"hello, this is no picture", "not an image that can be read here: JPEG, PNG"),
+    "svg": (b"<?xml version='1.0'?><svg></svg>", "it looks like SVG, .* export it as PNG"),
+    "pdf": (b"%PDF-1.7 ...", "it looks like a PDF"),
+    "heic": (b"\0\0\0\x18ftypheic" + bytes(40), "it looks like HEIC or a film"),
+    "eps": (file(halves(), "EPS"), "it looks like PostScript, a program"),
+    "tiff": (b"II*\0\x08\0\0\0" + bytes(40), "it is TIFF, damaged or of a rare kind"),
+    "truncated": (file(halves(size=(90, 90)))[:90], "damaged or cut short"),
+    "half a JPEG": (file(halves(size=(900, 900)), "JPEG")[:3000], "cannot be decoded .*truncated"),
+    "no data": (bomb(3, 3), "damaged or cut short"),
+    "zero": (bomb(0, 3), "cannot be decoded|not an image|at least one"),
+    "large": (bomb(9000, 9000), "more than 50 million pixels: save it smaller"),
+    "bomb": (bomb(60_000, 60_000), "more than 50 million pixels: save it smaller"),
+}
+
+
+@pytest.mark.parametrize("case", SENTENCES)
+def test_what_is_no_picture_is_told_in_one_sentence(case):
+    data, words = SENTENCES[case]
+    with pytest.raises(ValueError, match=words) as caught:
+        read(data)
+    message = str(caught.value)
+    assert "\n" not in message and "0x" not in message and len(message) < 250
+
+
+def test_too_many_bytes_are_not_even_looked_at(monkeypatch, tmp_path):
+    monkeypatch.setattr(image_files, "MAX_BYTES", 1000)
+    path = tmp_path / "noise.bin"
+    path.write_bytes(bytes(1001))
+    for given_file in (path, bytes(1001)):
+        with pytest.raises(ValueError, match=r"has 0 MB: expected at most 0, so save it smaller"):
+            read(given_file)
+
+
+def test_paths_that_lead_nowhere(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is not there: expected the path of a picture"):
+        read(tmp_path / "none.png")
+    with pytest.raises(FileNotFoundError, match="is a folder"):
+        read(str(tmp_path))
+    with pytest.raises(ValueError, match="largest 0: expected"):
+        read(file(halves()), 0)
+
+
+def test_a_large_jpeg_is_decoded_small(monkeypatch):
+    """So that a camera's 100 million pixels need not fit into memory."""
+    monkeypatch.setattr(image_files, "MAX_PIXELS", 400 * 400)
+    assert read(file(halves(size=(1600, 1200)), "JPEG"), 129).image.shape == (97, 129, 3)
+    with pytest.raises(ValueError, match="million pixels"):
+        read(file(halves(size=(1600, 1200)), "PNG"), 129)
+
+
+WHOLE = {kind: file(halves(size=(40, 30)), kind) for kind in ("PNG", "JPEG", "GIF", "TIFF", "BMP")}
+
+
+@given(st.sampled_from(sorted(WHOLE)), st.data())
+@settings(max_examples=120, deadline=None)
+def test_any_damage_gives_a_picture_or_a_sentence(kind, data):
+    whole = bytearray(WHOLE[kind])
+    cut = data.draw(st.integers(1, len(whole)))
+    for _ in range(data.draw(st.integers(0, 4))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        image = read(bytes(whole[:cut]), 64).image
+    except ValueError as error:
+        assert "\n" not in str(error)
+    else:
+        assert image.dtype == np.uint8 and image.ndim == 3 and max(image.shape[:2]) <= 64
+
+
+@given(st.binary(min_size=1, max_size=300))
+@settings(max_examples=80, deadline=None)
+def test_any_bytes_give_a_picture_or_a_sentence(data):
+    try:
+        assert read(data, 64).image.ndim == 3
+    except ValueError as error:
+        assert "\n" not in str(error)

@@ -1,0 +1,542 @@
+"""Strides traded for dilation: the same values at the shared positions, borders included."""
+
+import copy
+import functools
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision.models as zoo
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from deeplab_lite.atrous import with_output_stride
+
+
+def noise(*size, channels=3, dtype=torch.float32):
+    return torch.randn(1, channels, *size, generator=torch.Generator().manual_seed(0)).to(dtype)
+
+
+def shared_difference(net, dense, image, factor):
+    """Largest difference at the shared positions of all the map, over the largest value."""
+    with torch.no_grad():
+        old, new = net(image), dense(image)
+    for n, wide in zip(old.shape[-2:], new.shape[-2:], strict=True):
+        assert factor * (n - 1) < wide <= factor * n
+    assert new.isfinite().all()
+    return float((new[..., ::factor, ::factor] - old).abs().max() / old.abs().max())
+
+
+def without_head(net, layers):
+    return nn.Sequential(*list(net.children())[:layers])
+
+
+@functools.cache
+def build_backbone(name):
+    """A network with random weights, its batch norms as if trained."""
+    torch.manual_seed(0)
+    if name == "googlenet":
+        net = without_head(zoo.googlenet(init_weights=False, aux_logits=False), -3)
+    elif name.startswith(("resnet", "regnet", "shufflenet")):
+        net = without_head(getattr(zoo, name)(), -1 if name.startswith("shufflenet") else -2)
+    elif name.startswith("timm:"):
+        timm = pytest.importorskip("timm", reason="timm is not installed")
+        net = timm.create_model(name.removeprefix("timm:"), num_classes=0, global_pool="")
+    else:
+        net = getattr(zoo, name)().features
+    for layer in net.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.weight, 0.5, 1.5)
+            nn.init.normal_(layer.bias, 0, 0.3)
+        if hasattr(layer, "layer_scale"):
+            nn.init.ones_(layer.layer_scale)  # 1e-6 would hide what the block computes
+    return net.eval()
+
+
+ROUNDING = 1e-4  # of the largest value, in float32; wrong borders make differences near 1
+BACKBONES = {  # own stride
+    "vgg11": 32,
+    "vgg16_bn": 32,
+    "resnet18": 32,
+    "resnet50": 32,
+    "mobilenet_v2": 32,
+    "mobilenet_v3_small": 32,  # squeeze-and-excitation, hard gates
+    "efficientnet_b0": 32,
+    "densenet121": 32,  # average pools
+    "alexnet": 32,  # first stride 4, pools 3x3 without padding
+    "squeezenet1_0": 16,  # ceil_mode
+    "googlenet": 32,  # ceil_mode in parallel branches
+    "shufflenet_v2_x0_5": 32,
+    "regnet_y_400mf": 32,
+    "convnext_tiny": 32,  # even kernels, channels last inside
+    "timm:tf_efficientnet_lite0": 32,  # TensorFlow's 'same' padding
+    "timm:resnet26d": 32,  # average pools in ceil_mode beside centred convolutions
+    "timm:xception41": 32,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "output_stride"),
+    [(name, traded) for name, own in BACKBONES.items() for traded in (16, 8) if traded < own],
+)
+def test_the_same_values_at_shared_positions(name, output_stride):
+    net = build_backbone(name)
+    dense = with_output_stride(net, output_stride)
+    assert (
+        shared_difference(net, dense, noise(97, 130), BACKBONES[name] // output_stride) < ROUNDING
+    )
+
+
+@pytest.mark.parametrize("output_stride", [4, 2, 1])
+def test_any_power_of_two_will_do(output_stride):
+    """A stride of 4 at once is traded in part (2) and in full (1)."""
+    net = build_backbone("alexnet")
+    dense = with_output_stride(net, output_stride)
+    assert shared_difference(net, dense, noise(66, 71), 32 // output_stride) < ROUNDING
+
+
+@pytest.mark.parametrize("name", ["vgg11", "densenet121", "timm:tf_efficientnet_lite0"])
+def test_only_rounding_is_different(name):
+    net = copy.deepcopy(build_backbone(name)).double()
+    dense = with_output_stride(net, 16)
+    assert shared_difference(net, dense, noise(64, 67, dtype=torch.float64), 2) < 1e-13
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "timm:tf_efficientnet_lite0"])
+@pytest.mark.parametrize(
+    ("size", "output_stride", "expected"), [(224, 8, 28), (224, 16, 14), (129, 8, 17), (65, 16, 5)]
+)
+def test_size_of_the_map_is_the_papers(name, size, output_stride, expected):
+    dense = with_output_stride(build_backbone(name), output_stride)
+    with torch.no_grad():
+        assert dense(noise(size, size)).shape[-2:] == (expected, expected)
+
+
+def test_vgg_loses_no_rows_to_its_unpadded_pools():
+    with torch.no_grad():
+        assert with_output_stride(build_backbone("vgg11"), 8)(noise(224, 96)).shape[-2:] == (28, 12)
+
+
+@pytest.mark.parametrize("name", ["vgg11", "resnet18", "mobilenet_v3_small", "alexnet"])
+def test_a_classifier_with_its_head_keeps_its_scores(name):
+    torch.manual_seed(0)
+    net = getattr(zoo, name)().eval()
+    image = noise(224, 224)
+    with torch.no_grad():
+        old, new = net(image), with_output_stride(net, 8)(image)
+    assert (new - old).abs().max() < ROUNDING * old.abs().max()
+
+
+def test_padding_of_tensorflow_keeps_its_phase():
+    """Symmetric padding, right for a stride of 1, would read between the original's positions."""
+    net = build_backbone("timm:tf_efficientnet_lite0")
+    dense = with_output_stride(net, 16)
+    naive = copy.deepcopy(dense)
+    for layer in naive.modules():
+        if hasattr(layer, "windows"):
+            reach = layer.dilation[0] * (layer.kernel_size[0] - 1)
+            layer.__class__, layer.padding = nn.Conv2d, (reach // 2, reach // 2)
+    assert shared_difference(net, dense, noise(128, 128), 2) < ROUNDING
+    assert shared_difference(net, naive, noise(128, 128), 2) > 1e-2
+
+
+def test_torchvision_trades_the_strides_of_resnet_the_same_way():
+    net = copy.deepcopy(zoo.resnet50()).eval()
+    theirs = zoo.resnet50(replace_stride_with_dilation=[False, True, True]).eval()
+    theirs.load_state_dict(net.state_dict())
+    ours = with_output_stride(net, 8)
+    settings_ = [
+        [(c.stride, c.padding, c.dilation) for c in m.modules() if isinstance(c, nn.Conv2d)]
+        for m in (ours, theirs)
+    ]
+    wide = [c for c in net.modules() if isinstance(c, nn.Conv2d)]
+    for ours_, theirs_, conv in zip(*settings_, wide, strict=True):
+        assert ours_ == theirs_ or conv.kernel_size == (1, 1)
+    assert [b.conv2.dilation[0] for b in ours.layer3] == [1, 2, 2, 2, 2, 2]
+    assert [b.conv2.dilation[0] for b in ours.layer4] == [2, 4, 4]
+
+
+def test_torchvision_dilates_mobilenet_v3_one_layer_too_early():
+    net = copy.deepcopy(build_backbone("mobilenet_v3_small"))
+    theirs = zoo.mobilenet_v3_small(dilated=True).features.eval()
+    theirs.load_state_dict(net.state_dict())
+    ours = with_output_stride(net, 16)
+    image = noise(129, 129)
+    assert shared_difference(net, ours, image, 2) < ROUNDING
+    assert shared_difference(net, theirs, image, 2) > 1e-2
+
+
+# ---- Random networks -----------------------------------------------------------------------------
+
+
+@st.composite
+def layers(draw, channels=2):
+    """One layer with odd borders: every kernel, stride, padding, dilation and rounding."""
+    kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    stride = draw(st.sampled_from([(1, 1), (2, 2), (2, 1), (1, 2), (4, 2)]))
+    kind = draw(st.sampled_from(["conv", "conv", "max", "avg", "same"]))
+    if kind == "same":
+        dilation = draw(st.integers(1, 2))
+        return nn.Conv2d(channels, channels, kernel, dilation=dilation, padding="same")
+    if kind == "conv":
+        padding = draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))
+        dilation = draw(st.integers(1, 2))
+        return nn.Conv2d(channels, channels, kernel, stride, padding, dilation)
+    padding = tuple(draw(st.integers(0, k // 2)) for k in kernel)
+    ceil = draw(st.booleans())
+    if kind == "max":
+        return nn.MaxPool2d(kernel, stride, padding, ceil_mode=ceil)
+    divisor = draw(st.sampled_from([None, None, 5]))
+    return nn.AvgPool2d(kernel, stride, padding, ceil, draw(st.booleans()), divisor)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(layers(), min_size=2, max_size=5),
+    st.sampled_from([1, 2, 4]),
+    st.tuples(st.integers(30, 61), st.integers(30, 61)),
+)
+def test_random_networks(drawn, output_stride, size):
+    """Whatever the borders, they are the original's, and no new position divides by nothing."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(2, 2, 1), *drawn).double().eval()
+    strides = [math.prod(pair(layer.stride)[axis] for layer in net) for axis in (0, 1)]
+    assume(max(2, output_stride) <= max(strides) <= 64)
+    image = noise(*size, channels=2, dtype=torch.float64)
+    with torch.no_grad():
+        try:
+            old = net(image)
+        except RuntimeError:
+            assume(False)  # a window larger than its map
+        new = with_output_stride(net, output_stride)(image)
+    factors = [max(1, stride // output_stride) for stride in strides]
+    for factor, n, wide in zip(factors, old.shape[2:], new.shape[2:], strict=True):
+        assert factor * (n - 1) < wide <= factor * n
+    assert new.isfinite().all() or not old.isfinite().all()
+    shared = new[..., :: factors[0], :: factors[1]]
+    assert torch.allclose(shared, old, rtol=0, atol=1e-12 * max(1.0, float(old.abs().max())))
+
+
+def pair(value):
+    return value if isinstance(value, tuple) else (value, value)
+
+
+class Branches(nn.Module):
+    """A map halved on several ways that must meet again: sizes agree, not only values."""
+
+    def __init__(self, *branches):
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+
+    def forward(self, x):
+        return sum(branch(x) for branch in self.branches)
+
+
+def conv(kernel, stride=1, padding=0, channels=2, **settings_):
+    return nn.Conv2d(channels, channels, kernel, stride, padding, **settings_)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (61, 47), (50, 63)])
+@pytest.mark.parametrize("output_stride", [1, 2, 4])
+def test_branches_meet_again(output_stride, size):
+    torch.manual_seed(0)
+    ways = [
+        lambda: conv(3, 2, 1),
+        lambda: conv(1, 2),
+        lambda: conv(5, 2, 2, groups=2),
+        lambda: nn.Sequential(conv(3, 1, 1), conv(3, 2, 2, dilation=2)),
+        lambda: nn.MaxPool2d(3, 2, 1),
+        lambda: nn.MaxPool2d(2, 2, ceil_mode=True),
+        lambda: nn.AvgPool2d(2, 2, ceil_mode=True, count_include_pad=False),
+    ]
+    stages = [Branches(*(way() for way in ways)) for _ in range(3)]
+    net = nn.Sequential(*stages).double().eval()
+    dense = with_output_stride(net, output_stride)
+    image = noise(*size, channels=2, dtype=torch.float64)
+    assert shared_difference(net, dense, image, 8 // output_stride) < 1e-12
+
+
+def test_padding_layers_are_spread():
+    net = nn.Sequential(conv(3, 2, 1), nn.ZeroPad2d((0, 1, 2, 1)), conv(2, 2))
+    net += nn.Sequential(nn.ConstantPad2d(1, 0.5), conv(3, 2), nn.ZeroPad2d(1), conv(3))
+    net = net.double().eval()
+    for output_stride in (4, 2, 1):
+        dense = with_output_stride(net, output_stride)
+        image = noise(61, 58, channels=2, dtype=torch.float64)
+        assert shared_difference(net, dense, image, 8 // output_stride) < 1e-12
+
+
+def test_valid_branches_meet_again():
+    """As in Inception: a strided convolution and a pool, both without padding."""
+    torch.manual_seed(0)
+    stages = [
+        Branches(conv(3, 2), nn.MaxPool2d(3, 2), nn.Sequential(conv(3, 1, 1), conv(3, 2)))
+        for _ in range(3)
+    ]
+    net = nn.Sequential(*stages).double().eval()
+    for output_stride, size in [(4, (75, 98)), (2, (75, 98)), (1, (64, 81))]:
+        image = noise(*size, channels=2, dtype=torch.float64)
+        dense = with_output_stride(net, output_stride)
+        assert shared_difference(net, dense, image, 8 // output_stride) < 1e-12
+
+
+# ---- What is copied ------------------------------------------------------------------------------
+
+
+def test_the_original_is_not_touched():
+    net = nn.Sequential(conv(3, 2, 1), nn.BatchNorm2d(2), nn.MaxPool2d(2), conv(2, 2), nn.ReLU())
+    net.train()
+    net[1].eval()
+    net[0].weight.requires_grad_(False)
+    before, described = copy.deepcopy(net.state_dict()), repr(net)
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    dense = with_output_stride(net, 2)
+    assert torch.equal(torch.rand(3), expected)  # the global seed included
+    assert repr(net) == described
+    assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in net.modules())
+    assert [layer.training for layer in net.modules()] == [True, True, False, True, True, True]
+    for state in (net.state_dict(), dense.state_dict()):
+        assert list(state) == list(before)
+        assert all(torch.equal(state[key], before[key]) for key in before)
+
+
+def test_a_network_in_train_mode_converts():
+    """It is looked at in eval mode, where dropout and batch statistics do not blur the promise."""
+    net = nn.Sequential(conv(3, 2, 1), nn.BatchNorm2d(2), nn.Dropout(), conv(3, 2, 1)).train()
+    dense = with_output_stride(net, 2)
+    assert dense.training and net[1].num_batches_tracked == 0
+    assert shared_difference(net.eval(), dense.eval(), noise(33, 40, channels=2), 2) < ROUNDING
+
+
+def test_modes_gradients_and_names_are_copied():
+    net = nn.Sequential(conv(3, 2, 1), nn.BatchNorm2d(2), nn.MaxPool2d(2), conv(2, 2), nn.ReLU())
+    net.train()
+    net[1].eval()
+    net[0].weight.requires_grad_(False)
+    dense = with_output_stride(net, 2)
+    assert [m.training for m in dense.modules()] == [m.training for m in net.modules()]
+    for (name, old), (same_name, new) in zip(
+        net.named_parameters(), dense.named_parameters(), strict=True
+    ):
+        assert name == same_name and old.requires_grad == new.requires_grad
+        assert old.data_ptr() != new.data_ptr()
+    resting = nn.Sequential(*net, nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(1)).eval()
+    assert not any(m.training for m in with_output_stride(resting, 1).modules())
+    dense.load_state_dict(net.state_dict())
+    dense(noise(32, 32, channels=2)).sum().backward()
+    assert dense[3].weight.grad.any() and dense[0].weight.grad is None
+
+
+def test_a_copy_can_be_saved_and_copied(tmp_path):
+    net = build_backbone("vgg11")
+    dense = with_output_stride(net, 16)
+    torch.save(dense, tmp_path / "dense.pt")
+    loaded = torch.load(tmp_path / "dense.pt", weights_only=False)
+    image = noise(64, 64)
+    with torch.no_grad():
+        assert torch.equal(loaded(image), dense(image))
+        assert torch.equal(copy.deepcopy(dense)(image), dense(image))
+
+
+def test_its_own_stride_changes_nothing():
+    net = build_backbone("resnet18")
+    dense = with_output_stride(net, 32)
+    assert dense is not net and repr(dense) == repr(net)
+
+
+def test_half_precision_and_meta_are_converted_too():
+    net = nn.Sequential(conv(3, 2, 1), nn.ReLU(), conv(3, 2, 1), conv(3, 1, 1)).eval()
+    for twin in (copy.deepcopy(net).bfloat16(), copy.deepcopy(net).to("meta")):
+        dense = with_output_stride(twin, 2)
+        assert (dense[2].stride, dense[3].dilation) == ((1, 1), (2, 2))
+        assert dense[3].weight.dtype == twin[3].weight.dtype
+        assert dense[3].weight.device == twin[3].weight.device
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_on_a_gpu():
+    net = copy.deepcopy(build_backbone("resnet18")).cuda()
+    dense = with_output_stride(net, 8)
+    assert next(dense.parameters()).is_cuda
+    assert shared_difference(net, dense, noise(97, 97).cuda(), 4) < 5e-3  # TF32, if it is on
+
+
+# ---- What cannot be converted --------------------------------------------------------------------
+
+
+class Written(nn.Module):
+    """Two convolutions and a step that is code, not a module."""
+
+    def __init__(self, step, tail=None):
+        super().__init__()
+        self.a, self.b = conv(3, 4, 1), conv(3, 2, 1)
+        self.step, self.tail = step, tail or conv(1)
+
+    def forward(self, x):
+        return self.tail(self.step(self.b(self.a(x))))
+
+
+STEPS = {
+    "pool": lambda x: F.max_pool2d(x, 2),
+    "average": lambda x: F.avg_pool2d(x, 3, 1, 1),
+    "slice": lambda x: x[..., ::2, ::2],
+    "pad": lambda x: F.pad(x, (1, 1, 1, 1)),
+    "mean": lambda x: x * x.mean((2, 3), keepdim=True),
+    "interpolate": lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"),
+    "convolve": lambda x: F.conv2d(x, x.new_ones(2, 1, 3, 3), padding=1, groups=2),
+    "shift": lambda x: x.roll(1, 3),
+    "attention": lambda x: x.flatten(2).softmax(-1).view_as(x),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_code_that_mixes_positions_is_named(step):
+    with pytest.raises(ValueError, match=r"^Written, before 'tail', mixes or drops positions"):
+        with_output_stride(Written(STEPS[step]), 4)
+    inner = nn.Sequential(conv(1), Written(STEPS[step]))
+    with pytest.raises(ValueError, match=r"^Written '1', before 'tail', mixes .* nn\.MaxPool2d"):
+        with_output_stride(inner, 4)
+
+
+def test_sums_in_place_do_not_move_the_blame():
+    class Residual(Written):
+        def forward(self, x):
+            y = self.b(self.a(x))
+            y += self.tail(self.step(y.clone()))
+            return y
+
+    with pytest.raises(ValueError, match=r"^Residual, before 'tail'"):
+        with_output_stride(Residual(STEPS["average"]), 4)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_code_before_the_traded_strides_is_welcome(step):
+    """Where the map keeps its stride, any code is right."""
+    net = nn.Sequential(Written(STEPS[step]), conv(3, 2, 1), conv(3, 2, 1)).double().eval()
+    own = {"pool": 64, "slice": 64, "interpolate": 16}.get(step, 32)
+    dense = with_output_stride(net, own // 2)
+    assert (
+        shared_difference(net, dense, noise(160, 131, channels=2, dtype=torch.float64), 2) < 1e-12
+    )
+
+
+def test_code_after_the_last_layer_is_named():
+    class Tail(nn.Sequential):
+        def forward(self, x):
+            return F.avg_pool2d(super().forward(x), 2)
+
+    with pytest.raises(ValueError, match=r"^Tail mixes or drops positions"):
+        with_output_stride(Tail(conv(3, 2, 1), conv(3, 2, 1)), 2)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (nn.ConvTranspose2d(2, 2, 2, 2), r"'2' \(ConvTranspose2d\) resizes the map"),
+        (nn.Upsample(scale_factor=2), r"'2' \(Upsample\) resizes the map"),
+        (nn.PixelShuffle(1), None),
+        (nn.GroupNorm(1, 2), "^GroupNorm '2' mixes"),
+        (nn.InstanceNorm2d(2), "^InstanceNorm2d '2' mixes"),
+        (nn.ReflectionPad2d(1), "^ReflectionPad2d '2' mixes"),
+        (conv(3, padding=1, padding_mode="reflect"), "^Conv2d '2' mixes"),
+        (nn.LPPool2d(2, 2), r"'2' \(LPPool2d\) resizes the map"),
+        (nn.PixelUnshuffle(2), r"'2' \(PixelUnshuffle\) resizes the map"),
+        (nn.BatchNorm2d(2), None),
+        (nn.Dropout2d(), None),
+    ],
+)
+def test_layers_without_a_dense_form_are_named(layer, message):
+    net = nn.Sequential(conv(3, 4, 1), conv(3, 2, 1), layer).eval()
+    if message is None:
+        with_output_stride(net, 4)
+    else:
+        with pytest.raises(ValueError, match=message):
+            with_output_stride(net, 4)
+
+
+@pytest.mark.parametrize("output_stride", [0, -8, 3, 12, 8.0, "8", True, None])
+def test_output_stride_must_be_a_power_of_two(output_stride):
+    with pytest.raises(ValueError, match=r"expected a power of two"):
+        with_output_stride(build_backbone("resnet18"), output_stride)
+
+
+def test_output_stride_beyond_the_networks_own():
+    with pytest.raises(ValueError, match=r"output_stride 64: .* stride by 32 .* 32 or less"):
+        with_output_stride(build_backbone("resnet18"), 64)
+
+
+@pytest.mark.parametrize("module", [None, F.relu, nn.ReLU, "resnet"])
+def test_only_modules_are_taken(module):
+    with pytest.raises(TypeError, match=r"expected an nn.Module"):
+        with_output_stride(module, 8)
+
+
+def test_a_network_without_strides_has_nothing_to_trade():
+    for net in (conv(3), nn.Sequential(conv(3, 1, 1), nn.MaxPool2d(3, 1))):
+        with pytest.raises(ValueError, match="has no strides: there is nothing to trade"):
+            with_output_stride(net, 1)
+
+
+@pytest.mark.parametrize("net", [nn.Sequential(), nn.ReLU(), nn.Linear(3, 3), nn.MaxPool2d(2)])
+def test_a_network_without_convolutions_is_refused(net):
+    with pytest.raises(ValueError, match=r"there is no nn.Conv2d in it"):
+        with_output_stride(net, 2)
+
+
+@pytest.mark.parametrize("stride", [3, 6, 128])
+def test_strides_that_cannot_be_traded_are_named(stride):
+    net = nn.Sequential(conv(1, 2), conv(1, stride))
+    with pytest.raises(ValueError, match=rf"'1' .Conv2d. has stride \({stride}, {stride}\)"):
+        with_output_stride(net, 2)
+
+
+def test_one_layer_at_two_strides_is_refused():
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.pool = conv(1), nn.MaxPool2d(2)
+
+        def forward(self, x):
+            return self.pool(self.pool(self.pool(self.first(x))))
+
+    assert with_output_stride(Shared(), 8) is not None  # its own stride
+    with pytest.raises(ValueError, match=r"'pool' .MaxPool2d. is used at two strides"):
+        with_output_stride(Shared(), 4)
+
+
+def test_a_fixed_input_size_is_explained():
+    net = nn.Sequential(conv(3, 2, 1, channels=3), nn.Flatten(), nn.Linear(3 * 112 * 112, 5))
+    with pytest.raises(ValueError, match=r"does not run on a .* pass its convolutional backbone"):
+        with_output_stride(net, 1)
+
+
+def test_a_converted_network_is_not_converted_again():
+    once = with_output_stride(build_backbone("vgg11"), 16)
+    with pytest.raises(ValueError, match="converted before"):
+        with_output_stride(once, 8)
+    twice = with_output_stride(
+        with_output_stride(build_backbone("resnet18"), 16), 8
+    )  # plain layers only
+    assert repr(twice) == repr(with_output_stride(build_backbone("resnet18"), 8))
+
+
+def test_a_segmentation_network_is_converted_by_its_backbone():
+    net = zoo.segmentation.lraspp_mobilenet_v3_large(weights_backbone=None).eval()
+    with pytest.raises(ValueError, match=r"^LRASPPHead 'classifier', before 'high"):
+        with_output_stride(net, 8)
+    net.backbone = with_output_stride(net.backbone, 8)
+    with torch.no_grad():
+        assert net.backbone(noise(65, 65))["high"].shape[-2:] == (9, 9)
+        assert net(noise(65, 65))["out"].shape[-2:] == (65, 65)
+
+
+def test_classifiers_whose_code_pools_name_the_place():
+    """Their backbones convert (`.features`, above); only the pool in their code is in the way."""
+    with pytest.raises(ValueError, match=r"^DenseNet, before 'classifier', mixes"):
+        with_output_stride(zoo.densenet121().eval(), 16)
+    with pytest.raises(ValueError, match=r"^InceptionD 'Mixed_7a' mixes .* .Sizes of tensors"):
+        with_output_stride(zoo.inception_v3(init_weights=False).eval(), 16)
