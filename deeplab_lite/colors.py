@@ -26,6 +26,13 @@ PALETTE = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in COLORS.v
 SCENE_PALETTE = np.vstack([np.full((1, 3), 236, np.uint8), PALETTE[1:], PALETTE[:1]])
 
 
+def voc_palette(count: int) -> np.ndarray:
+    """Pascal VOC's colours: bits 0, 1, 2 of the class, then 3, 4, 5, are R, G, B from the top."""
+    numbers = np.arange(count)[:, None]
+    bits = [((numbers >> (3 * i + np.arange(3))) & 1) << (7 - i) for i in range(3)]
+    return np.sum(bits, axis=0).astype(np.uint8)
+
+
 def checked(image: Any) -> np.ndarray:
     """The image as uint8 (H, W, 3); ValueError, with the remedy, if it is something else."""
     array = np.asarray(image)

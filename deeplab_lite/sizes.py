@@ -8,6 +8,7 @@ for s x s pixels. Used from lesson 03 on; what each way costs is measured in les
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -45,3 +46,25 @@ def fitting_size(network: Any, size: Sequence[int]) -> Size:
 def resize(maps: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
     """B x K x h x w to B x K x H x W, bilinear."""
     return F.interpolate(maps, list(size), mode="bilinear", align_corners=align_corners)
+
+
+def fit(images: Tensor, network: Any) -> Tensor:
+    """Images B x 3 x H x W, enlarged by some pixels to the smallest sides that fit a network.
+
+    Resizing scores better than padding. On 100 scenes cut to 120 pixels, v3plus-scenes has an mIoU
+    of .878 resized, .858 with its edge repeated, and .658 with grey beside it, which no network has
+    met in training (`python -m benchmarks.sizes`).
+    """
+    size = fitting_size(network, images.shape[-2:])
+    return images if size == tuple(images.shape[-2:]) else resize(images, size, False)
+
+
+def repeat_edge(image: np.ndarray, network: Any) -> np.ndarray:
+    """An image (H, W, 3) with its last row and column repeated to the smallest sides that fit.
+
+    For the last tiles of a large photo: resizing would move them against their neighbours.
+    """
+    height, width = fitting_size(network, image.shape[:2])
+    return np.pad(
+        image, ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0)), "edge"
+    )

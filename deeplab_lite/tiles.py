@@ -1,9 +1,9 @@
-"""A picture by overlapping tiles, whose answers are blended. Taught in lesson 09.
+"""A large image by overlapping tiles, whose probabilities are blended. Taught in lesson 09.
 
-Tiles begin at multiples of the output stride, so that each unit of a tile's map stands on the pixel
-where it stands in the map of the whole picture. Where a unit's receptive field ends inside of the
-tile, it says what it says for the whole picture. So an overlap of twice the field's reach, and a
-window that is 0 for what lies within that reach of a cut, give the answer of the whole picture.
+Tiles begin at multiples of the output stride, so each position of a tile's map stands on the pixel
+where it stands in the map of the whole image. Where its receptive field ends inside of the tile, it
+gives what it gives for the whole image. So an overlap of twice the field's reach, and weights of 0
+within that reach of a cut, give the probabilities of the whole image.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +16,7 @@ import numpy as np
 # between 0 and 1, where a step of 1 / 65,000 is finer than those of a 16-bit float above 1 / 32.
 ONE = 65_000
 
-Ask = Callable[[np.ndarray], np.ndarray]  # uint8 (h, w, 3) to probabilities (K, h, w)
+Predict = Callable[[np.ndarray], np.ndarray]  # uint8 (h, w, 3) to probabilities (K, h, w)
 Track = Callable[[list["Tile"]], Iterable["Tile"]]  # as tqdm: passes its argument on
 
 
@@ -71,21 +71,21 @@ def spans(length: int, tile: int, overlap: int, margin: int, stride: int, extra:
         window = np.clip(window - (margin - 1), 0, max(1, overlap - 2 * margin))
         total[first : first + side] += window
         windows.append(window)
-    found = []
+    covers = []
     for first, window in zip(firsts, windows, strict=True):
         end = min(first + side, length)
         weights = (window / total[first : first + side])[: end - first]
-        found.append(Span(first, end, weights))
-    return found
+        covers.append(Span(first, end, weights))
+    return covers
 
 
 def blend(
-    image: np.ndarray, ask: Ask, rows: list[Span], columns: list[Span], track: Track = iter
+    image: np.ndarray, predict: Predict, rows: list[Span], columns: list[Span], track: Track = iter
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(first row, probabilities uint16 (K, h, W) in units of 1 / ONE) from top to bottom.
 
     Only the rows that a row of tiles covers are in memory: K x tile x W x 2 bytes, whatever the
-    height. image: uint8 (H, W, 3); ask: what the network says of a tile. An array is good until
+    height. image: uint8 (H, W, 3); predict: the probabilities of a tile. An array is good until
     the next one is asked for.
     """
     width = columns[-1].end
@@ -94,11 +94,11 @@ def blend(
     ends = {one.first: other.first for one, other in pairwise(rows)}
     for tile in track(tiles):
         (top, bottom, down), (left, right, across) = tile
-        probs = ask(image[top:bottom, left:right])
+        probs = predict(image[top:bottom, left:right])
         if sums is None:
             sums = np.zeros((len(probs), rows[0].end - rows[0].first, width), np.uint16)
-        for total, said in zip(sums, probs, strict=True):
-            part = np.rint(said * down[:, None] * (across * ONE))
+        for total, new in zip(sums, probs, strict=True):
+            part = np.rint(new * down[:, None] * (across * ONE))
             total[: bottom - top, left:right] += part.astype(np.uint16)
         if right == width:
             done = ends.get(top, bottom) - top

@@ -183,7 +183,10 @@ def segment(
         from deeplab_lite.workshop.segment import Settings, segment_photos
 
         _set_threads(threads)
-        settings = Settings(str(model), scales, fuse, flip, crf, tile, overlap, output_stride)
+        settings = Settings(
+            str(model), scales=scales, fuse=fuse, flip=flip, crf=crf, tile=tile, overlap=overlap,
+            output_stride=output_stride,
+        )  # fmt: skip
         report = segment_photos(photos, settings, out, device, overwrite)
     print(report)
     raise typer.Exit(report.exit_code)
@@ -219,7 +222,10 @@ def evaluate(
         from deeplab_lite.workshop.segment import Settings
 
         _set_threads(threads)
-        settings = Settings(str(model), scales, fuse, flip, crf, tile, overlap, output_stride)
+        settings = Settings(
+            str(model), scales=scales, fuse=fuse, flip=flip, crf=crf, tile=tile, overlap=overlap,
+            output_stride=output_stride,
+        )  # fmt: skip
         found = score(settings, data, split, images, root, device)
         if to:
             found.write(to)

@@ -20,12 +20,13 @@ from typer.testing import CliRunner
 
 from deeplab_lite import checkpoints, image_files, scenes
 from deeplab_lite.classroom import draw
+from deeplab_lite.colors import voc_palette
 from deeplab_lite.crf import dense_crf
 from deeplab_lite.workshop.cli import app
 from deeplab_lite.workshop.datasets import camvid
 from deeplab_lite.workshop.segment import Segmenter, Settings, results, segment_photos
 from deeplab_lite.workshop.segment.find_photos import find
-from deeplab_lite.workshop.segment.segmenter import palette, voc_palette
+from deeplab_lite.workshop.segment.segmenter import palette
 
 ROOT = Path(__file__).parents[2]
 MODEL = "v3plus-scenes"
@@ -447,7 +448,7 @@ def test_wrong_choices_end_with_a_sentence(name, scene, tmp_path):
 
 
 def test_help_names_the_networks_without_loading_torch():
-    script = "import sys, deeplab_lite.__main__ as m; print(m.SHIPPED, 'torch' in sys.modules)"
+    script = "import sys, deeplab_lite.workshop.cli as m; print(m.SHIPPED, 'torch' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
     assert said.stdout.strip() == f"{checkpoints.names()} False"
 

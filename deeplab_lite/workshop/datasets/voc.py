@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from deeplab_lite.colors import voc_palette
 from deeplab_lite.scenes import normalize
-from deeplab_lite.workshop.datasets.pairs import VARIABLE, Color, Item, data_folder
+from deeplab_lite.workshop.datasets.pairs import VARIABLE, Item, data_folder
 
 CLASSES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat"),
@@ -23,13 +24,6 @@ CLASSES = (
 )
 SPLITS = ("train", "val", "trainval", "train_aug")
 UNPACKED = ("ImageSets", "val.txt")  # of VOC and of SBD, whose folder also takes the archive
-
-
-def voc_colour(label: int) -> Color:
-    """VOC's colour of a class: its bits go to red, green and blue in turn, the highest first."""
-    bits = [[label >> (3 * place + channel) & 1 for place in range(3)] for channel in range(3)]
-    red, green, blue = (sum(bit << (7 - i) for i, bit in enumerate(each)) for each in bits)
-    return red, green, blue
 
 
 class VOC(Dataset[Item]):
@@ -44,7 +38,7 @@ class VOC(Dataset[Item]):
     where it cannot be fetched. Taught in lesson 09.
     """
 
-    classes, palette = CLASSES, tuple(voc_colour(label) for label in range(len(CLASSES)))
+    classes, palette = CLASSES, tuple(map(tuple, voc_palette(len(CLASSES)).tolist()))
 
     def __init__(
         self, split: str = "train", root: str | Path | None = None, download: bool = False
