@@ -80,10 +80,11 @@ def probabilities(
     image: np.ndarray,
     inference: Inference = ONE_PASS,
     classes: int | None = None,
+    name: str = "",
 ) -> np.ndarray:
     """float32 (K, H, W) of an image in one pass, after the CRF if there is one.
 
-    The network keeps its mode and its output stride. Raises ValueError for an output stride that it
+    `name` is what errors call the network. It keeps its mode and its output stride. Raises ValueError for an output stride that it
     cannot have, for logits that are NaN, and for those of another shape than `classes` channels and
     the image's size.
     """
@@ -96,12 +97,12 @@ def probabilities(
     channels = classes or (shape[1] if len(shape) == 4 else "K")
     if shape != (expected := (1, channels, *images.shape[-2:])):
         raise ValueError(
-            f"{type(network).__name__} gives {shape}: expected logits {expected}, one channel for "
-            "each class and the image's size"
+            f"{name or type(network).__name__} gives {shape}: expected logits {expected}, one channel "
+            "for each class and the image's size"
         )
     probs = scores.float().softmax(1)
     if probs.isnan().any():
-        raise ValueError("the network's logits are NaN: its weights are damaged or have diverged")
+        raise ValueError(f"{name or 'the network'} gives NaN: its weights are damaged or diverged")
     if probs.shape[-2:] != image.shape[:2]:
         probs = sizes.resize(probs, image.shape[:2], False)
     array = probs[0].cpu().numpy()

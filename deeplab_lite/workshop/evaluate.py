@@ -1,6 +1,6 @@
 """A checkpoint scored on labelled images: scenes, CamVid, VOC, your folder. Taught in lesson 09.
 
-Images are whole, at full size, asked as `segment` asks them: scales, mirror, CRF, output stride.
+Images are whole and at full size; `Inference` says how a network is asked, as for `segment`.
 """
 
 import json
@@ -136,22 +136,22 @@ def open_samples(data: str, split: str, root: str | Path | None = None) -> Sampl
         return Samples(f"scenes, {split}", scenes.CLASSES, count, lambda i: _scene(first + i))
     from deeplab_lite.workshop import datasets
 
-    found: Any
+    dataset: Any
     if data == "camvid":
-        found = datasets.CamVid(split, root)
+        dataset = datasets.CamVid(split, root)
     elif data == "voc":
-        found = datasets.VOC(split, root)
+        dataset = datasets.VOC(split, root)
     elif Path(data).is_dir():
         checked = datasets.check_folder(data)
         if checked.problems:
             raise ValueError(str(checked))
-        found = datasets.Folder(data, split, classes=checked.classes)
+        dataset = datasets.Folder(data, split, classes=checked.classes)
     else:
         raise ValueError(
             f"no data set is called {data!r}: there are {', '.join(DATA)}, and no folder is there"
         )
     name = f"{Path(data).name}, {split}"
-    return Samples(name, found.classes, len(found), lambda i: _sample(*found[i]))
+    return Samples(name, dataset.classes, len(dataset), lambda i: _sample(*dataset[i]))
 
 
 def _scene(seed: int) -> Sample:

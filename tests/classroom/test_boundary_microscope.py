@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 from node import call, call_many
 from torch import nn
 
-from deeplab_lite import checkpoints, metrics, scenes
+from deeplab_lite import ask, checkpoints, metrics, scenes
 from deeplab_lite.classroom import draw
 from deeplab_lite.classroom.widgets import BoundaryMicroscope, _live
 from deeplab_lite.classroom.widgets import edge_scores as boundary
@@ -76,12 +76,17 @@ def test_maps_are_what_the_networks_say():
 
 def test_a_network_runs_once_for_a_scene(monkeypatch):
     runs = []
-    keep = boundary._probabilities
+    passes = ask.probabilities
     monkeypatch.setattr(
-        boundary, "_probabilities", lambda name, *rest: runs.append(name) or keep(name, *rest)
+        ask,
+        "probabilities",
+        lambda network, image, how, *rest: (
+            runs.append((rest[-1], how.output_stride)) or passes(network, image, how, *rest)
+        ),
     )
     boundary.label_maps(scenes.scene(7)[0], boundary.chosen(None))
-    assert runs == ["v1", "v2", "v3", "v3 at OS8", "v3+", "v3+ at OS8"]
+    names = ["v1-scenes", "v2-scenes", "v3-scenes", "v3-scenes", "v3plus-scenes", "v3plus-scenes"]
+    assert runs == [*zip(names, [None, None, None, 8, None, 8], strict=True)]
 
 
 def test_a_network_of_ones_own_stands_beside_the_shipped_ones():
@@ -245,7 +250,7 @@ def test_another_scene_is_computed_when_it_is_asked_for(widget):
         ({"width": 9}, "width 9: expected 1 to 8 pixels"),
         ({"view": "truth"}, "view 'truth': expected one of labels, errors"),
         ({"models": ["v4"]}, r"models \['v4'\]: expected some of v1, v1 \+ CRF, v2"),
-        ({"models": []}, r"models \[\]"),
+        ({"models": []}, r"no models: give names"),
         ({"models": {"two": nn.Conv2d(3, 2, 1)}}, r"two gives \(1, 2, 129, 129\): expected logits"),
     ],
 )

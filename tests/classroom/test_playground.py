@@ -1,4 +1,4 @@
-"""Playground: every source, recipe and view has its picture, every fault its sentence."""
+"""Playground: every source, choice and view has its picture, every fault its sentence."""
 
 import io
 import itertools
@@ -23,7 +23,7 @@ from deeplab_lite.classroom.widgets import (
 from deeplab_lite.classroom.widgets import (
     playground_view as comparison,
 )
-from deeplab_lite.classroom.widgets._answers import CRFS, Answers, Recipe
+from deeplab_lite.classroom.widgets._answers import CRFS, Answers, Choice
 from deeplab_lite.classroom.widgets._subjects import SOURCES, Subject
 from deeplab_lite.classroom.widgets.playground_view import VIEWS, Compared
 from deeplab_lite.classroom.widgets.segmentation_view import Result
@@ -90,19 +90,19 @@ def direct(name, stride=None, wrap=lambda network: network, flip=False):
 
 
 @pytest.mark.parametrize(
-    "recipe, expected",
+    "choice, expected",
     [
-        (Recipe("v1-scenes"), {}),
-        (Recipe("v3plus-scenes", stride=8), {"stride": 8}),
-        (Recipe("v2-scenes", multi_scale=True), {"wrap": MultiScale}),
-        (Recipe("v3-scenes", flip=True), {"flip": True}),
-        (Recipe("v3-scenes", 8, True, True), {"stride": 8, "wrap": MultiScale, "flip": True}),
+        (Choice("v1-scenes"), {}),
+        (Choice("v3plus-scenes", stride=8), {"stride": 8}),
+        (Choice("v2-scenes", multi_scale=True), {"wrap": MultiScale}),
+        (Choice("v3-scenes", flip=True), {"flip": True}),
+        (Choice("v3-scenes", 8, True, True), {"stride": 8, "wrap": MultiScale, "flip": True}),
     ],
     ids=str,
 )
-def test_a_recipe_does_what_it_says(recipe, expected):
-    probs, warned = ANSWERS.ask(recipe, SCENE)
-    assert probs == pytest.approx(direct(recipe.model, **expected), abs=1e-5) and warned == ()
+def test_a_choice_does_what_it_says(choice, expected):
+    probs, warned = ANSWERS.ask(choice, SCENE)
+    assert probs == pytest.approx(direct(choice.model, **expected), abs=1e-5) and warned == ()
 
 
 @pytest.mark.parametrize("crf", [name for name in CRFS if name != "off"])
@@ -112,8 +112,8 @@ def test_a_crf_starts_from_the_network(crf):
     settings = {"w_appearance": 5, "sigma_xy": 50, "sigma_rgb": 3}
     if crf == "searched":
         settings = {"w_appearance": 20, "sigma_xy": 25, "sigma_rgb": 20}
-    before, _ = ANSWERS.ask(Recipe("v1-scenes"), SCENE)
-    after, _ = ANSWERS.ask(Recipe("v1-scenes", crf=crf), SCENE)
+    before, _ = ANSWERS.ask(Choice("v1-scenes"), SCENE)
+    after, _ = ANSWERS.ask(Choice("v1-scenes", crf=crf), SCENE)
     expected = dense_crf(before, SCENE.image, w_smooth=3, sigma_smooth=3, **settings)
     assert after == pytest.approx(expected, abs=1e-5)
 
@@ -121,7 +121,7 @@ def test_a_crf_starts_from_the_network(crf):
 def test_the_weights_output_stride_and_mode_stay_as_they_were():
     network = checkpoints.load("v3plus-scenes").train()
     told = Answers({"mine": network}, 9)
-    told.ask(Recipe("mine", stride=8, multi_scale=True, flip=True), SCENE)
+    told.ask(Choice("mine", stride=8, multi_scale=True, flip=True), SCENE)
     assert network.output_stride == 16 and network.training
 
 
@@ -138,18 +138,18 @@ def test_passes_are_kept():
     network = Always(3)
     told = Answers({"three": network}, 9)
     for crf in CRFS:
-        told.ask(Recipe("three", crf=crf), SCENE)
+        told.ask(Choice("three", crf=crf), SCENE)
     assert network.asked == 1
-    told.ask(Recipe("three", flip=True), SCENE)
-    told.ask(Recipe("three"), _subjects.scene(8))
-    assert network.asked == 3
+    told.ask(Choice("three", flip=True), SCENE)  # the image and its mirror image
+    told.ask(Choice("three"), _subjects.scene(8))
+    assert network.asked == 4
 
 
 @pytest.mark.parametrize("height, width", [(1, 1), (17, 40), (129, 97), (60, 129)])
-def test_images_of_any_size_are_padded_and_answers_cut(height, width):
+def test_images_of_any_size(height, width):
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    for recipe in (Recipe("v1-scenes"), Recipe("v3plus-scenes", None, True, True)):
-        probs, _ = ANSWERS.ask(recipe, Subject("noise", image))
+    for choice in (Choice("v1-scenes"), Choice("v3plus-scenes", None, True, True)):
+        probs, _ = ANSWERS.ask(choice, Subject("noise", image))
         assert probs.shape == (9, height, width)
         assert probs.sum(0) == pytest.approx(np.ones((height, width)), abs=1e-4)
 
@@ -165,18 +165,18 @@ def test_what_a_network_warns_of_is_told():
 
 
 @pytest.mark.parametrize(
-    "recipe, words",
+    "choice, words",
     [
-        (Recipe("v9"), "model 'v9': expected one of v1-scenes"),
-        (Recipe("v1-scenes", crf="on"), "crf 'on': expected one of off, DeepLab's, searched"),
-        (Recipe("v3-scenes", 32), "v3-scenes at output stride 32: there is 8, 16"),
+        (Choice("v9"), "model 'v9': expected one of v1-scenes"),
+        (Choice("v1-scenes", crf="on"), "crf 'on': expected one of off, DeepLab's, searched"),
+        (Choice("v3-scenes", 32), "v3-scenes at output stride 32: there is 8, 16"),
     ],
 )
-def test_recipes_that_there_are_not(recipe, words):
+def test_choices_that_there_are_not(choice, words):
     with pytest.raises(ValueError, match=words):
-        ANSWERS.ask(recipe, SCENE)
+        ANSWERS.ask(choice, SCENE)
     with pytest.raises(ValueError, match=words):
-        Playground(first=recipe)
+        Playground(first=choice)
 
 
 # ---- Pictures and words ----
@@ -193,8 +193,8 @@ def compared(label=LABEL, maps=(FIRST, SECOND)):
                ("ground", "disc", "ring"), draw.PALETTE)
         for told in maps
     )  # fmt: skip
-    recipes = tuple(map(Recipe, ("one", "two")))[: len(maps)]
-    return Compared(Subject("a test", image, label), recipes, results)
+    choices = tuple(map(Choice, ("one", "two")))[: len(maps)]
+    return Compared(Subject("a test", image, label), choices, results)
 
 
 def test_where_two_answers_differ():
@@ -230,7 +230,7 @@ def test_entropy_runs_from_certain_to_anything_goes():
 
 
 def test_the_scores_are_those_of_the_metrics():
-    probs, _ = ANSWERS.ask(Recipe("v1-scenes"), SCENE)
+    probs, _ = ANSWERS.ask(Choice("v1-scenes"), SCENE)
     result = Result(SCENE.image, SCENE.label, probs, scenes.CLASSES, draw.SCENE_PALETTE)
     matrix = metrics.confusion_matrices(torch.from_numpy(probs), SCENE.label, 9)[0]
     made = comparison.score(result)
@@ -261,7 +261,7 @@ def test_each_view_has_its_panels(view, known, count):
 
 
 def test_it_starts_with_a_scene_and_two_networks(widget):
-    assert [str(r) for r in widget.recipes] == ["v3plus-scenes", "v1-scenes"]
+    assert [str(r) for r in widget.choices] == ["v3plus-scenes", "v1-scenes"]
     assert widget.alt().startswith("scene 7, prediction. v3plus-scenes: mIoU 0.")
     assert np.array_equal(widget.subject.image, scenes.scene(7)[0])
     assert [slot.layout.display for slot in widget._slots] == [""] * 5
@@ -305,22 +305,22 @@ def test_every_network_and_crf(widget, name, crf):
     for stride in dict(row.stride.options).values():
         row.stride.value = stride
         assert "alert" not in widget.note.value
-        assert widget.recipes[0] == Recipe(name, stride or None, crf=crf)
-        assert widget.found.results[0].probabilities.shape == (9, 129, 129)
+        assert widget.choices[0] == Choice(name, stride or None, crf=crf)
+        assert widget.comparison.results[0].probabilities.shape == (9, 129, 129)
 
 
 @pytest.mark.parametrize("control", ["multi_scale", "flip"])
 @pytest.mark.parametrize("place", [0, 1])
 def test_the_boxes_change_the_answer(widget, control, place):
-    before = widget.found.results[place].probabilities
+    before = widget.comparison.results[place].probabilities
     getattr(widget.rows[place], control).value = True
-    assert getattr(widget.recipes[place], control)
-    assert not np.allclose(before, widget.found.results[place].probabilities, atol=1e-3)
+    assert getattr(widget.choices[place], control)
+    assert not np.allclose(before, widget.comparison.results[place].probabilities, atol=1e-3)
 
 
 def test_one_network_alone(widget):
     widget.rows[1].model.value = "none"
-    assert len(widget.recipes) == 1 and len(shown_of(widget)) == 3
+    assert len(widget.choices) == 1 and len(shown_of(widget)) == 3
     assert all(control.disabled for control in widget.rows[1].children[1:])
     assert "differ" not in widget.alt()
 
@@ -400,7 +400,7 @@ def test_a_network_that_fails_is_told():
 
 def test_arguments():
     made = Playground(
-        "drawing", shapes=[Placed("star", 60, 60, 30)], second=Recipe("v1-scenes", crf="searched"),
+        "drawing", shapes=[Placed("star", 60, 60, 30)], second=Choice("v1-scenes", crf="searched"),
         view="errors", alpha=0.5,
     )  # fmt: skip
     assert made.rows[1].crf.value == "searched" and set(np.unique(made.subject.label)) == {
@@ -409,7 +409,7 @@ def test_arguments():
         255,
     }
     assert Playground(file=png()).source.value == "upload"
-    assert [r.model for r in Playground(models=["v2-scenes"]).recipes] == ["v2-scenes"]
+    assert [r.model for r in Playground(models=["v2-scenes"]).choices] == ["v2-scenes"]
 
 
 @pytest.mark.parametrize(
@@ -446,5 +446,4 @@ def test_a_file_that_is_not_there(tmp_path):
 
 def test_the_settings_of_the_searched_crf_are_those_of_lesson_04():
     """Its cell prints them; the grid's best corner."""
-    found = _answers.SEARCHED
-    assert (found.w_appearance, found.sigma_xy, found.sigma_rgb) == (20, 25, 20)
+    assert _answers.SEARCHED == {"w_appearance": 20, "sigma_xy": 25, "sigma_rgb": 20}

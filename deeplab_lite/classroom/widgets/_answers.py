@@ -1,33 +1,32 @@
-"""What networks say of an image: with another output stride, several sizes, a mirror, a CRF.
+"""What networks say of an image, as a widget asks for it: passes are kept, so sliders are quick.
 
-The Playground of lesson 08 asks here. Passes through networks are kept, so that what needs none,
-such as another view or another CRF, follows at once.
+Used by the Playground (lesson 08), the boundary microscope (07) and the segmentation viewer (03).
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from deeplab_lite import checkpoints, image_files, scenes
+from deeplab_lite import ask, checkpoints
+from deeplab_lite.ask import Inference
 from deeplab_lite.classroom.widgets._subjects import Subject
 from deeplab_lite.classroom.widgets._twin import one_of
-from deeplab_lite.classroom.widgets.refinement import PAPERS, Settings
-from deeplab_lite.crf import dense_crf
-from deeplab_lite.models.v2 import MultiScale
 
 STRIDES = (8, 16, 32)
+MULTI_SCALE = {"scales": (1.0, 0.75, 0.5), "fuse": "max"}  # v2's way
 # The best of lesson 04's search on v1-scenes; its colour sigma suits textured shapes.
-SEARCHED = Settings(w_appearance=20.0, sigma_xy=25.0, sigma_rgb=20.0)
-CRFS: dict[str, Settings | None] = {"off": None, "DeepLab's": PAPERS["v1"], "searched": SEARCHED}
+SEARCHED = {"w_appearance": 20.0, "sigma_xy": 25.0, "sigma_rgb": 20.0}
+CRFS: dict[str, bool | dict[str, float]] = {"off": False, "DeepLab's": True, "searched": SEARCHED}
+
+Networks = Mapping[str, nn.Module | None]
 
 
-class Recipe(NamedTuple):
+class Choice(NamedTuple):
     """A network, and how it is asked.
 
     - `stride`: another output stride with the same weights; None leaves the network as it is.
@@ -52,49 +51,55 @@ class Recipe(NamedTuple):
         ]
         return " ".join(filter(None, parts))
 
+    @property
+    def inference(self) -> Inference:
+        """The same for `deeplab_lite.ask`."""
+        scales: dict[str, Any] = MULTI_SCALE if self.multi_scale else {}
+        return Inference(output_stride=self.stride, flip=self.flip, crf=CRFS[self.crf], **scales)
+
 
 class Answers:
     """Asks networks; `models` maps names to networks, or to None for the checkpoint of that name.
 
-    A network takes images as `scenes.normalize` makes them, with sides of 16 k + 1, and gives
-    logits of the images' size, a channel for each of `classes` classes.
+    A network takes images as `scenes.normalize` makes them, and gives logits of the images' size, a
+    channel for each of `classes` classes.
     """
 
-    def __init__(self, models: Mapping[str, nn.Module | None], classes: int):
+    def __init__(self, models: Networks, classes: int):
         self.models, self.classes = dict(models), classes
-        self._network = lru_cache(maxsize=8)(self._find)
+        self.network = lru_cache(maxsize=8)(self._load)
         self.strides = lru_cache(maxsize=None)(self._strides)
-        self._passed = lru_cache(maxsize=32)(self._pass)
+        self._passes = lru_cache(maxsize=32)(self._pass)
         self._refined = lru_cache(maxsize=32)(self._refine)
 
-    def ask(self, recipe: Recipe, subject: Subject) -> tuple[np.ndarray, tuple[str, ...]]:
+    def ask(self, choice: Choice, subject: Subject) -> tuple[np.ndarray, tuple[str, ...]]:
         """Probabilities (K, H, W), float32, and what the network warned of.
 
         Raises ValueError as `check`, and for logits of another shape.
         """
-        self.check(recipe)
-        return self._refined(subject, recipe)
+        self.check(choice)
+        return self._refined(subject, choice)
 
-    def check(self, recipe: Recipe) -> None:
-        """Raises ValueError for a model, a stride or a CRF that there is not."""
-        one_of("model", recipe.model, self.models)
-        one_of("crf", recipe.crf, CRFS)
-        _, strides = self.strides(recipe.model)
-        if recipe.stride is not None and recipe.stride not in strides:
+    def check(self, choice: Choice) -> None:
+        """Raises ValueError for an unknown model or CRF, or a stride that the model can't have."""
+        one_of("model", choice.model, self.models)
+        one_of("crf", choice.crf, CRFS)
+        _, strides = self.strides(choice.model)
+        if choice.stride is not None and choice.stride not in strides:
             known = ", ".join(map(str, strides)) or "none, it has no such setting"
-            raise ValueError(f"{recipe.model} at output stride {recipe.stride}: there is {known}")
+            raise ValueError(f"{choice.model} at output stride {choice.stride}: there is {known}")
 
     # ---- Parts
 
-    def _find(self, name: str) -> nn.Module:
+    def _load(self, name: str) -> nn.Module:
         network = self.models[name]
         return checkpoints.load(name) if network is None else network
 
     def _strides(self, name: str) -> tuple[int | None, tuple[int, ...]]:
         """The output stride as trained, and all that it can be set to: its rates decide."""
-        network: Any = self._network(name)
+        network: Any = self.network(name)
         own: int | None = getattr(network, "output_stride", None)
-        found: list[int] = []
+        possible: list[int] = []
         if own is None:
             return None, ()
         with warnings.catch_warnings():
@@ -102,47 +107,26 @@ class Answers:
             for stride in STRIDES:
                 with suppress(ValueError):
                     network.output_stride = stride
-                    found.append(stride)
+                    possible.append(stride)
             network.output_stride = own
-        return own, tuple(found)
+        return own, tuple(possible)
 
-    def _refine(self, subject: Subject, recipe: Recipe) -> tuple[np.ndarray, tuple[str, ...]]:
-        probs, said = self._passed(subject, recipe._replace(crf="off"))
-        settings = CRFS[recipe.crf]
-        if settings is None:
-            return probs, said
-        named = settings._asdict()
-        kept = {name: named[name] for name in named if name not in ("temperature", "objects")}
-        return dense_crf(probs, subject.image, **kept), said
+    def _refine(self, subject: Subject, choice: Choice) -> tuple[np.ndarray, tuple[str, ...]]:
+        probs, messages = self._passes(subject, choice._replace(crf="off"))
+        return ask.refine(probs, subject.image, choice.inference), messages
 
-    def _pass(self, subject: Subject, recipe: Recipe) -> tuple[np.ndarray, tuple[str, ...]]:
-        image = subject.image
-        network: Any = self._network(recipe.model)
-        device = next((p.device for p in network.parameters()), torch.device("cpu"))
-        batch = scenes.normalize(image_files.padded(image))[None].to(device)
-        if recipe.flip:  # one batch, up to a sixth quicker than Mirrored, which spares memory
-            batch = torch.cat([batch, batch.flip(-1)])
-        own, was_training = self.strides(recipe.model)[0], network.training
-        network.eval()
-        try:
-            with warnings.catch_warnings(record=True) as caught, torch.inference_mode():
-                warnings.simplefilter("always")
-                if recipe.stride is not None:
-                    network.output_stride = recipe.stride
-                logits = (MultiScale(network) if recipe.multi_scale else network)(batch)
-        finally:
-            network.train(was_training)
-            if recipe.stride is not None:
-                network.output_stride = own
-        expected = (len(batch), self.classes, *batch.shape[2:])
-        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        if found != expected:
-            raise ValueError(
-                f"{recipe.model} gives {found}: expected logits {expected}, the classes named and "
-                "the image's size"
-            )
-        probs = logits.detach().float().softmax(1)
-        mean = (probs[0] + probs[1].flip(-1)) / 2 if recipe.flip else probs[0]
-        height, width = image.shape[:2]
-        said = tuple(dict.fromkeys(str(warning.message) for warning in caught))
-        return mean[:, :height, :width].cpu().numpy(), said
+    def _pass(self, subject: Subject, choice: Choice) -> tuple[np.ndarray, tuple[str, ...]]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            network, image = self.network(choice.model), subject.image
+            settings = (choice.inference, self.classes, choice.model)
+            probs = ask.probabilities(network, image, *settings)
+        return probs, tuple(dict.fromkeys(str(warning.message) for warning in caught))
+
+
+def table_of(models: Iterable[str] | Networks) -> dict[str, nn.Module | None]:
+    """Names, or a dict of name to network, as such a dict. Raises ValueError if there are none."""
+    table = dict(models) if isinstance(models, Mapping) else dict.fromkeys(models)
+    if not table:
+        raise ValueError("no models: give names of checkpoints, or a dict of name to network")
+    return table

@@ -5,40 +5,31 @@ that the band begins at the true edge; benchmarks of the trimap are counted alik
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import torch
 from scipy.ndimage import uniform_filter  # type: ignore[import-untyped]
-from torch import Tensor, nn
+from torch import nn
 
-from deeplab_lite import checkpoints, metrics, scenes
-from deeplab_lite.crf import dense_crf
+from deeplab_lite import metrics, scenes
+from deeplab_lite.classroom.widgets._answers import Answers, Choice, Networks, table_of
+from deeplab_lite.classroom.widgets._subjects import Subject
 
 SIDE = 129
 MOST = 8  # pixels on each side of the boundary that a band can have
 
 
-class Recipe(NamedTuple):
-    """How to come to a label map: a checkpoint, perhaps at another output stride, perhaps a CRF."""
-
-    checkpoint: str
-    output_stride: int | None = None
-    crf: bool = False
-
-
 MODELS = {
-    "v1": Recipe("v1-scenes"),
-    "v1 + CRF": Recipe("v1-scenes", crf=True),
-    "v2": Recipe("v2-scenes"),
-    "v3": Recipe("v3-scenes"),
-    "v3 at OS8": Recipe("v3-scenes", 8),
-    "v3+": Recipe("v3plus-scenes"),
-    "v3+ at OS8": Recipe("v3plus-scenes", 8),
-    "v3+ + CRF": Recipe("v3plus-scenes", crf=True),
+    "v1": Choice("v1-scenes"),
+    "v1 + CRF": Choice("v1-scenes", crf="DeepLab's"),
+    "v2": Choice("v2-scenes"),
+    "v3": Choice("v3-scenes"),
+    "v3 at OS8": Choice("v3-scenes", 8),
+    "v3+": Choice("v3plus-scenes"),
+    "v3+ at OS8": Choice("v3plus-scenes", 8),
+    "v3+ + CRF": Choice("v3plus-scenes", crf="DeepLab's"),
 }
-Networks = Mapping[str, nn.Module | None]
+SHIPPED = Answers(dict.fromkeys(choice.model for choice in MODELS.values()), len(scenes.CLASSES))
 
 
 def chosen(models: Iterable[str] | Networks | None) -> dict[str, nn.Module | None]:
@@ -46,61 +37,28 @@ def chosen(models: Iterable[str] | Networks | None) -> dict[str, nn.Module | Non
 
     Raises ValueError for a name that is not known and has no network.
     """
-    given = MODELS if models is None else models
-    found: dict[str, nn.Module | None] = dict.fromkeys(given)
-    if isinstance(models, Mapping):
-        found.update(models)
-    unknown = [name for name, network in found.items() if network is None and name not in MODELS]
-    if unknown or not found:
+    table = dict.fromkeys(MODELS) if models is None else table_of(models)
+    unknown = [name for name, network in table.items() if network is None and name not in MODELS]
+    if unknown:
         raise ValueError(
-            f"models {unknown or '[]'}: expected some of {', '.join(MODELS)}, or a dict of name to "
-            "network"
+            f"models {unknown}: expected some of {', '.join(MODELS)}, or a dict of name to network"
         )
-    return found
-
-
-@lru_cache(maxsize=8)
-def _network(checkpoint: str, output_stride: int | None) -> nn.Module:
-    network: Any = checkpoints.load(checkpoint)
-    if output_stride:
-        network.output_stride = output_stride
-    return network
+    return table
 
 
 def label_maps(image: np.ndarray, networks: Networks) -> dict[str, np.ndarray]:
-    """uint8 (H, W) by name: what each network says of an image, the CRF after it where one is.
+    """uint8 (H, W) by name: the class of each pixel by each network, after its CRF if it has one.
 
-    A network runs once, however many names share it. Raises ValueError for one that does not give
-    a score of each of the scenes' classes to each pixel.
+    Raises ValueError for a network that does not give each pixel a score for each of the scenes'
+    classes.
     """
-    told: dict[Any, Tensor] = {}
-    found = {}
-    for name, given in networks.items():
-        recipe = MODELS.get(name, Recipe(""))
-        network = given if given is not None else _network(*recipe[:2])
-        if network not in told:
-            told[network] = _probabilities(name, network, image)
-        probabilities = told[network]
-        if given is None and recipe.crf:
-            probabilities = dense_crf(probabilities, image)
-        found[name] = probabilities.argmax(0).numpy().astype(np.uint8)
-    return found
-
-
-def _probabilities(name: str, network: nn.Module, image: np.ndarray) -> Tensor:
-    was_training = network.training
-    network.eval()
-    try:
-        with torch.inference_mode():
-            device = next((p.device for p in network.parameters()), torch.device("cpu"))
-            logits = network(scenes.normalize(image)[None].to(device))
-    finally:
-        network.train(was_training)
-    expected = (1, len(scenes.CLASSES), *image.shape[:2])
-    if not isinstance(logits, Tensor) or logits.shape != expected:
-        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ValueError(f"{name} gives {shape}: expected logits {expected}")
-    return logits[0].float().softmax(0).cpu()
+    subject = Subject("the image", image)
+    own = Answers({k: v for k, v in networks.items() if v is not None}, len(scenes.CLASSES))
+    maps = {}
+    for name, network in networks.items():
+        answers, choice = (SHIPPED, MODELS[name]) if network is None else (own, Choice(name))
+        maps[name] = answers.ask(choice, subject)[0].argmax(0).astype(np.uint8)
+    return maps
 
 
 def spots(truth: np.ndarray, maps: Sequence[np.ndarray], count: int = 12) -> list[list[int]]:
@@ -112,12 +70,12 @@ def spots(truth: np.ndarray, maps: Sequence[np.ndarray], count: int = 12) -> lis
     score = uniform_filter(differ, 11, mode="constant")
     score = np.where(metrics.trimap(truth, 1).numpy(), score + 1e-9, 0)
     y, x = np.indices(truth.shape)
-    found: list[list[int]] = []
-    while len(found) < count and score.max() > 0:
+    centers: list[list[int]] = []
+    while len(centers) < count and score.max() > 0:
         row, column = map(int, np.unravel_index(score.argmax(), score.shape))
-        found.append([row, column])
+        centers.append([row, column])
         score[(y - row) ** 2 + (x - column) ** 2 < 14**2] = 0
-    return found
+    return centers
 
 
 class Tally(NamedTuple):

@@ -14,9 +14,9 @@ from deeplab_lite import checkpoints, photos, scenes
 from deeplab_lite.classroom import draw
 from deeplab_lite.classroom.own_scene import GROUND, Placed
 from deeplab_lite.classroom.widgets import _subjects
-from deeplab_lite.classroom.widgets._answers import Answers, Recipe
+from deeplab_lite.classroom.widgets._answers import Answers, Choice, table_of
 from deeplab_lite.classroom.widgets._asked import Asked, NothingYet
-from deeplab_lite.classroom.widgets._recipe_row import DEFAULT_SECOND, rows_for
+from deeplab_lite.classroom.widgets._choice_row import DEFAULT_SECOND, rows_for
 from deeplab_lite.classroom.widgets._subjects import (
     SIDES,
     SOURCES,
@@ -51,9 +51,9 @@ class Playground(Asked, Twin, ipywidgets.VBox):
     - `source` is one of SOURCES: the scene of a `seed`; `shapes` on a `ground`, to be dragged; a
       `photo` of photos.photo_names(); or a `file`, the path or bytes of any picture. Photographs
       and files are shrunk to `side` pixels. Nothing leaves this machine.
-    - `first` and `second` are names of `models`, or a `Recipe` that also says the output stride,
+    - `first` and `second` are names of `models`, or a `Choice` that also says the output stride,
       multi-scale, flip and CRF; `second` may be None.
-    - `models`, `classes`, `palette` are as in SegmentationViewer; networks take sides of 16 k + 1.
+    - `models`, `classes`, `palette` are as in SegmentationViewer.
     - `view` is one of VIEWS, `alpha` the strength of the overlay.
 
     Raises ValueError for what is none of these, FileNotFoundError for a file that is not there;
@@ -66,8 +66,8 @@ class Playground(Asked, Twin, ipywidgets.VBox):
         self,
         source: str | None = None,
         seed: int = 7,
-        first: str | Recipe | None = None,
-        second: str | Recipe | None = DEFAULT_SECOND,
+        first: str | Choice | None = None,
+        second: str | Choice | None = DEFAULT_SECOND,
         view: str = "prediction",
         alpha: float = 0.7,
         *,
@@ -80,10 +80,7 @@ class Playground(Asked, Twin, ipywidgets.VBox):
         classes: Sequence[str] = scenes.CLASSES,
         palette: np.ndarray = draw.SCENE_PALETTE,
     ):
-        given = checkpoints.names(classes) if models is None else models
-        table = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given)
-        if not table:
-            raise ValueError("no models: give names of checkpoints, or a dict of name to network")
+        table = table_of(checkpoints.names(classes) if models is None else models)
         if len(palette) < len(classes):
             raise ValueError(f"{len(palette)} colours for {len(classes)} classes: give a palette")
         source = source or ("scene" if file is None else "upload")
@@ -112,7 +109,7 @@ class Playground(Asked, Twin, ipywidgets.VBox):
         self.rows = rows_for(self._answers, first, second)
         self._make_controls(source, seed, view, alpha, photo, side)
         self._fit()
-        panels(self.found, view, alpha)  # what cannot be shown is refused here
+        panels(self.comparison, view, alpha)  # what cannot be pictures is refused here
         super().__init__(self._children())
         self._draw(colors=96)  # smaller, for this one is saved with the notebook
         self._listen()
@@ -120,9 +117,9 @@ class Playground(Asked, Twin, ipywidgets.VBox):
     # ---- State
 
     @property
-    def recipes(self) -> tuple[Recipe, ...]:
-        """What is asked of the first network, and of the second if there is one."""
-        return tuple(recipe for row in self.rows if (recipe := row.recipe) is not None)
+    def choices(self) -> tuple[Choice, ...]:
+        """The choice of the first row, and of the second if it has a network."""
+        return tuple(choice for row in self.rows if (choice := row.choice) is not None)
 
     @property
     def subject(self) -> Subject:
@@ -138,26 +135,26 @@ class Playground(Asked, Twin, ipywidgets.VBox):
         return self._upload(self._file, self.side.value)
 
     @property
-    def found(self) -> Compared:
+    def comparison(self) -> Compared:
         """The present image, and what the chosen networks say of it."""
-        return self._compared(self.subject, self.recipes)
+        return self._compared(self.subject, self.choices)
 
-    def _answered(self, subject: Subject, recipes: tuple[Recipe, ...]) -> Compared:
-        told = [self._answers.ask(recipe, subject) for recipe in recipes]
+    def _answered(self, subject: Subject, choices: tuple[Choice, ...]) -> Compared:
+        answers = [self._answers.ask(choice, subject) for choice in choices]
         results = tuple(
             Result(subject.image, subject.label, probs, self._classes, self._palette)
-            for probs, _ in told
+            for probs, _ in answers
         )
-        warned = tuple(dict.fromkeys(text for _, said in told for text in said))
-        return Compared(subject, recipes, results, warned)
+        messages = tuple(dict.fromkeys(text for _, texts in answers for text in texts))
+        return Compared(subject, choices, results, messages)
 
     def picture(self) -> np.ndarray:
-        return picture(self.found, self.view.value, self.alpha.value)
+        return picture(self.comparison, self.view.value, self.alpha.value)
 
     def alt(self) -> str:
-        """What is shown, the scores, and where the answers differ, in some sentences."""
-        found = self.found
-        return f"{found.subject.title}, {VIEWS[self.view.value]}. {describe(found)}"
+        """What is pictures, the scores, and where the answers differ, in some sentences."""
+        comparison = self.comparison
+        return f"{comparison.subject.title}, {VIEWS[self.view.value]}. {describe(comparison)}"
 
     def _board_of(self) -> ShapeCanvas:
         if self.canvas is None:
@@ -245,9 +242,9 @@ class Playground(Asked, Twin, ipywidgets.VBox):
             row.fit()
         options = [(VIEWS[v], v) for v in VIEWS if v != "errors" or source in WITH_TRUTH]
         if options != list(self.view.options):
-            kept = self.view.value
+            chosen = self.view.value
             self.view.options = options
-            self.view.value = kept if kept in dict(options).values() else options[0][1]
+            self.view.value = chosen if chosen in dict(options).values() else options[0][1]
         self._board.children = [self._board_of()] if source == "drawing" else []
 
     # ---- Drawing
@@ -255,21 +252,21 @@ class Playground(Asked, Twin, ipywidgets.VBox):
     def _show(self, colors: int | None) -> None:
         self._fit()
         try:
-            found, view, alpha = self.found, self.view.value, self.alpha.value
+            comparison, view, alpha = self.comparison, self.view.value, self.alpha.value
         except NothingYet:
             self._put({}, colors)
             raise
-        self._put(panels(found, view, alpha), colors)
-        strange = self._strange and found.subject.label is None
-        self.note.value = text_below(found, view, alpha, STRANGE if strange else "")
+        self._put(panels(comparison, view, alpha), colors)
+        strange = self._strange and comparison.subject.label is None
+        self.note.value = text_below(comparison, view, alpha, STRANGE if strange else "")
 
-    def _put(self, shown: dict[str, np.ndarray], colors: int | None) -> None:
+    def _put(self, pictures: dict[str, np.ndarray], colors: int | None) -> None:
         """These pictures by their titles, and no others; sends those that are not there yet."""
         if self.source.value == "drawing":
-            shown.pop("image", None)  # the canvas shows it
+            pictures.pop("image", None)  # the canvas shows it
         for place, slot in enumerate(self._slots):
-            slot.layout.display = "" if place < len(shown) else "none"
-        for place, (name, array) in enumerate(shown.items()):
+            slot.layout.display = "" if place < len(pictures) else "none"
+        for place, (name, array) in enumerate(pictures.items()):
             self.names[place].value = title(name)
             if not np.array_equal(array, self._sent[place]):
                 self.images[place].layout.width = f"{magnified(array)}px"

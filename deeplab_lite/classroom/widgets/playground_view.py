@@ -12,7 +12,7 @@ import numpy as np
 from deeplab_lite import metrics
 from deeplab_lite.classroom import draw
 from deeplab_lite.classroom.widgets import segmentation_view as segmentation
-from deeplab_lite.classroom.widgets._answers import Recipe
+from deeplab_lite.classroom.widgets._answers import Choice
 from deeplab_lite.classroom.widgets._subjects import Subject
 from deeplab_lite.classroom.widgets._twin import figure
 from deeplab_lite.classroom.widgets.segmentation_view import Result
@@ -25,16 +25,16 @@ PANEL = WIDTH // 3 - 6
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """An image, and what one or two recipes make of it. What follows from that is computed once."""
+    """An image, and what one or two choices make of it. What follows from that is computed once."""
 
     subject: Subject
-    recipes: tuple[Recipe, ...]
+    choices: tuple[Choice, ...]
     results: tuple[Result, ...]
-    warned: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(map(str, self.recipes))
+        return tuple(map(str, self.choices))
 
     @cached_property
     def kinds(self) -> np.ndarray:
@@ -52,26 +52,28 @@ def views(label: np.ndarray | None) -> list[str]:
     return [view for view in VIEWS if label is not None or view != "errors"]
 
 
-def panels(found: Compared, view: str, alpha: float) -> dict[str, np.ndarray]:
+def panels(comparison: Compared, view: str, alpha: float) -> dict[str, np.ndarray]:
     """The pictures (H, W, 3) by their titles: image, truth if known, answers, disagreement."""
-    image, label = found.subject.image, found.subject.label
+    image, label = comparison.subject.image, comparison.subject.label
     if view not in views(label):
         known = ", ".join(views(label))
         raise ValueError(f"view {view!r}: expected one of {known} (errors need labels)")
-    shown = {"image": image}
+    pictures = {"image": image}
     if label is not None:
-        ground, palette = draw.grey(image), found.results[0].palette
-        shown["truth"] = draw.overlay(ground, label, alpha, palette)
-    for place, (name, result) in enumerate(zip(found.names, found.results, strict=True), 1):
+        ground, palette = draw.grey(image), comparison.results[0].palette
+        pictures["truth"] = draw.overlay(ground, label, alpha, palette)
+    for place, (name, result) in enumerate(
+        zip(comparison.names, comparison.results, strict=True), 1
+    ):
         if view == "entropy":
-            made = draw.surprise(image, result.probabilities, alpha)
+            score = draw.surprise(image, result.probabilities, alpha)
         else:
-            made = segmentation.answer(result, view, alpha)
-        shown[f"{place} · {name}" if len(found.results) > 1 else name] = made
-    if len(found.results) > 1:
-        first, second = (result.prediction for result in found.results)
-        shown["where they differ"] = draw.disagreement(image, first, second, label, alpha)
-    return shown
+            score = segmentation.answer(result, view, alpha)
+        pictures[f"{place} · {name}" if len(comparison.results) > 1 else name] = score
+    if len(comparison.results) > 1:
+        first, second = (result.prediction for result in comparison.results)
+        pictures["where they differ"] = draw.disagreement(image, first, second, label, alpha)
+    return pictures
 
 
 def magnified(picture: np.ndarray) -> int:
@@ -99,49 +101,51 @@ def score(result: Result) -> Score:
     return Score(float(metrics.miou(matrix)), float(metrics.pixel_accuracy(matrix)), sure, doubt)
 
 
-def differ(found: Compared) -> str:
+def differ(comparison: Compared) -> str:
     """Where two answers differ, in a sentence; nothing for a single one."""
-    if len(found.results) < 2:
+    if len(comparison.results) < 2:
         return ""
-    counts = np.bincount(found.kinds.ravel(), minlength=len(draw.DISAGREEMENT) + 1)[1:].tolist()
-    total, share = sum(counts), 100 * sum(counts) / found.kinds.size
+    counts = np.bincount(comparison.kinds.ravel(), minlength=len(draw.DISAGREEMENT) + 1)[
+        1:
+    ].tolist()
+    total, share = sum(counts), 100 * sum(counts) / comparison.kinds.size
     text = f"They differ at {total:,} pixel{'s' * (total != 1)} ({share:.1f} %)"
-    if found.subject.label is None or not total:
+    if comparison.subject.label is None or not total:
         return f"{text}."
-    kinds = [meaning for meaning, _ in draw.DISAGREEMENT.values()]
-    told = [f"{n:,}: {kind}" for n, kind in zip(counts, kinds, strict=True) if n]
-    return f"{text}; {', '.join(told)}."
+    meanings = [meaning for meaning, _ in draw.DISAGREEMENT.values()]
+    parts = [f"{n:,}: {meaning}" for n, meaning in zip(counts, meanings, strict=True) if n]
+    return f"{text}; {', '.join(parts)}."
 
 
-def describe(found: Compared) -> str:
+def describe(comparison: Compared) -> str:
     """What each answer scores, and where they differ, in some sentences."""
     parts = []
-    for name, made in zip(found.names, found.scores, strict=True):
-        known = "" if made.miou is None else f"mIoU {made.miou:.3f}, "
-        parts.append(f"{name}: {known}mean confidence {made.confidence:.2f}.")
-    return " ".join(filter(None, [*parts, differ(found)]))
+    for name, score in zip(comparison.names, comparison.scores, strict=True):
+        known = "" if score.miou is None else f"mIoU {score.miou:.3f}, "
+        parts.append(f"{name}: {known}mean confidence {score.confidence:.2f}.")
+    return " ".join(filter(None, [*parts, differ(comparison)]))
 
 
 GROUPS = {"where they differ": "differ: {}"}  # in one list of all colours
 Row = tuple[str, np.ndarray]
 
 
-def legend(found: Compared, view: str) -> dict[str, list[Row]]:
+def legend(comparison: Compared, view: str) -> dict[str, list[Row]]:
     """(name, colour) of what the panels show: the classes, kinds of error, of difference."""
-    classes, palette = found.results[0].classes, found.results[0].palette
-    label = found.subject.label
-    maps = [result.prediction for result in found.results] if view == "prediction" else []
+    classes, palette = comparison.results[0].classes, comparison.results[0].palette
+    label = comparison.subject.label
+    maps = [result.prediction for result in comparison.results] if view == "prediction" else []
     maps += [label] if label is not None else []
-    seen = sorted({k for each in maps for k in _values(each)} - {IGNORE})
+    present = sorted({k for each in maps for k in _values(each)} - {IGNORE})
     grey = np.full(3, 150, np.uint8)  # the background keeps the image's grey
-    rows = {"classes": [(classes[k], palette[k] if k else grey) for k in seen]}
+    rows = {"classes": [(classes[k], palette[k] if k else grey) for k in present]}
     if view == "errors":
         rows["errors"] = [(f"{name}: {text}", color) for name, (text, color) in draw.ERRORS.items()]
-    if len(found.results) > 1:
-        there = _values(found.kinds)
+    if len(comparison.results) > 1:
+        there = _values(comparison.kinds)
         kinds = enumerate(draw.DISAGREEMENT.values(), 1)
         rows["where they differ"] = [row for kind, row in kinds if kind in there]
-    return {name: made for name, made in rows.items() if made}
+    return {name: score for name, score in rows.items() if score}
 
 
 def _values(labels: np.ndarray) -> list[int]:
@@ -164,27 +168,27 @@ def ends(view: str, classes: int) -> tuple[str, str]:
     return "entropy 0: one class is certain", f"1: all {classes} are equally likely"
 
 
-def picture(found: Compared, view: str, alpha: float) -> np.ndarray:
+def picture(comparison: Compared, view: str, alpha: float) -> np.ndarray:
     """The playground's state as a picture, uint8 (H, W, 3): panels, sentences, legend."""
     from matplotlib.patches import Patch
 
-    shown = panels(found, view, alpha)
-    height, width = found.subject.image.shape[:2]
-    columns = len(shown) if len(shown) < 4 else -(-len(shown) // 2)
-    rows = -(-len(shown) // columns)
+    pictures = panels(comparison, view, alpha)
+    height, width = comparison.subject.image.shape[:2]
+    columns = len(pictures) if len(pictures) < 4 else -(-len(pictures) // 2)
+    rows = -(-len(pictures) // columns)
     tall = min(1.5, height / width)
     fig = figure(7.6, rows * (7.6 / columns * tall + 0.2) + 0.85)
     axes = fig.subplots(rows, columns, squeeze=False).ravel()
-    for ax in axes[len(shown) :]:
+    for ax in axes[len(pictures) :]:
         ax.axis("off")
-    for ax, (name, array) in zip(axes, shown.items(), strict=False):
+    for ax, (name, array) in zip(axes, pictures.items(), strict=False):
         draw.show(array, ax, title=fill(name, 96 // columns))
         ax.title.set_fontsize(9.5)
-    text = f"{found.subject.title}. {describe(found)}"
+    text = f"{comparison.subject.title}. {describe(comparison)}"
     fig.suptitle(fill(text[0].upper() + text[1:], 108), fontsize=9.5, x=0.01, ha="left")
     patches = [
         Patch(fc=color / 255, ec="#8A93A0", lw=0.5, label=GROUPS.get(group, "{}").format(name))
-        for group, rows in legend(found, view).items()
+        for group, rows in legend(comparison, view).items()
         for name, color in rows
     ]
     if patches:
@@ -201,11 +205,11 @@ def title(name: str) -> str:
     return f'<div style="{style}">{html.escape(name)}</div>'
 
 
-def text_below(found: Compared, view: str, alpha: float, note: str = "") -> str:
+def text_below(comparison: Compared, view: str, alpha: float, note: str = "") -> str:
     """What stands below the pictures, as HTML: colours, scores, differences, warnings, a note."""
-    lines = "".join(_line(name, rows) for name, rows in legend(found, view).items())
+    lines = "".join(_line(name, rows) for name, rows in legend(comparison, view).items())
     if view in ("confidence", "entropy"):
-        classes = len(found.results[0].classes)
+        classes = len(comparison.results[0].classes)
         low, high = ends(view, classes)
         code = base64.b64encode(draw.png(ramp(view, classes, alpha))).decode()
         lines += (
@@ -213,12 +217,17 @@ def text_below(found: Compared, view: str, alpha: float, note: str = "") -> str:
             f'style="display:inline;vertical-align:middle"> {high}</div>'
         )
     paragraph = '<p style="margin:4px 0;line-height:1.4">{}</p>'
-    text = found.subject.title  # of a file it says what was done to it
-    text = "" if found.subject.label is not None else f"{text[0].upper()}{text[1:]}."
-    told = [text, differ(found), *(f"The network warns: {text}" for text in found.warned), note]
+    text = comparison.subject.title  # of a file it says what was done to it
+    text = "" if comparison.subject.label is not None else f"{text[0].upper()}{text[1:]}."
+    sentences = [
+        text,
+        differ(comparison),
+        *(f"The network warns: {text}" for text in comparison.warnings),
+        note,
+    ]
     return (
-        f'<div style="line-height:1.7">{lines}</div>{_table(found)}'
-        + "".join(paragraph.format(html.escape(text)) for text in told if text)
+        f'<div style="line-height:1.7">{lines}</div>{_table(comparison)}'
+        + "".join(paragraph.format(html.escape(text)) for text in sentences if text)
     )  # fmt: skip
 
 
@@ -234,16 +243,16 @@ def _line(name: str, rows: list[Row]) -> str:
     return f'<div><span style="opacity:.7;margin-right:10px">{name}</span>{items}</div>'
 
 
-def _table(found: Compared) -> str:
+def _table(comparison: Compared) -> str:
     cell = '<{0} style="padding:0 18px 0 0;text-align:left;font-weight:{1}">{2}</{0}>'
-    known = found.subject.label is not None
+    known = comparison.subject.label is not None
     heads = ["", *(("mIoU", "pixels right") if known else ()), "mean confidence", "mean entropy"]
     lines = ["".join(cell.format("th", "normal", text) for text in heads)]
-    for name, made in zip(found.names, found.scores, strict=True):
+    for name, score in zip(comparison.names, comparison.scores, strict=True):
         cells = [html.escape(name)]
-        if made.miou is not None and made.right is not None:
-            cells += [f"<b>{made.miou:.3f}</b>", f"{100 * made.right:.1f} %"]
-        cells += [f"{made.confidence:.2f}", f"{made.entropy:.2f}"]
+        if score.miou is not None and score.right is not None:
+            cells += [f"<b>{score.miou:.3f}</b>", f"{100 * score.right:.1f} %"]
+        cells += [f"{score.confidence:.2f}", f"{score.entropy:.2f}"]
         lines.append("".join(cell.format("td", "normal", text) for text in cells))
     rows = "".join(f"<tr>{line}</tr>" for line in lines)
     return f'<table style="line-height:1.5">{rows}</table>'

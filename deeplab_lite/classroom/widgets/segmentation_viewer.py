@@ -8,12 +8,13 @@ from typing import Any
 
 import ipywidgets
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from deeplab_lite import checkpoints, scenes
 from deeplab_lite.classroom import draw
+from deeplab_lite.classroom.widgets._answers import Answers, Choice, table_of
 from deeplab_lite.classroom.widgets._asked import Asked
+from deeplab_lite.classroom.widgets._subjects import Subject
 from deeplab_lite.classroom.widgets._twin import Twin, one_of
 from deeplab_lite.classroom.widgets.segmentation_view import (
     VIEWS,
@@ -27,7 +28,6 @@ from deeplab_lite.classroom.widgets.segmentation_view import (
     ramp,
     views,
 )
-from deeplab_lite.models.base import whole
 
 
 class SegmentationViewer(Asked, Twin, ipywidgets.VBox):
@@ -63,10 +63,7 @@ class SegmentationViewer(Asked, Twin, ipywidgets.VBox):
         classes: Sequence[str] = scenes.CLASSES,
         palette: np.ndarray = draw.SCENE_PALETTE,
     ):
-        given = checkpoints.names(classes) if models is None else models
-        self._models = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given)
-        if not self._models:
-            raise ValueError("no models: give names of checkpoints, or a dict of name to network")
+        self._models = table_of(checkpoints.names(classes) if models is None else models)
         if model is None:
             model = "v1-scenes" if "v1-scenes" in self._models else next(iter(self._models))
         one_of("model", model, self._models)
@@ -75,8 +72,8 @@ class SegmentationViewer(Asked, Twin, ipywidgets.VBox):
         self._classes, self._palette = tuple(classes), np.asarray(palette, np.uint8)
         if image is not None and images is not None:
             raise ValueError("image and images: give one of them")
-        given_images = [(image, label)] if image is not None else images
-        self._images = None if given_images is None else [_pair(*pair) for pair in given_images]
+        pairs = [(image, label)] if image is not None else images
+        self._images = None if pairs is None else [_pair(*pair) for pair in pairs]
         if self._images == []:
             raise ValueError("images is empty: expected pairs of an image and its label or None")
         last = 2**32 - 1 if self._images is None else len(self._images) - 1
@@ -88,7 +85,7 @@ class SegmentationViewer(Asked, Twin, ipywidgets.VBox):
         known = views(np.zeros(0) if labelled else None)
         one_of("view", view, known)
         # A network and a scene are read once; other views and strengths follow at once.
-        self._network = lru_cache(maxsize=8)(self._find_network)
+        self._answers = Answers(self._models, len(self._classes))
         self._result = lru_cache(maxsize=32)(self._segment)
         frame(self._result(model, seed), view, alpha)
 
@@ -141,31 +138,10 @@ class SegmentationViewer(Asked, Twin, ipywidgets.VBox):
             where = "an image" if len(self._images) == 1 else f"image {self.seed.value}"
         return f"{self.model.value} on {where}"
 
-    def _find_network(self, name: str) -> nn.Module:
-        network = self._models[name]
-        return checkpoints.load(name) if network is None else network
-
     def _segment(self, name: str, seed: int) -> Result:
         image, label = scenes.scene(seed) if self._images is None else self._images[seed]
-        network = self._network(name)
-        device = next((p.device for p in network.parameters()), torch.device("cpu"))
-        was_training = network.training
-        network.eval()
-        try:
-            with torch.inference_mode():
-                logits = whole(network, scenes.normalize(image)[None].to(device))
-        finally:
-            network.train(was_training)
-        height, width = image.shape[:2]
-        expected = (1, len(self._classes), height, width)
-        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        if found != expected:
-            raise ValueError(
-                f"{name} gives {found}: expected logits {expected}, the classes named and the "
-                "image's size"
-            )
-        probabilities = logits[0].detach().float().softmax(0).cpu().numpy()
-        return Result(image, label, probabilities, self._classes, self._palette)
+        probs, _ = self._answers.ask(Choice(name), Subject(name, image))
+        return Result(image, label, probs, self._classes, self._palette)
 
     def _show(self, colors: int | None) -> None:
         result, view, alpha = self.result, self.view.value, self.alpha.value

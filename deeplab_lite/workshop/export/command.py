@@ -24,7 +24,7 @@ def run(
     size: tuple[int, int] | None = None,
     photos: Sequence[str] = (),
 ) -> Iterator[str]:
-    """Export, verify; yields lines that say what was found.
+    """Export, verify; yields lines for the reader.
 
     kind: onnx, pt2, or int8, which is ONNX in 8-bit integers. photos: files, folders or patterns to
     calibrate and to verify on; without them, scenes. Raises ValueError for another kind, and for
@@ -42,38 +42,38 @@ def run(
     if photos:
         named = paths(photos)
         first, last = named[: CALIBRATE if kind == "int8" else 0], named[-VERIFY:]
-        seen, shown = (
+        calibration, checks = (
             [fitting(read(path, LARGEST).image, step, extra, size) for path in part]
             for part in (first, last)
         )
     else:
         free = [(8 * step + extra,) * 2, (10 * step + extra, 14 * step + extra)]
-        seen = scenes("train", CALIBRATE, [size or free[0]]) if kind == "int8" else []
-        shown = scenes("test", VERIFY, [size] if size else free)
+        calibration = scenes("train", CALIBRATE, [size or free[0]]) if kind == "int8" else []
+        checks = scenes("test", VERIFY, [size] if size else free)
     if kind == "pt2":
         written = pt2(model, out, size=size)
     else:
-        written = onnx(model, out, size=size, int8=seen if kind == "int8" else None)
+        written = onnx(model, out, size=size, int8=calibration if kind == "int8" else None)
     yield f"{written}: {written.stat().st_size / 1e6:.1f} MB"
-    yield str(compare(written, model, shown))
+    yield str(compare(written, model, checks))
 
 
 def scenes(split: str, count: int, sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
     """Scenes of a split, each cut to a size (H, W), in turn."""
-    found = []
+    images = []
     for index in range(count):
         height, width = sizes[index % len(sizes)]
         image, _ = scene(SPLITS[split][0] + index, max(height, width, 32))
-        found.append(image[:height, :width])
-    return found
+        images.append(image[:height, :width])
+    return images
 
 
 def paths(photos: Sequence[str]) -> list[Path]:
     """The files that the words mean; raises ValueError for a word that means none."""
-    found, problems = find(photos)
+    matches, problems = find(photos)
     if problems:
         raise ValueError(problems[0].sentence)
-    return [photo.path for photo in found]
+    return [photo.path for photo in matches]
 
 
 def fitting(

@@ -60,8 +60,8 @@ def onnx(
 ) -> Path:
     """Write `path` in the ONNX format, for onnxruntime and many others; return it. Lesson 09.
 
-    - `model`: a checkpoint's name or path, or a network. A checkpoint's card is found; a network's
-      is given as `card`, or its classes are numbers.
+    - `model`: a checkpoint's name or path, or a network. A network's card is `card`; without
+      one its classes are numbers.
     - `size`: (H, W) fixes the sides; without it they are free, among those that fit the network.
     - `int8`: images, uint8 (H, W, 3), some fifty of the kind that will be seen. The convolutions
       then compute in 8-bit integers, on scales that are measured on these images.
@@ -82,12 +82,12 @@ def onnx(
         written: Any = torch.onnx.export(
             graph, dynamo=True, opset_version=OPSET, output_names=["logits"], verbose=False
         )
-    made = _metadata(model, whole, size, card) | {"opset": OPSET}
-    made["precision"] = "float32" if int8 is None else "int8"
+    metadata = _metadata(model, whole, size, card) | {"opset": OPSET}
+    metadata["precision"] = "float32" if int8 is None else "int8"
     shape = ("height", "width") if size is None else size
     written.model.graph.inputs[0].shape = ir.Shape(["batch", 3, *shape])
-    written.model.graph.outputs[0].shape = ir.Shape(["batch", len(made["classes"]), *shape])
-    for key, value in made.items():
+    written.model.graph.outputs[0].shape = ir.Shape(["batch", len(metadata["classes"]), *shape])
+    for key, value in metadata.items():
         written.model.metadata_props[key] = value if isinstance(value, str) else json.dumps(value)
     with replacing(path) as temporary:
         written.save(temporary)
@@ -104,9 +104,9 @@ def pt2(
     """
     path, whole = _target(path, ".pt2"), deployed(model)
     graph = program(whole, size)
-    made = json.dumps(_metadata(model, whole, size, card), indent=1, ensure_ascii=False)
+    metadata = json.dumps(_metadata(model, whole, size, card), indent=1, ensure_ascii=False)
     with replacing(path) as temporary, temporary.open("wb") as file:
-        torch.export.save(graph, file, extra_files={CARD: made})
+        torch.export.save(graph, file, extra_files={CARD: metadata})
     return path
 
 
@@ -139,14 +139,14 @@ def read_card(path: str | Path) -> Card:
     """
     path = _existing(path)
     if path.suffix == ".pt2":
-        found = {CARD: ""}
-        torch.export.load(path, extra_files=found)
-        return json.loads(found[CARD])
+        files = {CARD: ""}
+        torch.export.load(path, extra_files=files)
+        return json.loads(files[CARD])
     _need("onnx")
     import onnx
 
-    made = onnx.load(path, load_external_data=False)
-    return {prop.key: _value(prop.value) for prop in made.metadata_props}
+    model = onnx.load(path, load_external_data=False)
+    return {prop.key: _value(prop.value) for prop in model.metadata_props}
 
 
 @torch.no_grad()
@@ -160,10 +160,10 @@ def compare(path: str | Path, model: Model, images: Iterable[np.ndarray]) -> Agr
     count = pixels = same = 0
     difference = 0.0
     for image in batches(images):
-        found, expected = run(image), network(image)
+        logits, expected = run(image), network(image)
         count, pixels = count + 1, pixels + expected[:, 0].numel()
-        same += int((found.argmax(1) == expected.argmax(1)).sum())
-        difference = max(difference, float((found - expected).abs().max()))
+        same += int((logits.argmax(1) == expected.argmax(1)).sum())
+        difference = max(difference, float((logits - expected).abs().max()))
     return Agreement(count, pixels, same / pixels, difference)
 
 

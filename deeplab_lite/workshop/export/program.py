@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from deeplab_lite import checkpoints
+from deeplab_lite.sizes import extra_of
 
 Model = nn.Module | str | Path
 Size = tuple[int, int]  # height, width
@@ -40,7 +41,7 @@ def deployed(model: Model) -> Deployed:
 def sides(network: Any) -> tuple[int, int]:
     """(s, e): a network takes sides of k s + e pixels; exported ones, k of 2 or more.
 
-    Raises ValueError for a module that is no network of this package.
+    Raises ValueError for a module that is not a network of this package.
     """
     stride = getattr(network, "output_stride", None)
     if not isinstance(stride, int):
@@ -48,15 +49,7 @@ def sides(network: Any) -> tuple[int, int]:
             f"a {type(network).__name__} has no output_stride: expected a network of "
             "deeplab_lite.models, or the name of a checkpoint"
         )
-    for extra in (0, 1, 2):  # as models.common.check_size has it
-        side = 2 * stride + extra
-        try:
-            with quiet(), torch.no_grad():
-                network(torch.zeros(1, 3, side, side))
-        except ValueError:
-            continue
-        return stride, extra
-    raise ValueError(f"this {type(network).__name__} takes no sides near {2 * stride} pixels")
+    return stride, extra_of(network)
 
 
 @torch.no_grad()
@@ -69,7 +62,7 @@ def program(
     that does not fit, and for no images.
     """
     step, extra = sides(whole.network)
-    seen = None if int8 is None else list(batches(int8))
+    calibration = None if int8 is None else list(batches(int8))
     shapes: dict[int, Any] = {0: Dim("batch")}
     height, width = size or (8 * step + extra, 9 * step + extra)
     if size is None:
@@ -82,9 +75,9 @@ def program(
 
     with quiet():
         whole(images)  # a size that does not fit is told in a sentence
-        if seen is None:
+        if calibration is None:
             return traced(whole)
-        return traced(quantised(traced(whole).module(), seen))
+        return traced(quantised(traced(whole).module(), calibration))
 
 
 def quantised(graph: Any, images: Iterable[Tensor]) -> Any:
@@ -103,13 +96,13 @@ def quantised(graph: Any, images: Iterable[Tensor]) -> Any:
     watched = prepare_pt2e(graph, quantizer)
     for image in images:
         watched(image)
-    found = convert_pt2e(watched)
-    used = {str(node.target) for node in found.graph.nodes if node.op == "get_attr"}
-    for name, _ in [*found.named_parameters(), *found.named_buffers()]:
+    converted = convert_pt2e(watched)
+    used = {str(node.target) for node in converted.graph.nodes if node.op == "get_attr"}
+    for name, _ in [*converted.named_parameters(), *converted.named_buffers()]:
         if name not in used:  # a weight in its float form
             owner, _, last = name.rpartition(".")
-            delattr(found.get_submodule(owner), last)
-    return found
+            delattr(converted.get_submodule(owner), last)
+    return converted
 
 
 def batches(images: Iterable[np.ndarray]) -> Iterator[Tensor]:

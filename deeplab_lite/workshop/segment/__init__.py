@@ -1,10 +1,9 @@
 """Photographs in, label maps out, with any checkpoint. Taught in lesson 09.
 
-    python -m deeplab_lite segment holiday/ "more/**/*.jpg" --model v3plus-scenes --out found
+    python -m deeplab_lite segment holiday/ "more/**/*.jpg" --model v3plus-scenes --out labels
 
-- `network`: a checkpoint and how it is asked: scales, mirror, CRF, output stride
-- `tiles`: pictures larger than one pass, by tiles whose overlaps are blended
-- `photos`: which files a command line means
+- `segmenter`: a checkpoint with its classes, colours and device; how it is asked is `ask.py`
+- `find_photos`: which files a command line means
 - `results`: what is written for each photo, and whether it is there already
 - `run`: the loop
 """

@@ -39,7 +39,7 @@ def sha256(path: Path) -> str:
 
 
 def reference(photo: Path, out: Path) -> str:
-    """A photo's path as seen from the folder of results: both can be moved together."""
+    """A photo's path relative to the folder of results: both can be moved together."""
     try:
         return Path(os.path.relpath(photo, out)).as_posix()
     except ValueError:  # on another drive of Windows
@@ -49,10 +49,10 @@ def reference(photo: Path, out: Path) -> str:
 def record_of(out: Path, name: str) -> dict[str, Any] | None:
     """What NAME.result.json says; None where there is none, or it is no record."""
     try:
-        made = json.loads((out / f"{name}{RECORD}").read_text("utf-8"))
+        record = json.loads((out / f"{name}{RECORD}").read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    return made if isinstance(made, dict) else None
+    return record if isinstance(record, dict) else None
 
 
 def is_result(path: Path) -> bool:
@@ -64,10 +64,10 @@ def is_result(path: Path) -> bool:
 
 
 def is_done(out: Path, name: str, photo: str, digest: str, settings: dict[str, Any]) -> bool:
-    """Whether all files of this photo are there, made of the same content by the same settings."""
-    made = record_of(out, name) or {}
-    wanted = {"photo": photo, "sha256": digest, "settings": json.loads(json.dumps(settings))}
-    return wanted == {key: made.get(key) for key in wanted} and all(
+    """Whether all files of this photo are there, from the same content with the same settings."""
+    record = record_of(out, name) or {}
+    expected = {"photo": photo, "sha256": digest, "settings": json.loads(json.dumps(settings))}
+    return expected == {key: record.get(key) for key in expected} and all(
         (out / f"{name}{suffix}").is_file() for suffix in OURS
     )
 
@@ -81,18 +81,18 @@ class Names:
     def __init__(self, out: Path, photos: list[Path]):
         self.out = out
         self.photos = {os.path.abspath(photo) for photo in photos}
-        self.taken: set[str] = set()
+        self.names: set[str] = set()
 
     def __call__(self, name: str, photo: str) -> str:
         """`photo` as `reference` makes it."""
         if not self._free(name, photo):
             name = f"{name}-{hashlib.sha256(photo.encode()).hexdigest()[:8]}"
-        self.taken.add(name.casefold())
+        self.names.add(name.casefold())
         return name
 
     def _free(self, name: str, photo: str) -> bool:
-        made = record_of(self.out, name)
-        ours = made.get("photo") == photo if made else name.casefold() not in self.taken
+        record = record_of(self.out, name)
+        ours = record.get("photo") == photo if record else name.casefold() not in self.names
         paths = (os.path.abspath(self.out / f"{name}{suffix}") for suffix in OURS)
         return ours and self.photos.isdisjoint(paths)
 
@@ -149,7 +149,7 @@ def _json(content: dict[str, Any]) -> bytes:
 
 
 def versions() -> dict[str, str]:
-    """Of what made the results."""
+    """Versions of the software that writes the results."""
     return {
         "deeplab_lite": __version__,
         "torch": torch.__version__,

@@ -1,4 +1,4 @@
-"""Many photos, one after the other: what is done is skipped, what is broken told and left out."""
+"""Many photos, one after the other: what is done is skipped, a broken file gets one sentence."""
 
 import errno
 import sys
@@ -12,8 +12,8 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from deeplab_lite import image_files
-from deeplab_lite.workshop.segment import find_photos as photos
 from deeplab_lite.workshop.segment import results
+from deeplab_lite.workshop.segment.find_photos import Failure, PhotoFile, find
 from deeplab_lite.workshop.segment.segmenter import Segmenter, Settings, shares
 
 WHOLE = 10**6  # a side that no picture has: nothing is shrunk
@@ -27,7 +27,7 @@ class Report:
 
     done: list[dict[str, Any]] = field(default_factory=list)
     skipped: list[dict[str, Any]] = field(default_factory=list)
-    failed: list[photos.Problem] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
     interrupted: bool = False
 
     @property
@@ -43,7 +43,7 @@ class Report:
         return "\n".join([*self.table(), ", ".join(counts) + ended])
 
     def table(self) -> list[str]:
-        """Lines: pixels, share and number of photos of each class found, over all photos."""
+        """Lines: pixels, share and number of photos of each class, over all photos."""
         rows: dict[str, list[int]] = {}
         for record in self.done + self.skipped:
             for one in _there(record):
@@ -69,9 +69,9 @@ def segment_photos(
 ) -> Report:
     """Segment photos into a folder; prints a line for each, and writes summary.json. Lesson 09.
 
-    words: files, folders, patterns, see `photos.find`. What is there already, made of the same
-    photo by the same settings, is left as it is unless `overwrite`. A photo that cannot be read is
-    told in one sentence on stderr, and the rest is done. Ctrl+C leaves whole files only.
+    words: files, folders, patterns, see `find_photos.find`. A photo that has results with the same
+    settings is skipped unless `overwrite`. A photo that cannot be read gets one sentence on stderr,
+    and the rest is done. Ctrl+C leaves whole files only.
 
     Raises ValueError, FileNotFoundError as `Segmenter`; OSError where nothing can be written.
     """
@@ -81,18 +81,18 @@ def segment_photos(
         raise ValueError(f"{out} is a file: expected a folder for the results")
     out.mkdir(parents=True, exist_ok=True)
     results.sweep(out)
-    found, problems = photos.find(words)
-    work = Work(segmenter, out, results.Names(out, [photo.path for photo in found]), overwrite)
-    for problem in problems:
-        work.fail(problem)
+    photos, failures = find(words)
+    work = Work(segmenter, out, results.Names(out, [photo.path for photo in photos]), overwrite)
+    for failure in failures:
+        work.fail(failure)
     try:
-        for photo in tqdm(found, unit="photo", disable=not sys.stderr.isatty()):
+        for photo in tqdm(photos, unit="photo", disable=not sys.stderr.isatty()):
             try:
                 work.do(photo)
             except (ValueError, OSError, RuntimeError, MemoryError) as error:
                 if getattr(error, "errno", None) in ENDING:
                     raise
-                work.fail(photos.Problem(str(photo.path), _sentence(photo.path, error)))
+                work.fail(Failure(str(photo.path), _sentence(photo.path, error)))
     except KeyboardInterrupt:
         work.report.interrupted = True
     _summary(out, segmenter, work.report, time.monotonic() - start)
@@ -109,7 +109,7 @@ class Work:
     overwrite: bool
     report: Report = field(default_factory=Report)
 
-    def do(self, photo: photos.Found) -> None:
+    def do(self, photo: PhotoFile) -> None:
         """Read, segment, write; or skip what is there already."""
         start = time.monotonic()
         path, out, settings = photo.path, self.out, self.segmenter.described()
@@ -140,10 +140,10 @@ class Work:
         seconds = time.monotonic() - start
         _print(f"{path}  {width} x {height}  {seconds:.1f} s  {_most(record)}", sys.stdout)
 
-    def fail(self, problem: photos.Problem) -> None:
+    def fail(self, failure: Failure) -> None:
         """Tell it at once; the rest is done."""
-        self.report.failed.append(problem)
-        _print(problem.sentence, sys.stderr)
+        self.report.failed.append(failure)
+        _print(failure.sentence, sys.stderr)
 
 
 def _print(line: str, to: TextIO) -> None:
@@ -160,9 +160,9 @@ def _there(record: dict[str, Any]) -> list[dict[str, Any]]:
 def _most(record: dict[str, Any]) -> str:
     """background 81 %, disc 19 %, 2 more."""
     there = _there(record)
-    shown = [one for one in there[:SHOWN] if one["share"] >= 0.005]
-    text = ", ".join(f"{one['name']} {100 * one['share']:.0f} %" for one in shown)
-    return text + (f", {len(there) - len(shown)} more" if len(there) > len(shown) else "")
+    named = [one for one in there[:SHOWN] if one["share"] >= 0.005]
+    text = ", ".join(f"{one['name']} {100 * one['share']:.0f} %" for one in named)
+    return text + (f", {len(there) - len(named)} more" if len(there) > len(named) else "")
 
 
 def _sentence(path: Path, error: Exception) -> str:
@@ -188,12 +188,12 @@ def _summary(out: Path, segmenter: Segmenter, report: Report, seconds: float) ->
         "interrupted": report.interrupted,
         "segmented": [_short(record) for record in report.done],
         "skipped": [_short(record) for record in report.skipped],
-        "failed": [problem._asdict() for problem in report.failed],
+        "failed": [failure._asdict() for failure in report.failed],
         "versions": results.versions(),
     }
     results.write_json(out / "summary.json", content)
 
 
 def _short(record: dict[str, Any]) -> dict[str, Any]:
-    found = {one["name"]: one["share"] for one in _there(record)}
-    return {"photo": record["photo"], "files": record["files"], "shares": found}
+    shares_of = {one["name"]: one["share"] for one in _there(record)}
+    return {"photo": record["photo"], "files": record["files"], "shares": shares_of}

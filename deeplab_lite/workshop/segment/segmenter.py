@@ -68,7 +68,8 @@ class Segmenter:
         """float32 (K, H, W) of an image in one pass, see `ask.probabilities`."""
         with warnings.catch_warnings():  # of rates larger than the map of a small image
             warnings.simplefilter("ignore")
-            return ask.probabilities(self.network, image, self.settings, len(self.classes))
+            classes = len(self.classes)
+            return ask.probabilities(self.network, image, self.settings, classes, self.name)
 
     def labels(self, image: np.ndarray, track: Track = iter) -> np.ndarray:
         """The class of each pixel, uint8 (H, W), tile by tile if need be, see `ask.label`."""

@@ -5,19 +5,19 @@ from typing import Any
 
 import ipywidgets
 
-from deeplab_lite.classroom.widgets._answers import CRFS, Answers, Recipe
+from deeplab_lite.classroom.widgets._answers import CRFS, Answers, Choice
 
 NONE = "none"
 DEFAULT_SECOND = "v1-scenes"  # where there is one of that name
 OWN = 0  # a dropdown shows nothing where its value is None
 
 
-class RecipeRow(ipywidgets.HBox):
-    """Chooses a Recipe. With `optional` there may be no network, and `recipe` is None then."""
+class ChoiceRow(ipywidgets.HBox):
+    """Chooses a Choice. With `optional` there may be no network, and `choice` is None then."""
 
-    def __init__(self, answers: Answers, recipe: Recipe | None, name: str, optional: bool = False):
+    def __init__(self, answers: Answers, choice: Choice | None, name: str, optional: bool = False):
         self._answers = answers
-        first = recipe or Recipe(NONE)
+        first = choice or Choice(NONE)
         narrow = {"style": {"description_width": "60px"}}
         self.model = ipywidgets.Dropdown(
             options=[*([NONE] if optional else []), *answers.models], value=first.model,
@@ -39,11 +39,11 @@ class RecipeRow(ipywidgets.HBox):
             self.stride.value = first.stride
 
     @property
-    def recipe(self) -> Recipe | None:
+    def choice(self) -> Choice | None:
         """What the controls say now."""
         if self.model.value == NONE:
             return None
-        return Recipe(
+        return Choice(
             self.model.value, self.stride.value or None, self.multi_scale.value, self.flip.value,
             self.crf.value,
         )  # fmt: skip
@@ -57,9 +57,9 @@ class RecipeRow(ipywidgets.HBox):
             options = [(f"stride {own}, its own" if own else "as it is", OWN)]
             options += [(f"stride {stride}", stride) for stride in strides if stride != own]
         if options != list(self.stride.options):
-            kept = self.stride.value
+            stride = self.stride.value
             self.stride.options = options
-            self.stride.value = kept if kept in dict(options).values() else OWN
+            self.stride.value = stride if stride in dict(options).values() else OWN
         for control in self.children[1:]:
             control.disabled = not there
 
@@ -70,20 +70,20 @@ class RecipeRow(ipywidgets.HBox):
 
 
 def rows_for(
-    answers: Answers, first: str | Recipe | None, second: str | Recipe | None
-) -> tuple[RecipeRow, RecipeRow]:
-    """Two rows, for names or recipes; raises ValueError as `Answers.check`."""
+    answers: Answers, first: str | Choice | None, second: str | Choice | None
+) -> tuple[ChoiceRow, ChoiceRow]:
+    """Two rows, for names or choices; raises ValueError as `Answers.check`."""
     there = answers.models
     if first is None:
         first = "v3plus-scenes" if "v3plus-scenes" in there else next(iter(there))
     if second == DEFAULT_SECOND and second not in there:
         second = None
-    recipes = [Recipe(r) if isinstance(r, str) else r for r in (first, second)]
-    for recipe in filter(None, recipes):
-        answers.check(recipe)
+    choices = [Choice(r) if isinstance(r, str) else r for r in (first, second)]
+    for choice in filter(None, choices):
+        answers.check(choice)
     return (
-        RecipeRow(answers, recipes[0], "first"),
-        RecipeRow(answers, recipes[1], "second", optional=True),
+        ChoiceRow(answers, choices[0], "first"),
+        ChoiceRow(answers, choices[1], "second", optional=True),
     )
 
 
