@@ -13,7 +13,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from deeplab_lite.models.v1 import FORMS, set_rate
+from deeplab_lite.models.base import set_dilation
+from deeplab_lite.models.v1 import FORMS
 
 from .peers import turns
 
@@ -26,7 +27,7 @@ def fc6(name: str) -> nn.Conv2d:
     """The first layer of the head of a form of v1, at output stride 8."""
     kernel, rate, channels, _ = FORMS[name]
     conv = nn.Conv2d(ENTERING, channels, kernel)
-    set_rate(conv, rate)
+    set_dilation(conv, rate)
     return conv
 
 

@@ -167,7 +167,7 @@ def label(
         return whole[:, :height, :width]
 
     shared, margin = overlap or overlap_of(network, inference)
-    stride = inference.output_stride or getattr(network, "output_stride", 1)
+    stride: Any = inference.output_stride or getattr(network, "output_stride", 1)
     grid = (shared, margin, stride, sizes.extra_of(network))
     rows, columns = (spans(side, inference.tile, *grid) for side in image.shape[:2])
     labels = np.empty(image.shape[:2], np.uint8)

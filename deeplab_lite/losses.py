@@ -1,4 +1,4 @@
-"""Cross entropy over the pixels that count, summed, and the number it is divided by.
+"""Cross entropy over the pixels that count, summed, and the number it is divided by. Lesson 03.
 
 The mean over a batch is no mean of the means of its parts where these hold different numbers of
 labelled pixels. So each part, whether an accumulated pass or another device, gives its sum, and
@@ -6,13 +6,13 @@ all are divided by one number: then 1 x 16, 2 x 8 and 4 x 4 images have the same
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_lite.labels import IGNORE, check_range, sizes
+from deeplab_lite.labels import IGNORE, as_label, check_range, sizes
 
 
 def normalizer(labels: Tensor, class_weights: Tensor | None = None, ohem: float = 1.0) -> Tensor:
@@ -70,3 +70,39 @@ def hardest(losses: Tensor, counted: Tensor, share: float) -> Tensor:
         for each, mask in zip(losses, counted, strict=True)
     ]
     return torch.stack(kept).sum()
+
+
+# ---- On the map, as v1 trains --------------------------------------------------------------------
+
+
+def shrink_labels(labels: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
+    """Labels B x H x W at the pixels where the positions of an h x w map stand: B x h x w.
+
+    Each is the nearest pixel's, so 255 stays 255 and no class is mixed. Lesson 03; v1, section 3.1.
+    """
+    rows, columns = (
+        _pixels(side, positions, align_corners).to(labels.device)
+        for side, positions in zip(labels.shape[-2:], size, strict=True)
+    )
+    return labels[..., rows[:, None], columns]
+
+
+def _pixels(side: int, positions: int, align_corners: bool) -> Tensor:
+    """The pixel nearest to the middle of each position, of the two nearest the later one."""
+    u = torch.arange(positions)
+    if align_corners:
+        last = max(1, positions - 1)
+        return (2 * u * (side - 1) + last) // (2 * last)
+    return (2 * u + 1) * side // (2 * positions)
+
+
+def map_loss(scores: Tensor, labels: Tensor, align_corners: bool) -> Tensor:
+    """The mean cross entropy over the positions of a map, 0 if all are 255. v1, section 3.1.
+
+    scores: B x K x h x w, of `DeepLabV1.scores`; labels: B x H x W, of the images' size, shrunk
+    here. All positions and classes weigh the same. Raises ValueError for labels that are no class.
+    """
+    labels = as_label(labels)
+    check_range(labels, scores.shape[1])
+    small = shrink_labels(labels, scores.shape[-2:], align_corners)
+    return loss_sum(scores, small) / normalizer(small).clamp(min=1)

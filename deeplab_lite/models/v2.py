@@ -10,14 +10,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
-from deeplab_lite.models.aspp import check_rates, scaled_rates, warn_of_degenerate_rates
-from deeplab_lite.models.base import check_images, check_size, resize, set_dilation
-from deeplab_lite.models.v1 import FC6, Head, init_classifier
+from deeplab_lite.models.aspp import check_rates, warn_of_degenerate_rates
+from deeplab_lite.models.base import DeepLab, init_classifier, set_dilation
+from deeplab_lite.models.v1 import FC6, Head
 from deeplab_lite.models.vgg import VGG16
 from deeplab_lite.models.zoo import build_backbone
+from deeplab_lite.sizes import extra_of, resize
 
 ASPP_L, ASPP_S = (6, 12, 18, 24), (2, 4, 8, 12)  # large and small rates, section 4.1.2
 
@@ -46,7 +45,7 @@ class ScoreBranch(nn.Sequential):
         super().__init__(OrderedDict(fc8=conv))
 
 
-class DeepLabV2(nn.Module):
+class DeepLabV2(DeepLab):
     """Logits B x num_classes x H x W of images B x 3 x H x W. Lesson 05; v2, sections 3.1, 3.2.
 
     backbone: one of zoo.BACKBONES; further options are its own. The paper's two are VGG-16,
@@ -71,8 +70,7 @@ class DeepLabV2(nn.Module):
         fc: bool | None = None,
         **options: Any,
     ):
-        super().__init__()
-        self.align_corners = align_corners
+        super().__init__(align_corners)
         rates = check_rates(rates)
         if backbone in ("resnet50", "resnet101"):
             options = {"stride_on": "1x1", **options}
@@ -99,17 +97,16 @@ class DeepLabV2(nn.Module):
         """The rates of the branches."""
         return tuple(branch[0].dilation[0] for branch in self.branches)
 
-    @property
-    def output_stride(self) -> int:
-        """Image pixels per position of the scores; settable, weights are kept and rates scaled."""
-        return self.backbone.output_stride
-
-    @output_stride.setter
-    def output_stride(self, output_stride: int) -> None:
-        rates = scaled_rates(self.rates, self.output_stride, output_stride)
-        self.backbone.output_stride = output_stride
+    @rates.setter
+    def rates(self, rates: tuple[int, ...]) -> None:
         for branch, rate in zip(self.branches, rates, strict=True):
             set_dilation(branch[0], rate)
+
+    def scores(self, x: Tensor) -> Tensor:
+        """The sum of the branches' scores, B x num_classes x h x w."""
+        features = self.backbone(x)["out"]
+        warn_of_degenerate_rates(self.rates, features.shape[-2:])
+        return torch.stack([branch(features) for branch in self.branches]).sum(dim=0)
 
     def load_torchvision(self, state_dict: Mapping[str, Tensor]) -> None:
         """Take ImageNet's weights from torchvision's classifier of the backbone's name.
@@ -121,16 +118,27 @@ class DeepLabV2(nn.Module):
             if isinstance(self.backbone, VGG16) and isinstance(branch, VGGBranch):
                 branch.load_torchvision(state_dict)
 
-    def forward(self, x: Tensor) -> Tensor:
-        check_images(x)
-        check_size(x.shape[-2:], self.output_stride, self.align_corners)
-        features = self.backbone(x)["out"]
-        warn_of_degenerate_rates(self.rates, features.shape[-2:])
-        scores = torch.stack([branch(features) for branch in self.branches]).sum(dim=0)
-        return resize(scores, x.shape[-2:], self.align_corners)
+
+# ---- Several answers of one network --------------------------------------------------------------
 
 
-class MultiScale(nn.Module):
+class Wrapper(nn.Module):
+    """A model that asks another one; it takes the same sides."""
+
+    def __init__(self, model: Any):
+        super().__init__()
+        self.model = model
+
+    @property
+    def output_stride(self) -> int:
+        return self.model.output_stride
+
+    @property
+    def extra(self) -> int:
+        return extra_of(self.model)
+
+
+class MultiScale(Wrapper):
     """A model on several sizes of the image, their answers fused at each pixel. Lesson 05.
 
     fuse "max": the largest logit of each class, v2, section 4.1.2, with scales 1, 0.75 and 0.5 that
@@ -145,8 +153,7 @@ class MultiScale(nn.Module):
         scales: Iterable[float] = (1.0, 0.75, 0.5),
         fuse: str = "max",
     ):
-        super().__init__()
-        self.model = model
+        super().__init__(model)
         self.scales = tuple(scales)
         if fuse not in ("max", "mean"):
             raise ValueError(f"fuse {fuse!r}: expected max or mean")
@@ -155,54 +162,22 @@ class MultiScale(nn.Module):
         self.fuse = fuse
 
     def forward(self, x: Tensor) -> Tensor:
-        model: Any = self.model
-        stride, extra = model.output_stride, int(model.align_corners)
-        size = x.shape[-2:]
-        logits = []
+        stride, extra, size = self.output_stride, self.extra, x.shape[-2:]
+        corners, logits = self.model.align_corners, []
         for scale in self.scales:
-            scaled = [max(1, round((n - extra) * scale / stride)) * stride + extra for n in size]
-            y = model(resize(x, scaled, model.align_corners))
-            logits.append(resize(y, size, model.align_corners))
+            sides = [max(1, round((n - extra) * scale / stride)) * stride + extra for n in size]
+            logits.append(resize(self.model(resize(x, sides, corners)), size, corners))
         if self.fuse == "max" or len(logits) == 1:
             return torch.stack(logits).amax(dim=0)
         return torch.stack([y.softmax(dim=1) for y in logits]).mean(dim=0).log()
 
 
-class Mirrored(nn.Module):
+class Mirrored(Wrapper):
     """A model on the image and on its mirror image: log of the mean probability. v3, section 4.1.
 
     Wraps a MultiScale too.
     """
 
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.model = model
-
     def forward(self, x: Tensor) -> Tensor:
         one, other = self.model(x), self.model(x.flip(-1)).flip(-1)
         return ((one.softmax(dim=1) + other.softmax(dim=1)) / 2).log()
-
-
-def poly(step: int, steps: int, power: float = 0.9) -> float:
-    """What the learning rate is multiplied by: (1 - step / steps) ** power, then 0. Section 4.1.2.
-
-    Raises ValueError for less than one step in all.
-    """
-    if steps < 1:
-        raise ValueError(f"steps {steps}: expected the number of training steps, at least 1")
-    return max(0.0, 1 - step / steps) ** power
-
-
-def drop(step: int, every: int = 2000, factor: float = 0.1) -> float:
-    """What the learning rate is multiplied by: `factor` once more after each `every` steps; v1."""
-    return factor ** (step // every)
-
-
-def poly_lr(optimizer: Optimizer, steps: int, power: float = 0.9) -> LambdaLR:
-    """The schedule `poly` for torch's optimizers. Lesson 05."""
-    return LambdaLR(optimizer, lambda step: poly(step, steps, power))
-
-
-def step_lr(optimizer: Optimizer, every: int = 2000, factor: float = 0.1) -> LambdaLR:
-    """The schedule `drop` for torch's optimizers. Lesson 05."""
-    return LambdaLR(optimizer, lambda step: drop(step, every, factor))

@@ -8,16 +8,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from deeplab_lite.models.aspp import ASPP, fitting_rates, scaled_rates
-from deeplab_lite.models.base import (
-    check_images,
-    check_output_stride,
-    check_size,
-    resize,
-    set_dilation,
-)
-from deeplab_lite.models.resnet import Bottleneck, dilate_grid, init_weights
+from deeplab_lite.models.aspp import ASPP, fitting_rates
+from deeplab_lite.models.base import DeepLab, check_output_stride, init_weights, set_dilation
+from deeplab_lite.models.resnet import Bottleneck, dilate_grid
 from deeplab_lite.models.zoo import build_backbone
+from deeplab_lite.sizes import resize
 
 
 class DeepLabHead(nn.Sequential):
@@ -79,7 +74,7 @@ class CascadeHead(nn.Sequential):
             blocks = [Bottleneck(width, leaving // Bottleneck.expansion) for width in widths]
             self.add_module(f"block{number}", nn.Sequential(*blocks))
             in_channels = leaving
-        init_weights(self)
+        init_weights(self, "fan_out")
         self.add_module("scores", nn.Conv2d(in_channels, num_classes, 1))
         self.rates = rates
 
@@ -109,7 +104,7 @@ class FCNHead(nn.Sequential):
         )
 
 
-class DeepLabV3(nn.Module):
+class DeepLabV3(DeepLab):
     """Logits B x num_classes x H x W of images B x 3 x H x W. Lesson 06; v3, section 3.
 
     backbone: a name of `zoo.BACKBONES`; further options are the backbone's (width=0.25 of VGG-16).
@@ -143,9 +138,8 @@ class DeepLabV3(nn.Module):
         dropout: float = 0.5,
         **options: Any,
     ):
-        super().__init__()
+        super().__init__(align_corners)
         self.built_at = check_output_stride(output_stride)
-        self.align_corners = align_corners
         network: Any = build_backbone(backbone, output_stride, multi_grid=multi_grid, **options)
         self.backbone = network
         self.classifier: DeepLabHead | CascadeHead
@@ -173,27 +167,24 @@ class DeepLabV3(nn.Module):
             self.aux_classifier = FCNHead(network.aux_channels, num_classes)
 
     @property
-    def output_stride(self) -> int:
-        """Image pixels per position of the map."""
-        return self.backbone.output_stride
+    def rates(self) -> tuple[int, ...]:
+        """Of the pyramid, or of the cascade's blocks."""
+        return self.classifier.rates
 
-    @output_stride.setter
-    def output_stride(self, output_stride: int) -> None:
-        rates = scaled_rates(
-            self.classifier.rates, self.output_stride, check_output_stride(output_stride)
-        )
-        self.backbone.output_stride = output_stride
+    @rates.setter
+    def rates(self, rates: tuple[int, ...]) -> None:
         self.classifier.rates = rates
         if isinstance(self.classifier, DeepLabHead):  # its 3x3 keeps its field in pixels as well
-            set_dilation(self.classifier.conv, max(1, self.built_at // output_stride))
+            set_dilation(self.classifier.conv, max(1, self.built_at // self.output_stride))
 
-    def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
-        check_images(x)
-        size = x.shape[-2:]
-        check_size(size, self.output_stride, self.align_corners)
-        maps = self.backbone(x)
-        logits = resize(self.classifier(maps["out"]), size, self.align_corners)
+    def scores(self, x: Tensor) -> Tensor:
+        return self.classifier(self.backbone(x)["out"])
+
+    def forward(self, x: Tensor) -> Any:
+        """Logits, or with `aux` {"out": logits, "aux": logits}."""
         if self.aux_classifier is None:
-            return logits
-        aux = resize(self.aux_classifier(maps["aux"]), size, self.align_corners)
-        return {"out": logits, "aux": aux}
+            return super().forward(x)
+        self.check_images(x)
+        maps = self.backbone(x)
+        both = {"out": self.classifier(maps["out"]), "aux": self.aux_classifier(maps["aux"])}
+        return {name: resize(y, x.shape[-2:], self.align_corners) for name, y in both.items()}

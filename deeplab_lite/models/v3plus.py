@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deeplab_lite.models.aspp import ASPP, AtrousSeparableConv, fitting_rates, scaled_rates
-from deeplab_lite.models.base import check_images, check_output_stride, check_size, resize
+from deeplab_lite.models.aspp import ASPP, AtrousSeparableConv, fitting_rates
+from deeplab_lite.models.base import DeepLab, check_output_stride
 from deeplab_lite.models.zoo import build_backbone
+from deeplab_lite.sizes import resize
 
 # Prefixes of the keys in segmentation_models_pytorch's DeepLabV3Plus, and ours.
 SMP_KEYS = {
@@ -68,7 +69,7 @@ class Decoder(nn.Module):
         return self.refine(torch.cat([enlarged, self.reduce(low)], dim=1))
 
 
-class DeepLabV3Plus(nn.Module):
+class DeepLabV3Plus(DeepLab):
     """Backbone, pyramid, decoder, 1x1 scores: B x 3 x H x W to logits B x num_classes x H x W.
 
     - `backbone` is one of zoo.BACKBONES; further options are its own, as VGG-16's width=0.25.
@@ -104,8 +105,7 @@ class DeepLabV3Plus(nn.Module):
         dropout: float = 0.5,
         **options: Any,
     ):
-        super().__init__()
-        self.align_corners = align_corners
+        super().__init__(align_corners)
         check_output_stride(output_stride)
         network: Any = build_backbone(backbone, output_stride, multi_grid=multi_grid, **options)
         rates = fitting_rates(rates, output_stride)
@@ -120,23 +120,19 @@ class DeepLabV3Plus(nn.Module):
         self.classifier = nn.Conv2d(channels, num_classes, 1)
 
     @property
-    def output_stride(self) -> int:
-        """Pixels between neighbours on the backbone's last map."""
-        return self.backbone.output_stride
+    def rates(self) -> tuple[int, ...]:
+        """Of the pyramid."""
+        return self.aspp.rates
 
-    @output_stride.setter
-    def output_stride(self, output_stride: int) -> None:
-        check_output_stride(output_stride)
-        rates = scaled_rates(self.aspp.rates, self.output_stride, output_stride)
-        self.backbone.output_stride = output_stride
+    @rates.setter
+    def rates(self, rates: tuple[int, ...]) -> None:
         self.aspp.rates = rates
 
-    def forward(self, x: Tensor) -> Tensor:
-        check_images(x)
-        check_size(x.shape[-2:], self.output_stride, self.align_corners)
+    def scores(self, x: Tensor) -> Tensor:
+        """Logits at stride 4."""
         maps = self.backbone(x)
         wide = self.decoder(self.after_aspp(self.aspp(maps["out"])), maps["low"])
-        return resize(self.classifier(wide), x.shape[-2:], self.align_corners)
+        return self.classifier(wide)
 
     def load_smp(self, state_dict: Mapping[str, Tensor]) -> None:
         """Take the weights of segmentation_models_pytorch's DeepLabV3Plus on a ResNet.

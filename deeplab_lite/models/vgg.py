@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from deeplab_lite.models.base import Backbone, out_channels_of, set_dilation
+from deeplab_lite.models.base import Backbone, convolutions, init_weights, scaled, set_dilation
 
 #          convolutions, channels
 STAGES = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
@@ -79,13 +79,13 @@ class VGG16(Backbone):
             raise ValueError(f"multi_grid {multi_grid!r}: expected three multipliers, as (1, 2, 4)")
         self.batch_norm, self.pools, self.multi_grid = batch_norm, pools, tuple(multi_grid)
         self.index: dict[str, int] = {}  # of relu1_1, .. pool5 in `features`
-        self.channels = tuple(out_channels_of(width, channels) for _, channels in STAGES)
+        self.channels = tuple(scaled(width, channels) for _, channels in STAGES)
         self.low_channels, self.out_channels = self.channels[2], self.channels[-1]
         layers: list[nn.Module] = []
         entering = 3
-        for stage, (convolutions, _) in enumerate(STAGES, 1):
+        for stage, (count, _) in enumerate(STAGES, 1):
             leaving = self.channels[stage - 1]
-            for i in range(1, convolutions + 1):
+            for i in range(1, count + 1):
                 layers.append(nn.Conv2d(entering, leaving, 3, padding=1))
                 entering = leaving
                 if batch_norm:
@@ -108,19 +108,19 @@ class VGG16(Backbone):
             wide = nn.MaxPool2d(3, stride=1, dilation=2)  # PyTorch pads dilated pools by 1 at most;
             edge = nn.ZeroPad2d(2)  # after a ReLU a 0 takes no maximum
             self.features[self.index["pool5"]] = nn.Sequential(edge, wide)
-        convolutions = [layer for layer in self.features if isinstance(layer, nn.Conv2d)]
-        for conv, multiplier in zip(convolutions[-3:], self.multi_grid, strict=True):
+        conv5 = convolutions(self.features)[-3:]
+        for conv, multiplier in zip(conv5, self.multi_grid, strict=True):
             set_dilation(conv, multiplier * (2 if output_stride == 8 else 1))
 
     def maps(self, x: Tensor, *names: str) -> dict[str, Tensor]:
         """The maps called `names`, of relu1_1, .. relu5_3 and pool1, .. pool5, by name."""
-        wanted = {self.index[name]: name for name in names}
-        found = {}
+        places = {self.index[name]: name for name in names}
+        maps = {}
         for i, layer in enumerate(self.features):
             x = layer(x)
-            if i in wanted:
-                found[wanted[i]] = x
-        return found
+            if i in places:
+                maps[places[i]] = x
+        return maps
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         maps = self.maps(x, "relu3_3", "pool5")
@@ -132,36 +132,19 @@ class VGG16(Backbone):
         Raises ValueError if they are not those of this network, or its width is not 1.
         """
         features = {k: v for k, v in state_dict.items() if k.startswith("features.")}
-        ours = {k: v.shape for k, v in self.state_dict().items() if k in features}
-        if len(ours) < len(self.state_dict()):
+        own = self.state_dict()
+        if not own.keys() <= features.keys():
             name = "vgg16_bn" if self.batch_norm else "vgg16"
             raise ValueError(
                 f"the state dict has not the convolutions of torchvision's {name}: pass that of "
                 f"{name}, or choose batch_norm={not self.batch_norm}"
             )
-        wrong = next((k for k, shape in ours.items() if features[k].shape != shape), None)
-        if wrong:
+        if wrong := [key for key, value in own.items() if features[key].shape != value.shape]:
             raise ValueError(
-                f"{wrong} is {tuple(features[wrong].shape)} in the state dict and "
-                f"{tuple(ours[wrong])} here: torchvision's weights need width=1"
+                f"{wrong[0]} is {tuple(features[wrong[0]].shape)} in the state dict and "
+                f"{tuple(own[wrong[0]].shape)} here: torchvision's weights need width=1"
             )
-        self.load_state_dict(features)
-
-
-def init_weights(module: nn.Module) -> None:
-    """Weights of convolutions before a ReLU: He and others, 2015 (Kaiming normal); biases 0."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-
-
-def init_classifier(conv: nn.Conv2d) -> None:
-    """Weights from N(0, 0.01) and biases 0: at first all classes are about as probable."""
-    nn.init.normal_(conv.weight, std=0.01)
-    if conv.bias is not None:
-        nn.init.zeros_(conv.bias)
+        self.load_state_dict({key: features[key] for key in own})
 
 
 def decimate(weight: Tensor, shape: Sequence[int]) -> Tensor:
@@ -176,15 +159,3 @@ def decimate(weight: Tensor, shape: Sequence[int]) -> Tensor:
     columns = torch.linspace(0, weight.shape[3] - 1, width).round().long()
     channels = weight[:: weight.shape[0] // outputs, :: weight.shape[1] // inputs]
     return channels[:, :, rows][..., columns]
-
-
-def imagenet_weights(batch_norm: bool = False) -> Mapping[str, Tensor]:
-    """The state dict of torchvision's vgg16, or vgg16_bn, trained on ImageNet: 528 MB.
-
-    For `load_torchvision` of VGG16 or DeepLabV1. It is downloaded once. Images are normalised with
-    mean (0.485, 0.456, 0.406) and deviation (0.229, 0.224, 0.225) of RGB in [0, 1].
-    """
-    from torchvision.models import VGG16_BN_Weights, VGG16_Weights
-
-    weights = VGG16_BN_Weights.IMAGENET1K_V1 if batch_norm else VGG16_Weights.IMAGENET1K_V1
-    return weights.get_state_dict(progress=False, check_hash=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from deeplab_lite.models.base import Backbone, set_dilation
+from deeplab_lite.models.base import Backbone, convolutions, set_dilation, trade_strides
 
 #             channels of the three convolutions, stride
 ENTRY = (
@@ -25,6 +25,7 @@ EXIT = (
     ((728, 1024, 1024), 2),
     ((1536, 1536, 2048), 1),  # ReLU after every convolution, no shortcut
 )
+TABLE = (*ENTRY, *MIDDLE, *EXIT)
 LOW = 1  # the block whose second convolution gives the low-level features, at stride 4
 
 
@@ -76,13 +77,12 @@ class Block(nn.Module):
 
     def lay_out(self, stride: int, dilations: tuple[int, int, int]) -> None:
         """Set the stride, and the dilation of each 3x3; weights are kept."""
-        convs = [m for m in self.modules() if isinstance(m, nn.Conv2d)]
-        depthwise = [conv for conv in convs if conv.groups > 1]
+        depthwise = convolutions(self, depthwise=True)
         for conv, dilation in zip(depthwise, dilations, strict=True):
             set_dilation(conv, dilation)
         depthwise[-1].stride = (stride, stride)
         if self.shortcut is not None:
-            convs[-1].stride = (stride, stride)
+            convolutions(self.shortcut)[0].stride = (stride, stride)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The block's output, and its second convolution's."""
@@ -109,22 +109,19 @@ class Xception65(Backbone):
     def __init__(self, output_stride: int = 16, multi_grid: tuple[int, int, int] = (1, 1, 1)):
         super().__init__()
         self.stem = nn.Sequential(ConvBN(3, 32, 3, stride=2), ConvBN(32, 64, 3))
-        table = (*ENTRY, *MIDDLE, *EXIT)
-        channels = [64, *(widths[-1] for widths, _ in table)]
+        channels = [64, *(widths[-1] for widths, _ in TABLE)]
         self.blocks: Any = nn.ModuleList(
-            Block(channels[i], widths, stride, last=i == len(table) - 1)
-            for i, (widths, stride) in enumerate(table)
+            Block(channels[i], widths, stride, last=i == len(TABLE) - 1)
+            for i, (widths, stride) in enumerate(TABLE)
         )
         self.multi_grid = tuple(multi_grid)
         self.output_stride = output_stride
 
     def set_strides(self, output_stride: int) -> None:
-        reached, dilation = 2, 1  # the stem's stride
-        for block, (_, stride) in zip(self.blocks, (*ENTRY, *MIDDLE, *EXIT), strict=True):
-            kept = stride if reached * stride <= output_stride else 1
+        table = trade_strides((stride for _, stride in TABLE), output_stride, stem=2)
+        for block, (stride, dilation) in zip(self.blocks, table, strict=True):
             grid = self.multi_grid if block.last else (1, 1, 1)
-            block.lay_out(kept, tuple(dilation * unit for unit in grid))
-            reached, dilation = reached * kept, dilation * stride // kept
+            block.lay_out(stride, tuple(dilation * multiplier for multiplier in grid))
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         x = self.stem(x)

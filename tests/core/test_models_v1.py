@@ -9,10 +9,13 @@ import torchvision
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from deeplab_lite.losses import map_loss, shrink_labels
 from deeplab_lite.models import DeepLabV1
-from deeplab_lite.models.v1 import FORMS, SIDES, map_loss, parameter_groups, shrink_labels
-from deeplab_lite.models.vgg import POOLS, VGG16, decimate, imagenet_weights, init_classifier
+from deeplab_lite.models.base import init_classifier
+from deeplab_lite.models.v1 import FORMS, SIDES
+from deeplab_lite.models.vgg import POOLS, VGG16, decimate
 from deeplab_lite.receptive_field import receptive_fields
+from deeplab_lite.schedules import parameter_groups
 
 LITE = {"pools": "torchvision", "width": 0.25, "batch_norm": True}
 TINY = {"pools": "torchvision", "width": 1 / 16, "batch_norm": True, "dropout": 0.0}
@@ -237,20 +240,6 @@ def test_bn_weights_are_refused_without_bn():
         backbone.load_torchvision(state)
 
 
-@pytest.mark.parametrize("batch_norm, url", [(False, "vgg16-397923af"), (True, "vgg16_bn-6c64b3")])
-def test_imagenet_weights_are_torchvisions_checked_by_hash(monkeypatch, batch_norm, url):
-    calls = []
-
-    def download(url, **options):
-        calls.append((url, options))
-        return {"features.0.bias": torch.zeros(64)}
-
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", download)
-    assert [*imagenet_weights(batch_norm)] == ["features.0.bias"]
-    assert url in calls[0][0]
-    assert calls[0][1]["check_hash"] is True
-
-
 # ---- The classifier becomes convolutions ---------------------------------------------------------
 
 
@@ -363,32 +352,6 @@ def test_side_branches_look_where_the_docstring_says(pools, off):
         assert len(distances) == 1 and 0 <= distances.pop() <= off
 
 
-@pytest.mark.parametrize("align_corners", [True, False])
-def test_a_label_edge_does_not_move(align_corners):
-    pixels, moves, nearest = 64 + align_corners, [], []
-    for edge in range(9, 57):  # the first column of class 1
-        labels = (torch.arange(pixels) >= edge).long().expand(1, pixels, pixels)
-        small = shrink_labels(labels, (8 + align_corners,) * 2, align_corners)
-        careless = F.interpolate(labels[None].float(), small.shape[-2:])[0].long()
-        for shrunk, distances in ((small, moves), (careless, nearest)):
-            scores = F.one_hot(shrunk, 2).permute(0, 3, 1, 2).double()
-            big = F.interpolate(scores, pixels, mode="bilinear", align_corners=align_corners)
-            found = (big[0, 1, 32] > 0.5).int().argmax()
-            distances.append(int(found) - edge)
-    assert max(map(abs, moves)) <= 4  # half a position
-    assert abs(sum(moves)) / len(moves) <= 0.5  # and no drift
-    assert abs(sum(nearest)) / len(nearest) > 1  # which F.interpolate's default does have
-
-
-def test_ignored_pixels_stay_ignored_and_no_class_is_mixed():
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.tensor([0, 7, 20, 255])[torch.randint(4, (2, 65, 97), generator=generator)]
-    small = shrink_labels(labels, (9, 13), align_corners=True)
-    assert torch.equal(small, labels[:, ::8, ::8])
-    small = shrink_labels(labels[:, :64, :96], (8, 12), align_corners=False)
-    assert torch.equal(small, labels[:, 4:64:8, 4:96:8])
-
-
 # ---- Forward -------------------------------------------------------------------------------------
 
 
@@ -486,7 +449,7 @@ def test_dropout_and_batch_norm_are_where_they_are_asked_for():
         ({"pools": "avg"}, "pools 'avg': expected one of caffe"),
         ({"output_stride": 12}, "output_stride 12: expected 8, 16 or 32"),
         ({"msc": True, "pools": "notes"}, "msc with pools 'notes': .* take pools='caffe'"),
-        ({"rate": 0}, "rate 0: expected a whole number of at least 1"),
+        ({"rate": 0}, r"rates \(0,\): expected whole numbers of at least 1"),
     ],
 )
 def test_unknown_options_raise(options, message):
@@ -497,9 +460,9 @@ def test_unknown_options_raise(options, message):
 @pytest.mark.parametrize(
     "pools, shape, message",
     [
-        ("caffe", (1, 3, 320, 321), "height 320 .* output_stride 8 plus 1: pad to 321"),
-        ("base", (1, 3, 306, 320), "width 320 .* output_stride 8 plus 2: pad to 322"),
-        ("torchvision", (1, 3, 320, 321), "width 321 .* output_stride 8: pad to 328"),
+        ("caffe", (1, 3, 320, 321), "height 320 .* output_stride 8 plus 1: resize to 321"),
+        ("base", (1, 3, 306, 320), "width 320 .* output_stride 8 plus 2: resize to 322"),
+        ("torchvision", (1, 3, 320, 321), "width 321 .* output_stride 8: resize to 328"),
         ("caffe", (3, 321, 321), "expected B x 3 x H x W"),
         ("caffe", (1, 1, 321, 321), "expected B x 3 x H x W"),
     ],
@@ -541,66 +504,6 @@ def test_initial_weights_carry_the_signal_to_the_head(batch_norm):
     model = DeepLabV1(9, rate=4, **{**LITE, "batch_norm": batch_norm}, dropout=0.0)
     features = model.head(model.backbone(noise(8, 3, 64, 64))["out"])
     assert 0.2 < features.std().item() < 5
-
-
-def test_map_loss_is_the_mean_over_positions_that_count():
-    scores = noise(2, 4, 5, 7).requires_grad_()
-    labels = torch.randint(4, (2, 33, 49), generator=torch.Generator().manual_seed(0))
-    labels[0, 16:] = 255
-    terms = []
-    for b in range(2):
-        for y in range(5):
-            for x in range(7):
-                if (label := int(labels[b, 8 * y, 8 * x])) != 255:
-                    terms.append(-scores[b, :, y, x].log_softmax(0)[label])
-    loss = map_loss(scores, labels, align_corners=True)
-    assert len(terms) == 2 * 7 + 5 * 7
-    torch.testing.assert_close(loss, torch.stack(terms).mean())
-    loss.backward()
-    assert not scores.grad[0, :, 2:].any()
-    assert scores.grad[0, :, :2].all()
-
-
-def test_a_crop_of_ignored_pixels_has_loss_0_and_no_gradient():
-    scores = noise(1, 4, 5, 5).requires_grad_()
-    loss = map_loss(scores, torch.full((1, 33, 33), 255), align_corners=True)
-    loss.backward()
-    assert loss.item() == 0
-    assert torch.equal(scores.grad, torch.zeros_like(scores))
-
-
-def test_a_label_that_is_no_class_raises():
-    labels = torch.zeros(1, 33, 33, dtype=torch.uint8)
-    labels[0, 3, 5] = 128
-    with pytest.raises(ValueError, match=r"label value 128 at \(3, 5\) .* classes are 0\.\.3"):
-        map_loss(noise(1, 4, 5, 5), labels, align_corners=True)
-
-
-def test_parameter_groups_are_the_papers():
-    model = on_meta(batch_norm=True, msc=True)
-    groups = parameter_groups(model, lr=0.001, weight_decay=5e-4)
-    found = {id(p): (g["lr"], g["weight_decay"]) for g in groups for p in g["params"]}
-    assert sum(len(g["params"]) for g in groups) == len(found) == len([*model.parameters()])
-    table = {
-        "backbone.features.0.weight": (0.001, 5e-4),
-        "backbone.features.0.bias": (0.002, 0),
-        "backbone.features.1.weight": (0.001, 0),  # the scale of batch norm
-        "head.fc6.weight": (0.001, 5e-4),
-        "head.fc7.bias": (0.002, 0),
-        "fc8.weight": (0.01, 5e-4),
-        "fc8.bias": (0.02, 0),
-        "msc.pool4.0.weight": (0.01, 5e-4),
-    }
-    assert {name: found[id(model.get_parameter(name))] for name in table} == table
-
-
-def test_frozen_parameters_are_in_no_group():
-    model = on_meta(msc=True)
-    model.backbone.requires_grad_(False)
-    model.head.requires_grad_(False)
-    groups = parameter_groups(model)
-    assert sum(len(g["params"]) for g in groups) == 2 + 2 * 2 * len(SIDES)
-    assert {g["lr"] for g in groups} == {0.01, 0.02}
 
 
 def test_init_classifier():

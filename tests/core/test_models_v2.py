@@ -8,9 +8,10 @@ from torch import nn
 
 from deeplab_lite.models import DeepLabV2
 from deeplab_lite.models.base import resize
-from deeplab_lite.models.v1 import DeepLabV1, parameter_groups
-from deeplab_lite.models.v2 import ASPP_L, ASPP_S, Mirrored, MultiScale, poly_lr, step_lr
+from deeplab_lite.models.v1 import DeepLabV1
+from deeplab_lite.models.v2 import ASPP_L, ASPP_S, Mirrored, MultiScale
 from deeplab_lite.receptive_field import receptive_fields
+from deeplab_lite.schedules import parameter_groups, poly
 
 
 def on_paper(**options):
@@ -187,9 +188,9 @@ def test_rates_without_a_counterpart_leave_the_model_as_it_was():
 @pytest.mark.parametrize(
     ("options", "size", "told"),
     [
-        ({}, (64, 65), "height 64 is not a multiple of output_stride 8 plus 1: pad to 65"),
-        ({}, (65, 70), "width 70 .* pad to 73"),
-        ({"align_corners": False, "pools": "torchvision"}, (64, 65), "width 65 .* pad to 72"),
+        ({}, (64, 65), "height 64 is not a multiple of output_stride 8 plus 1: resize to 65"),
+        ({}, (65, 70), "width 70 .* resize to 73"),
+        ({"align_corners": False, "pools": "torchvision"}, (64, 65), "width 65 .* resize to 72"),
     ],
 )
 def test_sizes_that_do_not_fit_are_told(options, size, told):
@@ -290,36 +291,6 @@ def test_scales_share_their_weights():
 # ---- Training ------------------------------------------------------------------------------------
 
 
-def rates_of_learning(schedule, steps, *marks):
-    """The learning rates at steps `marks`, per parameter group, of SGD at 0.1 and 1."""
-    groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": lr} for lr in (0.1, 1.0)]
-    optimizer = torch.optim.SGD(groups)
-    scheduler, seen = schedule(optimizer), {}
-    for step in range(steps + 1):
-        seen[step] = [group["lr"] for group in optimizer.param_groups]
-        optimizer.step()
-        scheduler.step()
-    return [seen[mark] for mark in marks]
-
-
-def test_poly():
-    """(1 - step / steps) to the power 0.9: nearly a line, and past its end nothing."""
-    seen = rates_of_learning(lambda o: poly_lr(o, 100), 110, 0, 50, 90, 100, 110)
-    factors = [1, 0.5**0.9, 0.1**0.9, 0, 0]
-    assert seen == [[pytest.approx(0.1 * f), pytest.approx(f)] for f in factors]
-    assert rates_of_learning(lambda o: poly_lr(o, 4, power=2), 4, 1)[0][1] == 0.75**2
-
-
-def test_step():
-    seen = rates_of_learning(lambda o: step_lr(o, every=20), 60, 0, 19, 20, 40, 59)
-    assert [lr for _, lr in seen] == [pytest.approx(f) for f in (1, 1, 0.1, 0.01, 0.01)]
-
-
-def test_poly_needs_steps():
-    with pytest.raises(ValueError, match="at least 1"):
-        poly_lr(torch.optim.SGD([nn.Parameter(torch.zeros(1))]), 0)
-
-
 def test_scores_learn_ten_times_as_fast_with_the_groups_of_v1():
     model = small()
     lr = {p: g["lr"] for g in parameter_groups(model, lr=1e-3) for p in g["params"]}
@@ -338,7 +309,7 @@ def test_it_learns():
         x[image, :, :, half] += 1
         labels[image, :, half] = 1
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    scheduler = poly_lr(optimizer, 30)
+    scheduler = poly(optimizer, 30)
     losses = []
     for _ in range(30):
         losses.append(loss := nn.functional.cross_entropy(model(x), labels))

@@ -12,8 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import segmentation
 
 from deeplab_lite.models import DeepLabV3
-from deeplab_lite.models.aspp import ASPP, ASPPConv, AtrousSeparableConv, scaled_rates
-from deeplab_lite.models.base import freeze_batch_norm
+from deeplab_lite.models.aspp import ASPP, ASPPConv, AtrousSeparableConv
+from deeplab_lite.models.base import freeze_batch_norm, scaled_rates
 from deeplab_lite.models.resnet import ResNet
 from deeplab_lite.receptive_field import receptive_fields
 
@@ -480,7 +480,7 @@ def test_corners_can_be_aligned():
         (lambda: on_paper(rates=(0, 1)), "expected whole numbers of at least 1"),
         (lambda: ResNet("resnet152"), "no ResNet is called 'resnet152': there are resnet18"),
         (lambda: ResNet("resnet18", stride_on="1x1"), "stride_on '1x1': resnet18 knows 3x3"),
-        (lambda: small()(noise(1, 3, 65, 64)), "height 65 is not a multiple .* 16: pad to 80"),
+        (lambda: small()(noise(1, 3, 65, 64)), "height 65 is not a multiple .* 16: resize to 80"),
         (lambda: small()(noise(64, 64, 3)), r"shape \(64, 64, 3\): expected B x 3 x H x W"),
     ],
 )

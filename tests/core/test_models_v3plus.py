@@ -8,8 +8,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from deeplab_lite.atrous import with_output_stride
-from deeplab_lite.models import DeepLabV3Plus, v3plus
-from deeplab_lite.models.efficientnet import EfficientNetLite0, load_imagenet
+from deeplab_lite.models import DeepLabV3Plus, base, v3plus
+from deeplab_lite.models.efficientnet import EfficientNetLite0
 from deeplab_lite.models.xception import Xception65
 from deeplab_lite.models.zoo import build_backbone
 from deeplab_lite.photos import classifier
@@ -149,7 +149,10 @@ def test_xception_is_timms(output_stride):
 
 @pytest.fixture(scope="module")
 def lite0():
-    return load_imagenet(EfficientNetLite0(32)).eval()
+    network = EfficientNetLite0(32)
+    state = classifier().state_dict()
+    network.load_state_dict({key: state[key] for key in network.state_dict()})
+    return network.eval()
 
 
 def test_efficientnet_is_timms(lite0):
@@ -270,9 +273,9 @@ def test_weights_of_smp_give_its_logits(monkeypatch, backbone, output_stride):
     ours = DeepLabV3Plus(5, backbone, output_stride, **SMP).double().eval()
     ours.load_smp(theirs.state_dict())
     image = noise(1, 3, 64, 96).double()
-    with pytest.raises(ValueError, match=r"height 64 .* plus 1: pad to 65"):
+    with pytest.raises(ValueError, match=r"height 64 .* plus 1: resize to 65"):
         ours(image)  # corners are aligned at sizes 16 k + 1; it takes 16 k only
-    monkeypatch.setattr(v3plus, "check_size", lambda *_: None)
+    monkeypatch.setattr(base, "check_size", lambda *_: None)
     with torch.no_grad():
         logits = theirs(image)
         assert difference(ours(image), logits) < 1e-13
@@ -351,9 +354,9 @@ def test_rates_of_the_paper(output_stride, rates):
 @pytest.mark.parametrize(
     ("align_corners", "size", "message"),
     [
-        (False, (100, 64), "height 100 is not a multiple of output_stride 16: pad to 112"),
-        (False, (64, 65), "width 65 is not a multiple of output_stride 16: pad to 80"),
-        (True, (65, 64), "width 64 is not a multiple of output_stride 16 plus 1: pad to 65"),
+        (False, (100, 64), "height 100 is not a multiple of output_stride 16: resize to 112"),
+        (False, (64, 65), "width 65 is not a multiple of output_stride 16: resize to 80"),
+        (True, (65, 64), "width 64 is not a multiple of output_stride 16 plus 1: resize to 65"),
     ],
 )
 def test_a_size_that_does_not_fit_is_named_with_one_that_does(align_corners, size, message):

@@ -42,7 +42,8 @@ class Segmenter:
         self.device = find_device(device)
         self.classes = tuple(map(str, self.card["classes"]))
         self.palette = palette(self.card)
-        self.network: Any = checkpoints.load(settings.model, device=self.device)
+        network: Any = checkpoints.load(settings.model, device=self.device)
+        self.network: Any = network
         self.network.to(memory_format=torch.channels_last)
         if settings.output_stride is not None:
             with warnings.catch_warnings():

@@ -3,7 +3,7 @@
 import itertools
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, cast
 
@@ -11,15 +11,14 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from deeplab_lite import checkpoints
+from deeplab_lite import ask, checkpoints
 from deeplab_lite.losses import loss_sum, normalizer
 from deeplab_lite.metrics import confusion_matrices, miou, report
-from deeplab_lite.models.base import whole
 from deeplab_lite.workshop.train.card import class_names, classes_of, model_card
 from deeplab_lite.workshop.train.config import Config
 from deeplab_lite.workshop.train.log import Log
-from deeplab_lite.workshop.train.optim import Average, factor, make_optimizer
-from deeplab_lite.workshop.train.run_folder import Folder
+from deeplab_lite.workshop.train.optim import make_average, make_optimizer, make_schedule
+from deeplab_lite.workshop.train.run_folder import RunFolder
 from deeplab_lite.workshop.train.start_from import freeze, start_from
 from deeplab_lite.workshop.train.stream import (
     Augment,
@@ -29,7 +28,6 @@ from deeplab_lite.workshop.train.stream import (
     open_data,
     validation,
 )
-from deeplab_lite.workshop.train.sync import synchronize
 
 Batch = tuple[Tensor, Tensor]  # images B x 3 x H x W, labels B x H x W
 
@@ -85,7 +83,7 @@ def train(
             )
         network = build(config, names) if model is None else model
         stream = Stream(train_set, config.seed, augment or crop)
-        folder = Folder(config)
+        folder = RunFolder(config)
         average, seconds = run(fabric, config, folder, network, stream, val_set)
         matrices = validate(fabric, average, val_set, config)
     metrics = report(matrices, class_names(val_set, matrices.shape[-1]))
@@ -97,7 +95,12 @@ def train(
 
 
 def run(
-    fabric: Fabric, config: Config, folder: Folder, network: nn.Module, stream: Stream, val_set: Any
+    fabric: Fabric,
+    config: Config,
+    folder: RunFolder,
+    network: nn.Module,
+    stream: Stream,
+    val_set: Any,
 ) -> tuple[nn.Module, float]:
     """The loop itself, from the folder's checkpoint if there is one: averaged weights, seconds."""
     rank, world = fabric.global_rank, fabric.world_size
@@ -109,16 +112,22 @@ def run(
         fabric.print(said)
     if config.channels_last:
         network.to(memory_format=torch.channels_last)
-    if config.sync_batch_norm and world > 1:
-        network = synchronize(network, fabric.device)
+    apart = world > 1  # whether each process has batch norm of its own
+    if apart and config.sync_batch_norm:
+        if fabric.device.type == "cuda":
+            network, apart = nn.SyncBatchNorm.convert_sync_batchnorm(network), False
+        else:
+            fabric.print("batch norm sees the images of one process: only GPUs synchronize it")
     freeze(network, config.freeze_bn)
     model, optimizer = fabric.setup(network, make_optimizer(network, config))
-    average = Average(network, config.ema)
-    log = Log(config, folder.path, begins=state is None, writes=fabric.is_global_zero)
+    schedule = make_schedule(optimizer, config)
+    average = make_average(network, config.ema)
+    log = Log(config, folder.path, writes=fabric.is_global_zero)
     saved: dict[str, Any] = {
         "model": network,
-        "average": average.model,
+        "average": average,
         "optimizer": optimizer,
+        "schedule": schedule,
         "scaler": fabric.strategy.precision,  # of 16-mixed
         "log": log,
     }
@@ -126,36 +135,41 @@ def run(
         fabric.print(f"{folder.path}: going on after step {step}")
         for name, part in saved.items():
             part.load_state_dict(state[name])
+        average.n_averaged.fill_(step)
     log.open(step)
     loader = batches(stream, config, rank, world, step)
     model.train()
     while step < config.steps:
         torch.manual_seed(mix(config.seed, step, rank))  # dropout, too, needs no state
-        for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor(step, config)
         parts = [to_device(next(loader), fabric, config) for _ in range(config.accumulate)]
         loss = backward(fabric, model, parts, config)
         if not math.isfinite(loss):
             stop(folder.path / f"bad-batch-{rank}.pt", step, loss, parts, network)
         if config.clip:
             fabric.clip_gradients(model, optimizer, max_norm=config.clip)
+        lr = schedule.get_last_lr()[0]
         optimizer.step()
+        schedule.step()
         optimizer.zero_grad()
-        average.update(network, step)
+        if apart:
+            share_statistics(fabric, network)
+        rate = float(schedule.get_last_lr()[0])
+        schedule.step()
+        average.update_parameters(network)
         step += 1
         log.step(loss)
 
         last = step == config.steps
         score = None
         if step % config.val_every == 0 or last:
-            score = float(miou(validate(fabric, average.model, val_set, config).sum(0)))
+            score = float(miou(validate(fabric, average.module, val_set, config).sum(0)))
             model.train()
         if score is not None or step % config.log_every == 0:
-            log.row(step, optimizer.param_groups[0]["lr"], score)
+            log.row(step, rate, score)
         if (step % config.save_every == 0 or last) and fabric.is_global_zero:
             folder.save({n: part.state_dict() for n, part in saved.items()} | {"step": step})
     log.close()
-    return average.model, log.seconds
+    return average.module, log.seconds
 
 
 def start(config: Config) -> Fabric:
@@ -164,6 +178,11 @@ def start(config: Config) -> Fabric:
         torch.set_num_threads(config.threads)
     local = int(os.environ.get("LOCAL_WORLD_SIZE", config.devices))
     world = int(os.environ.get("WORLD_SIZE", local))
+    gpu = {"cuda": torch.cuda, "mps": torch.backends.mps}.get(config.accelerator)
+    if gpu and not gpu.is_available():
+        raise ValueError(
+            f"accelerator {config.accelerator!r}: torch finds no such GPU here; take auto or cpu"
+        )
     fabric = Fabric(
         accelerator=config.accelerator,
         devices=local,
@@ -174,23 +193,7 @@ def start(config: Config) -> Fabric:
     if config.precision == "16-mixed" and fabric.device.type != "cuda":
         raise ValueError("precision 16-mixed is for GPUs of NVIDIA: take bf16-mixed or 32-true")
     fabric.launch()
-    fabric.print(restart_advice(os.environ), end="")
     return fabric
-
-
-def restart_advice(variables: Mapping[str, str]) -> str:
-    """A line for torchrun's user whose processes could not find each other after a restart.
-
-    They meet in the agent's store, where torch 2.5 and later leave the addresses of dead ones
-    (github.com/pytorch/pytorch/issues/135712).
-    """
-    restarts = int(variables.get("TORCHELASTIC_MAX_RESTARTS", 0))
-    if restarts == 0 or variables.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
-        return ""
-    return (
-        "--max-restarts: processes that are started anew may wait for dead ones in vain; set "
-        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1, and --standalone or --rdzv-backend c10d\n"
-    )
 
 
 def agree(fabric: Fabric, step: int, path: Path) -> int:
@@ -241,6 +244,13 @@ def backward(fabric: Fabric, model: Any, parts: list[Batch], config: Config) -> 
     return float(add_up(fabric, total))
 
 
+def share_statistics(fabric: Fabric, network: nn.Module) -> None:
+    """Average batch norm's statistics over processes, so that all of them have one network."""
+    for buffer in network.buffers():
+        if buffer.is_floating_point():
+            buffer.copy_(cast(Tensor, fabric.all_reduce(buffer, reduce_op="mean")))
+
+
 def add_up(fabric: Fabric, value: Tensor) -> Tensor:
     """The sum over processes."""
     return cast(Tensor, fabric.all_reduce(value, reduce_op="sum"))
@@ -255,7 +265,7 @@ def validate(fabric: Fabric, model: nn.Module, dataset: Any, config: Config) -> 
     for batch in itertools.chain.from_iterable(loader):
         images, labels = to_device(batch, fabric, config)
         with fabric.autocast():
-            scores = whole(model, images)
+            scores = ask.logits(model, images)
         found.append(confusion_matrices(scores, labels, scores.shape[1]))
     classes = torch.tensor(found[0].shape[-1] if found else 0, device=fabric.device)
     fullest = fabric.all_reduce(classes, reduce_op="max")  # a process may have no image at all

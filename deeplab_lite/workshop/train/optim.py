@@ -1,65 +1,53 @@
-"""Who is moved and how fast: parameter groups, schedules, averaged weights."""
+"""Optimizer, schedule and averaged weights of a run, from its config."""
 
-import copy
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import ChainedScheduler, LinearLR, LRScheduler
+from torch.optim.swa_utils import AveragedModel
 
-from deeplab_lite.models.v2 import drop, poly
+from deeplab_lite.schedules import drop, parameter_groups, poly
 from deeplab_lite.workshop.train.config import Config
+
+BACKBONES = ("backbone", "features")  # parts that don't learn at head_lr
 
 
 def make_optimizer(model: nn.Module, config: Config) -> torch.optim.Optimizer:
-    """AdamW or SGD; biases and batch norm do not decay, the backbone learns without head_lr."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            backbone = name.split(".")[0] in ("backbone", "backbone", "features")
-            groups.setdefault((backbone, parameter.ndim > 1), []).append(parameter)
-    listed: list[dict[str, Any]] = [
-        {
-            "params": parameters,
-            "lr": config.lr * (1 if backbone else config.head_lr),
-            "weight_decay": config.weight_decay if decays else 0.0,
-        }
-        for (backbone, decays), parameters in groups.items()
-    ]
-    for group in listed:
-        group["initial_lr"] = group["lr"]
+    """AdamW or SGD; biases and batch norm do not decay, all but the backbone learns at head_lr."""
+    head = {name.split(".")[0] for name, _ in model.named_parameters()} - {*BACKBONES}
+    groups = parameter_groups(model, config.lr, config.weight_decay, head, config.head_lr, 1.0)
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(listed)
-    return torch.optim.SGD(listed, momentum=config.momentum)
+        return torch.optim.AdamW(groups)
+    return torch.optim.SGD(groups, momentum=config.momentum)
 
 
-def factor(step: int, config: Config) -> float:
-    """What the learning rate of step 0, 1, 2, ... is multiplied by (v2, section 4.1)."""
+def make_schedule(optimizer: torch.optim.Optimizer, config: Config) -> LRScheduler:
+    """poly or step, times a linear warmup: (step + 1) / (warmup + 1) in the first `warmup` steps."""
     if config.schedule == "poly":
-        value = poly(step, config.steps, config.power)
+        schedule: LRScheduler = poly(optimizer, config.steps, config.power)
     else:
-        value = drop(step, config.drop_every)
-    return value * min(1.0, (step + 1) / (config.warmup + 1))
+        schedule = drop(optimizer, config.drop_every)
+    if not config.warmup:
+        return schedule
+    warmup = LinearLR(optimizer, 1 / (config.warmup + 1), 1.0, config.warmup)
+    return ChainedScheduler([schedule, warmup], optimizer)
 
 
-class Average:
+def make_average(model: nn.Module, decay: float) -> AveragedModel:
     """Weights averaged over the steps: a <- d a + (1 - d) w, d smaller in the first steps.
 
     The average changes less from step to step than the weights, and is usually the better network.
     Batch norm's running statistics are averaged too. With decay 0 it is the weights themselves.
     """
 
-    def __init__(self, model: nn.Module, decay: float):
-        self.decay = decay
-        self.model = model if decay == 0 else copy.deepcopy(model).requires_grad_(False).eval()
+    def follow(averages: Sequence[Tensor], values: Sequence[Tensor], count: Tensor | int) -> None:
+        d = min(decay, (1 + int(count)) / (10 + int(count)))
+        for average, value in zip(averages, values, strict=True):
+            if average.is_floating_point():
+                average.lerp_(value, 1 - d)
+            else:  # how many batches batch norm has met
+                average.copy_(value)
 
-    @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        """Take in the weights after step 0, 1, 2, ..."""
-        if self.decay == 0:
-            return
-        weight = 1 - min(self.decay, (1 + step) / (10 + step))
-        mine, theirs = self.model.state_dict(), model.state_dict()
-        real = [name for name, value in mine.items() if value.is_floating_point()]
-        torch._foreach_lerp_([mine[n] for n in real], [theirs[n] for n in real], weight)
-        for name in mine.keys() - set(real):
-            mine[name].copy_(theirs[name])
+    average = AveragedModel(model, multi_avg_fn=follow, use_buffers=True)
+    return average.requires_grad_(False).eval()

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from deeplab_lite import checkpoints
-from deeplab_lite.models import efficientnet
 from deeplab_lite.models.base import freeze_batch_norm
+from deeplab_lite.models.efficientnet import EfficientNetLite0
 from deeplab_lite.models.resnet import ResNet
 from deeplab_lite.models.vgg import VGG16
 from deeplab_lite.models.xception import Xception65
+from deeplab_lite.photos import classifier
 
 # What torchvision's networks take: RGB in [0, 1], less the mean, divided by the deviation.
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -41,15 +42,15 @@ def start_from(network: nn.Module, source: str) -> str:
             f"{type(network).__name__}: it is another network's"
         )
     network.load_state_dict(fitting, strict=False)
-    said = [f"{source}: {len(fitting)} of {len(own)} tensors taken over"]
+    report = [f"{source}: {len(fitting)} of {len(own)} tensors taken over"]
     head = last_layers(state, own)
     if head:
         there, here = (len(tensors[head[0]]) for tensors in (state, own))
-        said.append(f"it has {there} classes and this network {here}, so {some(head)} begin anew")
+        report.append(f"it has {there} classes and this network {here}, so {some(head)} begin anew")
     for what, names in (("new", own), ("left out", state)):
         if rest := [name for name in names if name not in fitting and name not in head]:
-            said.append(f"{what}: {some(rest)}")
-    return "; ".join(said)
+            report.append(f"{what}: {some(rest)}")
+    return "; ".join(report)
 
 
 def last_layers(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
@@ -79,6 +80,7 @@ def read(source: str) -> dict[str, Tensor]:
         state = next(
             (state[part] for part in ("average", "model", "state_dict") if part in state), state
         )
+        state.pop("n_averaged", None)  # of torch's AveragedModel
     else:
         state = checkpoints.load(source).state_dict()
     return {checkpoints.plain_name(name): tensor for name, tensor in state.items()}
@@ -94,8 +96,9 @@ def load_imagenet(backbone: nn.Module) -> None:
     Xception-65's are downloaded once. Raises ValueError for a backbone that nobody trained on
     ImageNet, as one of another width; ConnectionError, with where to put the file, offline.
     """
-    if isinstance(backbone, efficientnet.EfficientNetLite0):
-        efficientnet.load_imagenet(backbone)
+    if isinstance(backbone, EfficientNetLite0):
+        state = classifier().state_dict()
+        backbone.load_state_dict({key: state[key] for key in backbone.state_dict()})
     elif isinstance(backbone, Xception65):
         state = fetch(XCEPTION65)
         backbone.load_state_dict({k: v for k, v in state.items() if not k.startswith("head.")})
@@ -154,7 +157,7 @@ def fetch(url: str) -> dict[str, Tensor]:
 def take_plain_images(backbone: VGG16 | ResNet) -> None:
     """Change the first layer of torchvision's network, so that it takes RGB in [-1, 1].
 
-    Its values stay as they were, but for the image's border, which is padded with grey now.
+    Its values stay as they were, except at the image's border, where padding is mid-grey now.
     """
     first: Any = backbone.features[0] if isinstance(backbone, VGG16) else backbone.conv1
     mean, deviation = (torch.tensor(each)[:, None, None] for each in (MEAN, DEVIATION))
