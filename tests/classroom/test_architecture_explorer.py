@@ -1,4 +1,4 @@
-"""Architecture explorer: its numbers are the networks', its script says what Python says."""
+"""Architecture explorer: its numbers are the networks', its script counts as Python does."""
 
 import itertools
 import re
@@ -121,10 +121,26 @@ def test_dilated_taps_stand_where_decimate_took_them(fc6, kernel):
     assert (kept.diff() * 32 == row.spacing).all() and row.spacing == row.trained
 
 
+# ---- the script ----
+
+
+def js(name, states, names=None):
+    """One answer of the script for each state, or for each state and layer."""
+    table, more = numbers.table(), [[]] * len(states) if names is None else [[n] for n in names]
+    asked = [[table, state._asdict(), *rest] for state, rest in zip(states, more, strict=True)]
+    return call_many(AE, name, asked)
+
+
+def test_script_counts_as_python_does_in_every_state():
+    for state, found in zip(ALL, js("rows", ALL), strict=True):
+        expected = [{**row._asdict(), "layer": row.layer._asdict()} for row in numbers.rows(state)]
+        assert found == expected, state
+    assert js("summary", ALL) == [[list(pair) for pair in numbers.summary(state)] for state in ALL]
+
+
 def test_the_verdict_follows_the_taps():
     tones = {"fine": 0, "odd": 0, "wrong": 0}
-    for state in ALL:
-        tone, text = numbers.verdict(state)
+    for state, (tone, text) in zip(ALL, js("verdict", ALL), strict=True):
         rows = numbers.rows(state)
         tones[tone] += 1
         assert (tone == "wrong") == (rows[-1].size == 0), state
@@ -155,32 +171,38 @@ def test_the_verdict_follows_the_taps():
     ],
 )
 def test_odd_combinations_are_shown_for_what_they_are(state, words):
-    assert re.search(words, numbers.verdict(state)[1])
+    assert re.search(words, js("verdict", [state])[0][1])
 
 
-# ---- the script ----
+@pytest.mark.parametrize(
+    "state, layer, sentence",
+    [
+        (State(), "image", "The image: 321 × 321 pixels of 3 channels."),
+        (
+            State(),
+            "fc6",
+            "fc6 is a 3 × 3 convolution at dilation 12, 512 to 1024 channels. Map 41 × 41; a unit "
+            "sees 435 × 435 pixels. Its taps are 96 pixels apart, as they were trained. 4,719,616 "
+            "parameters, 7.9 G multiply-adds.",
+        ),
+        (
+            plain(dense=True),
+            "pool4",
+            "pool4 takes the maximum of 3 × 3 positions at stride 1.",
+        ),
+        (
+            plain(convolutional=False),
+            "fc6",
+            "fc6 is fully connected to a 7 × 7 map of 512 channels; there is none here, so no "
+            "output.",
+        ),
+    ],
+)
+def test_the_script_says_what_a_layer_does(state, layer, sentence):
+    assert js("describe", [state], [layer])[0].startswith(sentence)
 
 
-def js(name, states, names=None):
-    """One answer of the script for each state, or for each state and layer."""
-    table, more = numbers.table(), [[]] * len(states) if names is None else [[n] for n in names]
-    asked = [[table, state._asdict(), *rest] for state, rest in zip(states, more, strict=True)]
-    return call_many(AE, name, asked)
-
-
-def test_script_counts_as_python_does_in_every_state():
-    for state, found in zip(ALL, js("rows", ALL), strict=True):
-        expected = [{**row._asdict(), "layer": row.layer._asdict()} for row in numbers.rows(state)]
-        assert found == expected, state
-    assert js("summary", ALL) == [[list(pair) for pair in numbers.summary(state)] for state in ALL]
-
-
-def test_script_speaks_as_python_does_in_every_state():
-    assert js("verdict", ALL) == [list(numbers.verdict(state)) for state in ALL]
-    asked = [(state, row.layer.name) for state in ALL[::17] for row in numbers.rows(state)] + [
-        (State(), "image")
-    ]
-    assert js("describe", *zip(*asked, strict=True)) == [numbers.describe(*pair) for pair in asked]
+def test_counts_are_written_to_one_decimal():
     counts = [[n] for n in (0, 21, 999, 1000, 1049, 1050, 999_949, 4_250_000, 164_417_536_000)]
     assert call_many(AE, "amount", counts) == [numbers.amount(n) for [n] in counts]
     assert numbers.amount(134_346_581) == "134.3 M"
@@ -223,20 +245,20 @@ def test_bars_of_the_picture_are_to_scale():
     assert np.allclose(np.array(down) / down[-1], np.array(fields) / 435)
 
 
-def test_every_layer_has_a_sentence_of_its_own():
+def test_every_layer_has_a_title_of_its_own():
     widget, alts = ArchitectureExplorer(), set()
     for name in architecture_explorer.names():
         widget.layer = name
         alts.add(widget.alt())
     assert len(alts) == len(architecture_explorer.names()) == 23
-    assert any(alt.startswith("fc6 is a 3 × 3 convolution at dilation 12") for alt in alts)
+    assert any("; fc6: map 41 × 41, field 435 pixels; score map 41 × 41;" in alt for alt in alts)
 
 
 def test_a_layer_that_is_not_there_gives_way_to_pool5():
     widget = ArchitectureExplorer(layer="pool5a")
-    assert widget.alt().startswith("pool5a takes the mean of 3 × 3")
+    assert widget.shown() == "pool5a" and "; pool5a: map 41 × 41" in widget.alt()
     widget.fc6 = "7x7"
-    assert widget.alt().startswith("pool5 takes the maximum of 3 × 3 positions at stride 1")
+    assert widget.shown() == "pool5" and "; pool5: map 41 × 41" in widget.alt()
 
 
 @pytest.mark.parametrize(
@@ -293,7 +315,7 @@ def test_every_preset_shows_its_totals_and_its_verdict(widget_page):
         shown = mounted.page.locator(".dl-ar-totals b").all_text_contents()
         assert shown == [value for value, _ in numbers.summary(state)]
         said = mounted.page.locator(".dl-say").first.text_content().replace("\xa0", " ")
-        assert said == numbers.verdict(state)[1]
+        assert said == js("verdict", [state])[0][1]
     assert mounted.errors == []
 
 

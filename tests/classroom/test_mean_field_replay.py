@@ -1,4 +1,4 @@
-"""Mean-field replay: its frames are the trace's, script and Python agree, every state is drawn."""
+"""Mean-field replay: its frames are the trace's, the twin is right, every state is drawn."""
 
 import base64
 import io
@@ -178,31 +178,48 @@ def test_numbers_are_counted_from_the_label_maps(replay):
     assert sum(replay.numbers["mended"]) > 10 and replay.numbers["miou"][-1] > 0.9
 
 
-def test_script_and_python_say_the_same(replay, scene):
-    for widget in (replay, scene):
-        steps = range(len(widget.numbers["free"]))
-        told = call_many(SCRIPT, "describe", [[dict(widget.numbers), step] for step in steps])
-        assert told == [mean_field.describe(widget.numbers, step) for step in steps]
-        calls = list(states(widget))
-        captions = call_many(SCRIPT, "caption", [list(state) for state in calls])
-        assert captions == [mean_field.caption(*state) for state in calls]
-    values = [0, 0.04, 0.05, 0.95, 9.94, 9.96, 10, 10.5, 999.5, -3.25, -63092.6, 1234567.0]
-    assert call_many(SCRIPT, "nats", [[value] for value in values]) == [
-        mean_field.nats(value) for value in values
-    ]
-    assert call(SCRIPT, "views") == [list(pair) for pair in mean_field.VIEWS.items()]
-
-
-def test_a_step_is_told_as_it_was():
-    found = {"changed": [0, 1, 1200], "free": [-100.0, -99.5, -120.0], "miou": []}
-    found = {**found, "mended": [], "broken": []}
-    assert [mean_field.describe(found, step) for step in range(3)] == [
+def test_the_script_says_what_a_step_did(replay):
+    numbers = {"changed": [0, 1, 1200], "free": [-100.0, -99.5, -120.0], "miou": []}
+    numbers = {**numbers, "mended": [], "broken": []}
+    assert call_many(SCRIPT, "describe", [[numbers, step] for step in range(3)]) == [
         "Step 0, the start: what the network says. Free energy −100 nats.",
         "Step 1 of 2 gives 1 pixel another class. Free energy −100 nats, 0.5 nats more than "
         "before.",
         "Step 2 of 2 gives 1,200 pixels another class. Free energy −120 nats, 21 nats less than "
         "before.",
     ]
+    scored = {**numbers, "mended": [0, 1, 900], "broken": [0, 0, 7], "miou": [0.5, 0.51, 0.9]}
+    assert call(SCRIPT, "describe", scored, 2).startswith(
+        "Step 2 of 2 gives 1,200 pixels another class (900 mended, 7 broken). Free energy −120 nats"
+    )
+    assert call(SCRIPT, "describe", dict(replay.numbers), 4).endswith(
+        f"; mIoU {replay.numbers['miou'][4]:.3f}."
+    )
+    assert call(SCRIPT, "views") == [list(pair) for pair in mean_field.VIEWS.items()]
+
+
+@pytest.mark.parametrize(
+    "view, first, later",
+    [
+        ("labels", "The likeliest class of each pixel at first.", "of each pixel after step 2."),
+        ("changes", "Nothing is sent and nothing changes", "to which step 2 gave another class."),
+        ("marginal", "The probability of “leaf” at first.", "of “leaf” after step 2."),
+        ("appearance", "Nothing is sent", "near pixels of like colour spoke for “leaf” in step 2,"),
+        ("smoothness", "Nothing is sent", "near pixels of any colour spoke for “leaf” in step 2,"),
+    ],
+)
+def test_the_script_says_what_a_frame_shows(view, first, later):
+    captions = call_many(SCRIPT, "caption", [[view, "leaf", step] for step in (0, 2)])
+    assert captions[0].startswith(first) and later in captions[1]
+
+
+def test_energies_are_whole_from_10_on():
+    values = [0, 0.04, 0.05, 0.95, 9.94, 9.96, 10, 10.5, 999.5, -3.25, -63092.6, 1234567.0]
+    assert call_many(SCRIPT, "nats", [[value] for value in values]) == [
+        f"{text} nats"
+        for text in ("0", "0", "0.1", "1", "9.9", "10", "10", "11", "1,000", "−3.3", "−63,093",
+                     "1,234,567")
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("low, high", [(-3.1e3, 1.4e3), (0, 10), (-0.02, 0.5), (0, 1), (-7, -7)])
@@ -225,6 +242,22 @@ def test_every_state_has_its_picture_and_its_words(replay):
             seen.add(picture.tobytes())
     assert len(alts) == len(list(states(replay))) == 55
     assert len(seen) == 22 and plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("step", [0, 1, 3])
+@pytest.mark.parametrize("view", ["labels", "marginal"])
+def test_the_twin_shows_the_frame_and_the_energies_of_its_step(replay, twin_figure, view, step):
+    replay.view, replay.class_name, replay.step = view, "leaf", step
+    fig = twin_figure(replay)
+    image, frame, chart = fig.axes
+    assert np.array_equal(image.images[0].get_array(), IMAGE)
+    assert np.array_equal(frame.images[0].get_array(), replay.shown())
+    dots = [line.get_xydata()[0].tolist() for line in chart.lines if len(line.get_xdata()) == 1]
+    curves = pictures.energy_curves(TRACE.energies).values()
+    places = sorted([step, float(curve[step])] for curve in curves)
+    assert np.allclose(sorted(dots), places)
+    names = [text.get_text() for text in fig.legends[0].get_texts()]
+    assert names == (list(CLASSES) if view == "labels" else ["marginal 0", "1"])
 
 
 @pytest.mark.parametrize("message", ["appearance", "smoothness"])

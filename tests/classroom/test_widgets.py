@@ -1,4 +1,4 @@
-"""Explorers: script and Python agree in every state; pictures, errors, pointer and keys."""
+"""Explorers: script and Python count alike in every state; pictures, errors, pointer and keys."""
 
 import base64
 import io
@@ -78,7 +78,7 @@ def test_the_picture_follows_the_state():
     before = decoded(widget._repr_mimebundle_())
     widget.rates = [1, 2, 3]
     assert not np.array_equal(before, decoded(widget._repr_mimebundle_()))
-    assert widget.alt().startswith("Rates 1, 2, 3")
+    assert widget.alt().startswith("Dilation rates 1, 2, 3, kernel 3×3: field 13×13 pixels, 169")
 
 
 def test_a_widget_ships_as_one_module(tmp_path, monkeypatch):
@@ -130,9 +130,6 @@ def test_script_traces_cones_as_python_does():
     states = [random_stack(random.Random(seed)) for seed in range(300)]
     settled = call_many(RF, "settle", states)
     assert settled == [list(receptive_field_explorer.settle(*state)) for state in states]
-    assert call_many(RF, "describe", states) == [
-        receptive_field_explorer.describe(*state) for state in states
-    ]
     shown = [[state[0], state[1], u, at] for state, (at, u) in zip(states, settled, strict=True)]
     cones = [trace(rows(layers), n, u, at) for layers, n, u, at in shown]
     assert call_many(RF, "chain", [[s[0]] for s in shown]) == [
@@ -155,14 +152,35 @@ def test_a_stack_without_output_is_explained():
     assert call(RF, "complaint", layers[:1], 16) == ""
 
 
-def test_every_preset_has_a_picture_and_a_sentence_of_its_own():
+def test_every_preset_has_a_picture_and_a_title_of_its_own():
     widget, alts, pictures = ReceptiveFieldExplorer(), set(), set()
     for preset in call(RF, "presets"):
         widget.layers, widget.n = preset["layers"], preset["n"]
         alts.add(widget.alt())
         pictures.add(widget.picture().tobytes())
     assert len(alts) == len(pictures) == 6
-    assert "13 input pixels, 9 to 21, and reads 7 of them: the rest are holes" in " ".join(alts)
+    assert any(alt.endswith(": 13 pixels, 9 to 21, 7 read") for alt in alts)
+
+
+@pytest.mark.parametrize(
+    "layers, unit, level, sentence",
+    [
+        ([(3,)] * 3, None, 0, "Pixel 6 of the input."),
+        ([(3,)] * 3, None, None, "Unit 3 of layer 3 sees 7 input pixels, 3 to 9, and reads all of "
+         "them."),
+        ([(1,)], 0, None, "Unit 0 of layer 1 sees 1 input pixel, 0 to 0, and reads all of them."),
+        (
+            [(3, 1, "same", 2)] * 2, 0, None,
+            "Unit 0 of layer 2 sees 9 input pixels, −4 to 4, 4 of them off the edge, and reads 3 "
+            "of the other 5: the rest are holes.",
+        ),
+        ([(3, 1, 9)], 0, None, "Unit 0 of layer 1 sees 3 input pixels, −9 to −7, 3 of them off the "
+         "edge, and reads zeros only."),
+    ],
+)  # fmt: skip
+def test_the_script_says_what_a_unit_sees(layers, unit, level, sentence):
+    layers = [receptive_field_explorer.layer_dict(layer) for layer in layers]
+    assert call(RF, "describe", layers, 13, unit, level) == sentence
 
 
 def test_every_unit_of_every_level_has_a_picture():
@@ -214,12 +232,10 @@ def test_script_counts_taps_as_atrous_does():
         assert np.array_equal(counts, tap_counts(rates, kernel))
 
 
-def test_script_and_python_agree_on_every_stack():
+def test_script_and_python_count_alike_on_every_stack():
     states = [[rates, kernel] for rates in STACKS for kernel in (2, 3, 4, 5)]
     lines = call_many(DI, "profile", states)
-    told = call_many(DI, "describe", states)
-    for (rates, kernel), line, text in zip(states, lines, told, strict=True):
-        assert text == dilation_explorer.describe(rates, kernel)
+    for (rates, kernel), line in zip(states, lines, strict=True):
         counts = dilation_explorer.counts(rates, kernel)
         assert np.array_equal(counts, np.outer(line, line))
         assert len(line) == 1 + sum(effective_kernel(kernel, rate) - 1 for rate in rates)
@@ -228,7 +244,20 @@ def test_script_and_python_agree_on_every_stack():
 def test_a_layer_that_is_off_is_absent_and_order_does_not_matter():
     for rates in ([0, 2, 0, 1], [1, 2]):
         assert call(DI, "profile", rates, 3) == [1, 1, 2, 1, 2, 1, 1]
-    assert call(DI, "describe", [0, 0], 3) == DilationExplorer([]).alt()
+
+
+@pytest.mark.parametrize(
+    "rates, sentence",
+    [
+        ([0, 0], "No layer: an output is one pixel."),
+        ([2], "Rate 2 with 3×3 taps: an output sees 5×5 pixels and reads 9 of them (36 %): the "
+         "other 16 are holes."),
+        ([1, 2, 3], "Rates 1, 2, 3 with 3×3 taps: an output sees 13×13 pixels and reads all of "
+         "them: no holes."),
+    ],
+)  # fmt: skip
+def test_the_script_says_what_a_stack_reads(rates, sentence):
+    assert call(DI, "describe", rates, 3) == sentence
 
 
 def test_script_and_twin_share_their_colors():
@@ -276,17 +305,25 @@ def test_script_places_fields_as_receptive_fields_does():
             call_many(FP, "region", states),
             call_many(FP, "nearest", [[f, c] for (f, _), c in zip(states, centers, strict=True)]),
             call_many(FP, "outside", [[field, unit, size] for field, unit in states]),
-            call_many(FP, "describe", [[name, field, unit, size] for field, unit in states]),
             strict=True,
         )
-        for (field, unit), center, region, back, outside, text in answers:
+        for (field, unit), center, region, back, outside in answers:
             truth = exact[field[0]]
             assert tuple(map(tuple, region)) == truth.region(tuple(unit), clip=False)
             assert tuple(center) == truth.center(tuple(unit)) and back == unit
-            assert text == field_on_photo.describe(name, field, unit, size)
             clipped = truth.region(tuple(unit), clip=True)
             area = np.prod([high - low + 1 for low, high in clipped]) if clipped else 0
             assert outside == int(100 * (1 - area / np.prod(truth.size)) + 0.5)
+
+
+def test_the_script_says_what_a_unit_of_a_photograph_sees():
+    field = ["conv", "Conv2d", [9, 9], [4, 4], [4, 4], [24, 32]]
+    calls = [["net", field, unit, [96, 128]] for unit in ([0, 2], [9, 9])]
+    assert call_many(FP, "describe", calls) == [
+        "Unit (0, 2) of net, conv, sees 9×9 pixels: rows −4 to 4, columns 4 to 12; 44 % of that is "
+        "outside the picture.",
+        "Unit (9, 9) of net, conv, sees 9×9 pixels: rows 32 to 40, columns 32 to 40.",
+    ]  # fmt: skip
 
 
 def test_known_fields_are_in_the_table():
@@ -303,7 +340,7 @@ def test_known_fields_are_in_the_table():
     }
 
 
-def test_every_layer_has_a_picture_and_a_sentence_of_its_own():
+def test_every_layer_has_a_picture_and_a_title_of_its_own():
     widget = FieldOnPhoto(GREY, ["resnet18"])
     alts = set()
     for field in widget.fields["resnet18"]:
@@ -393,6 +430,52 @@ def test_pointing_previews_and_a_click_keeps(widget_page):
     mounted.page.locator("svg[role=slider]").press("ArrowUp")
     mounted.drawn()
     assert mounted.get("level") is None and "layer 3 sees 7" in say.text_content()
+
+
+@pytest.mark.parametrize("key", ["ArrowUp", "ArrowDown"])
+def test_arrows_climb_to_the_unit_at_the_same_place(widget_page, key):
+    vgg = next(preset for preset in call(RF, "presets") if preset["name"] == "VGG block")
+    fields = trace(rows(vgg["layers"]), vgg["n"], level=0).fields
+    up = key == "ArrowUp"
+    mounted = widget_page(
+        ReceptiveFieldExplorer(vgg["layers"], vgg["n"], unit=3, level=0 if up else 6)
+    )
+    drawing = mounted.page.locator("svg[role=slider]")
+
+    def center(level, unit):
+        field = fields[level]
+        return unit * field.stride - field.padding + (field.size - 1) / 2
+
+    level, unit = (0, 3) if up else (6, 3)
+    for _ in range(6):
+        drawing.press(key)
+        mounted.drawn()
+        after = mounted.get("level")
+        after = 6 if after is None else after
+        gap = abs(center(after, mounted.get("unit")) - center(level, unit))
+        assert after == level + (1 if up else -1)
+        assert gap <= fields[after].stride / 2
+        level, unit = after, mounted.get("unit")
+    assert mounted.errors == []
+
+
+@pytest.mark.parametrize("share", [-0.3, 0.3])
+def test_a_click_beside_a_disc_chooses_it(widget_page, share):
+    mounted = widget_page(ReceptiveFieldExplorer(unit=5, level=2))
+    drawing, disc = mounted.page.locator("svg[role=slider]"), mounted.page.locator("path.unit")
+    boxes = []
+    for unit in (5, 6):
+        mounted.set(unit=unit)
+        mounted.drawn()
+        box = disc.bounding_box()
+        boxes.append((box["x"] + box["width"] / 2, box["y"] + box["height"] / 2))
+    gap = boxes[1][0] - boxes[0][0]
+    assert gap > 5
+    mounted.page.mouse.click(boxes[0][0] + share * gap, boxes[0][1])
+    mounted.drawn()
+    assert (mounted.get("level"), mounted.get("unit")) == (2, 5)
+    drawing.press("ArrowLeft")
+    assert mounted.get("unit") == 4 and mounted.errors == []
 
 
 def test_layers_are_added_and_removed(widget_page):

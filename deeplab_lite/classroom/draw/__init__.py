@@ -25,6 +25,15 @@ from deeplab_lite.classroom.draw.comparison import (
 from deeplab_lite.classroom.draw.crf_steps import CHANGES, change_kinds, changes, energy_chart
 from deeplab_lite.classroom.draw.family import FAMILY, family
 from deeplab_lite.classroom.draw.ladder import ladder
+from deeplab_lite.classroom.draw.legend import (
+    LegendRow,
+    hex_color,
+    kind_rows,
+    kinds,
+    legend,
+    legend_html,
+    scale_html,
+)
 from deeplab_lite.classroom.draw.pyramid import Branch, pyramid_taps
 from deeplab_lite.classroom.draw.rates import map_taps, score_table
 from deeplab_lite.classroom.draw.segmentation import (
@@ -48,6 +57,7 @@ __all__ = [
     "SCENE_PALETTE",
     "Branch",
     "Column",
+    "LegendRow",
     "band_errors",
     "banded",
     "boundary_segments",
@@ -67,8 +77,13 @@ __all__ = [
     "family",
     "grey",
     "heat",
+    "hex_color",
+    "kind_rows",
+    "kinds",
     "ladder",
     "layer_chain",
+    "legend",
+    "legend_html",
     "magnified",
     "map_taps",
     "overlay",
@@ -76,6 +91,7 @@ __all__ = [
     "pixels",
     "png",
     "pyramid_taps",
+    "scale_html",
     "score_table",
     "show",
     "strip",

@@ -1,7 +1,6 @@
 """For widgets that live in the page and ask the kernel for new scenes only: maps as short text."""
 
 import base64
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -51,11 +50,6 @@ def text(data: bytes) -> str:
 def url(picture: np.ndarray, colors: int | None = 192) -> str:
     """A picture as a data URL; `colors` as in `draw.png`."""
     return "data:image/png;base64," + text(draw.png(picture, level=9, colors=colors))
-
-
-def css(color: Iterable[int]) -> str:
-    """uint8 red, green, blue as #rrggbb."""
-    return "#" + bytes(int(part) for part in color).hex()
 
 
 def runs(values: Any) -> str:

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Iterable
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ class Twin:
         raise NotImplementedError(f"{type(self).__name__} draws no picture of its state")
 
     def alt(self) -> str:
-        """The picture in a sentence."""
+        """A title and the numbers of the picture; where a script runs, it says the sentence."""
         raise NotImplementedError(f"{type(self).__name__} has no alt text")
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict] | None:
@@ -69,3 +70,9 @@ def figure(width: float, height: float) -> Any:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=100, layout="constrained", facecolor="white")
+
+
+def headline(fig: Any, text: str, size: float = 10) -> None:
+    """Write a text above the whole figure, wrapped to its width; `size` in points."""
+    characters = int(1.75 * fig.get_figwidth() * 72 / size)
+    fig.suptitle(fill(text[:1].upper() + text[1:], characters), fontsize=size, x=0.01, ha="left")

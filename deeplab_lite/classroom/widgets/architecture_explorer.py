@@ -1,6 +1,5 @@
 """Architecture explorer: VGG-16 becomes DeepLab v1, one change at a time. Lesson 03."""
 
-from textwrap import fill
 from typing import Any
 
 import anywidget
@@ -8,18 +7,16 @@ import numpy as np
 import traitlets
 
 from deeplab_lite.classroom import draw
-from deeplab_lite.classroom.widgets._twin import Twin, figure, one_of, script, sheet
+from deeplab_lite.classroom.widgets._twin import Twin, figure, headline, one_of, script, sheet
 from deeplab_lite.classroom.widgets.architecture_steps import (
     FC6,
     POOLS,
     SIZES,
     State,
-    describe,
     layers,
     rows,
     summary,
     table,
-    verdict,
 )
 
 
@@ -44,7 +41,7 @@ def columns(state: State) -> list[draw.Column]:
 
 
 def picture(state: State, chosen: str) -> np.ndarray:
-    """The explorer's state as a picture, uint8 (H, W, 3): the chain, the sums, two sentences."""
+    """The explorer's state as a picture, uint8 (H, W, 3): the chain, the sums, a title."""
     fig = figure(8.0, 4.6)
     ax = fig.add_subplot()
     draw.layer_chain(columns(state), chosen, ax)
@@ -59,9 +56,20 @@ def picture(state: State, chosen: str) -> np.ndarray:
         draw.unit_on_image(state.input_size, (first, row.field), grid, taps, inset)
     sums = "   ".join(f"{name} {value}" for value, name in summary(state))
     ax.set_title(sums, fontsize=9.5, loc="left", weight="bold")
-    text = f"{describe(state, chosen)} {verdict(state)[1]}"
-    fig.suptitle(fill(text, 122), fontsize=8.5, x=0.01, ha="left")
+    headline(fig, title(state, chosen), 9.5)
     return draw.pixels(fig)
+
+
+def title(state: State, name: str) -> str:
+    """The image's side, and a layer's map, field and taps."""
+    text = f"VGG-16 to DeepLab v1, image {state.input_size} × {state.input_size}"
+    row = next((row for row in rows(state) if row.layer.name == name), None)
+    if row is None:
+        return text
+    size = f"map {row.size} × {row.size}" if row.size else "no output"
+    text += f"; {name}: {size}, field {row.field} pixels"
+    same = row.spacing == row.trained
+    return text if same else f"{text}, taps {row.spacing} pixels apart, trained {row.trained} apart"
 
 
 # ---- The widget ----------------------------------------------------------------------------------
@@ -121,7 +129,8 @@ class ArchitectureExplorer(Twin, anywidget.AnyWidget):
         return picture(self.state, self.shown())
 
     def alt(self) -> str:
-        return f"{describe(self.state, self.shown())} {verdict(self.state)[1]}"
+        sums = "; ".join(f"{name} {value}" for value, name in summary(self.state))
+        return f"{title(self.state, self.shown())}; {sums}"
 
 
 def names() -> list[str]:

@@ -1,4 +1,4 @@
-"""VGG-16 on its way to DeepLab v1, as rows of numbers and sentences. Lesson 03.
+"""VGG-16 on its way to DeepLab v1, as rows of numbers. Lesson 03.
 
 What the explorer shows. Layers and counts are read off networks on the meta device once; its script
 puts them together in the same way, and the tests compare both with the networks.
@@ -192,9 +192,6 @@ def _steps(stack: list[Layer]) -> list[tuple[int, int, int, int]]:
     return [(x.kernel, x.stride, x.before, x.dilation) for x in stack]
 
 
-# ---- The sentences: the script says the same -----------------------------------------------------
-
-
 def amount(count: int) -> str:
     """134.3 M: a count to one decimal."""
     for unit, name in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
@@ -202,80 +199,6 @@ def amount(count: int) -> str:
             tenths = (20 * count + unit) // (2 * unit)
             return f"{tenths // 10}.{tenths % 10} {name}"
     return str(count)
-
-
-def describe(state: State, name: str) -> str:
-    """What the layer called `name` does and gives."""
-    if name == "image":
-        return f"The image: {state.input_size} × {state.input_size} pixels of 3 channels."
-    row = next(row for row in rows(state) if row.layer.name == name)
-    x = row.layer
-    window = f"{x.kernel} × {x.kernel}"
-    if x.kind == "full":
-        text = f"{name} is fully connected to a {window} map of {x.entering} channels"
-        text += f": {x.leaving} answers." if row.size else "; there is none here, so no output."
-    elif x.kind == "conv":
-        dilated = f" at dilation {x.dilation}" if x.dilation > 1 else ""
-        text = f"{name} is a {window} convolution{dilated}, {x.entering} to {x.leaving} channels."
-    else:
-        what = "maximum" if x.kind == "max" else "mean"
-        text = f"{name} takes the {what} of {window} positions at stride {x.stride}."
-    if row.size:
-        text += f" Map {row.size} × {row.size}; a unit sees {row.field} × {row.field} pixels."
-    if row.spacing:
-        text += f" Its taps are {row.spacing} pixels apart, "
-        same = row.spacing == row.trained
-        text += "as they were trained." if same else f"trained {row.trained} apart."
-    if x.parameters:
-        text += f" {x.parameters:,} parameters, {amount(row.multiply_adds)} multiply-adds."
-    return text
-
-
-def verdict(state: State) -> tuple[str, str]:
-    """("fine", "odd" or "wrong", why): whether the weights of VGG-16 still fit this network."""
-    found = rows(state)
-    fc6 = next(at for at, row in enumerate(found) if row.layer.name == "fc6")
-    kernel, given = found[fc6].layer.kernel, found[fc6 - 1].size
-    if not state.convolutional and given != kernel:
-        return "wrong", (
-            f"fc6 is a matrix made for a map of {kernel} × {kernel} positions and gets "
-            f"{given} × {given}: fully connected layers fit one size of image. "
-            "As a convolution the same weights slide over any map."
-        )
-    plain = rows(state._replace(dense=False, atrous=False, fc6="7x7"))
-    moved = [row for row in found if row.spacing != row.trained]
-    moved = [row for row in moved if row.layer.name in ("conv5_1", "fc6")]
-    text = "" if state.convolutional else "One answer for the whole image, as in VGG-16. "
-    if moved:
-        why = {
-            (True, False): "The strides are gone, and no dilation makes up for them",
-            (False, True): "Dilation, but the strides are still there",
-            (False, False): "fc6 keeps fewer taps, but not their places",
-            (True, True): "Fully connected layers have no dilation",
-        }[state.dense, state.atrous]
-        reads = " and ".join(
-            f"{row.layer.name.removesuffix('_1')}'s{' taps are' if row is moved[0] else ''} "
-            f"{row.spacing}{' pixels apart' if row is moved[0] else ''} (trained: {row.trained})"
-            for row in moved
-        )
-        return "odd", (
-            f"{text}{why}: {reads}. A unit sees {found[-1].field} pixels instead of "
-            f"{plain[-1].field}, and the weights no longer see what they were trained on."
-        )
-    if state.dense:
-        text += (
-            f"Every tap is as far from the next as when it was trained, and there is a score "
-            f"every {found[-1].stride} pixels instead of every {plain[-1].stride}."
-        )
-    elif state.convolutional:
-        text += f"VGG-16 as trained, at every place: a score every {found[-1].stride} pixels."
-    cover = -(-state.input_size // found[-1].stride)
-    if state.pools == "notes" and found[-1].size > cover:
-        text += (
-            f" A map of {cover} × {cover} would cover the image: the padding of pool4 and pool5 "
-            "adds the rest."
-        )
-    return "fine", text.strip()
 
 
 def summary(state: State) -> list[tuple[str, str]]:

@@ -1,7 +1,6 @@
 """ASPP explorer: what each branch of v2's pyramid reads, and what it says alone. Lesson 05."""
 
 from collections.abc import Iterable, Sequence
-from textwrap import fill
 from typing import Any
 
 import anywidget
@@ -11,8 +10,8 @@ import traitlets
 from deeplab_lite import checkpoints, scenes
 from deeplab_lite.classroom import draw
 from deeplab_lite.classroom.widgets import branch_scores as aspp
-from deeplab_lite.classroom.widgets._live import Knocks, css, runs, script, sheet, text, url
-from deeplab_lite.classroom.widgets._twin import Twin, figure, one_of
+from deeplab_lite.classroom.widgets._live import Knocks, runs, script, sheet, text, url
+from deeplab_lite.classroom.widgets._twin import Twin, figure, headline, one_of
 from deeplab_lite.labels import IGNORE
 from deeplab_lite.models.v2 import DeepLabV2
 
@@ -85,8 +84,8 @@ class ASPPExplorer(Twin, Knocks, anywidget.AnyWidget):
             rates_offered=list(self._offered),
             fields=self._fields(),
             sets=[[name, list(chosen)] for name, chosen in _sets(own).items()],
-            palette=[css(color) for color in draw.SCENE_PALETTE],
-            kinds=[[name, meaning, css(color)] for name, (meaning, color) in draw.ERRORS.items()],
+            palette=[draw.hex_color(color) for color in draw.SCENE_PALETTE],
+            kinds=draw.kinds(draw.ERRORS),
         )
 
     # ---- State
@@ -136,8 +135,15 @@ class ASPPExplorer(Twin, Knocks, anywidget.AnyWidget):
         return picture(self)
 
     def alt(self) -> str:
-        """The scene, the score, what is lost, and what is said at the position."""
-        return f"ASPP on scene {self._seed}. {self._told()} {self._told_at()}"
+        """The scene, the branches that are on, their score, and the position."""
+        on = [str(n) for n, lights in enumerate(self.on, 1) if lights]
+        answer = self.result
+        kept = sum(share >= 0.5 for share in answer.shares)
+        return (
+            f"ASPP on scene {self._seed}, rates {', '.join(map(str, self.rates))}: branches on "
+            f"{', '.join(on) or 'none'}; mIoU {answer.miou:.3f}, {kept} of {len(answer.shares)} "
+            f"shapes right; position ({', '.join(map(str, self.unit))})"
+        )
 
     # ---- A scene
 
@@ -182,25 +188,17 @@ class ASPPExplorer(Twin, Knocks, anywidget.AnyWidget):
                 return i, j
         return (len(self._spans) // 2,) * 2
 
-    # ---- Words and pictures
-
-    def _told(self) -> str:
-        return aspp.describe(self.result, self._shapes, self.rates, self._model.rates, self.on)
-
-    def _told_at(self) -> str:
-        return aspp.describe_at(self._scores, self._scene.label, self.rates, self.on, self.unit)
-
     def taps(self) -> list[draw.Branch]:
         """What the branches that are on read and see from the position, in pixels."""
-        found = []
+        branches = []
         for rate, lights in zip(self.rates, self.on, strict=True):
             rows, columns = (aspp.taps(at, rate, len(self._spans)) for at in self.unit)
             field = [aspp.region(at, rate, self._spans) for at in self.unit]
             if lights:
                 step = float(self._factor)
                 places = [(y * step, x * step) for y in rows for x in columns]
-                found.append(draw.Branch(str(rate), places, (field[0], field[1])))
-        return found
+                branches.append(draw.Branch(str(rate), places, (field[0], field[1])))
+        return branches
 
 
 def packed(values: np.ndarray) -> bytes:
@@ -220,7 +218,7 @@ def _sets(own: Sequence[int]) -> dict[str, Sequence[int]]:
 def picture(explorer: ASPPExplorer) -> np.ndarray:
     """The explorer's state as a picture, uint8 (H, W, 3): scene, truth, sum, and each branch."""
     image, label = explorer._scene.image, explorer._scene.label
-    found, grey = explorer.result, draw.grey(explorer._scene.image)
+    together, grey = explorer.result.labels, draw.grey(explorer._scene.image)
     palette, factor = draw.SCENE_PALETTE, explorer._factor
     y, x = (at * factor for at in explorer.unit)
 
@@ -235,9 +233,9 @@ def picture(explorer: ASPPExplorer) -> np.ndarray:
     lit = sum(explorer.on)
     name = "all branches" if lit == len(explorer.on) else f"{lit} of {len(explorer.on)} branches"
     if explorer.view == "errors":
-        draw.show(draw.errors(image, found.labels, label), right, title=f"errors of {name}")
+        draw.show(draw.errors(image, together, label), right, title=f"errors of {name}")
     else:
-        draw.show(labelled(found.labels), right, title=f"sum of {name}")
+        draw.show(labelled(together), right, title=f"sum of {name}")
     scores = explorer._scores.of(explorer.rates)
     for n, ax in enumerate(bottom.subplots(1, max(4, len(scores)), squeeze=False)[0]):
         if n >= len(scores):
@@ -253,24 +251,17 @@ def picture(explorer: ASPPExplorer) -> np.ndarray:
         if ax is not left and ax.images:
             ax.plot(x, y, "+", color="black", ms=11, mew=3)
             ax.plot(x, y, "+", color="white", ms=10, mew=1.4)
-    told = "\n".join(fill(part, 126) for part in (explorer._told(), explorer._told_at()))
-    fig.suptitle(told, fontsize=9, x=0.01, ha="left")
+    headline(fig, explorer.alt(), 9.5)
     alone = [aspp.labels_of(branch[None], factor) for branch in scores]
-    legend(explorer, np.stack([found.labels, *alone]), fig)
+    errors = explorer.view == "errors"
+    rows = legend(explorer, np.stack([together, *alone]))
+    draw.legend(fig, rows, 3 if errors else 8, 8.5)
     return draw.pixels(fig)
 
 
-def legend(explorer: ASPPExplorer, labels: np.ndarray, fig: Any) -> None:
+def legend(explorer: ASPPExplorer, labels: np.ndarray) -> list[draw.LegendRow]:
     """Names and colours of the classes there or predicted, or of the kinds of errors."""
-    from matplotlib.patches import Patch
-
     if explorer.view == "errors":
-        rows = [(f"{name}: {meaning}", color) for name, (meaning, color) in draw.ERRORS.items()]
-    else:
-        seen = np.setdiff1d(np.union1d(labels, explorer._scene.label), [0, IGNORE])
-        rows = [(scenes.CLASSES[k], draw.SCENE_PALETTE[k]) for k in seen]
-    patches = [Patch(fc=color / 255, ec="#8A93A0", lw=0.5, label=name) for name, color in rows]
-    fig.legend(
-        handles=patches, loc="outside lower left", ncols=8 if explorer.view == "labels" else 3,
-        fontsize=8.5, frameon=False, handlelength=1.2,
-    )  # fmt: skip
+        return draw.kind_rows(draw.ERRORS)
+    present = np.setdiff1d(np.union1d(labels, explorer._scene.label), [0, IGNORE])
+    return [(scenes.CLASSES[k], draw.SCENE_PALETTE[k]) for k in present]

@@ -1,7 +1,6 @@
 """Boundary microscope: one edge, magnified, as several networks draw it. Lesson 07."""
 
 from collections.abc import Iterable, Sequence
-from textwrap import fill
 from typing import Any, NamedTuple
 
 import anywidget
@@ -10,15 +9,14 @@ import traitlets
 
 from deeplab_lite import metrics, scenes
 from deeplab_lite.classroom import draw
-from deeplab_lite.classroom.widgets._live import Knocks, css, runs, script, sheet, url
-from deeplab_lite.classroom.widgets._twin import Twin, figure, one_of
+from deeplab_lite.classroom.widgets._live import Knocks, runs, script, sheet, url
+from deeplab_lite.classroom.widgets._twin import Twin, figure, headline, one_of
 from deeplab_lite.classroom.widgets.edge_scores import (
     MOST,
     SIDE,
     Networks,
     Tally,
     chosen,
-    describe,
     label_maps,
     share,
     spots,
@@ -91,10 +89,10 @@ class BoundaryMicroscope(Twin, Knocks, anywidget.AnyWidget):
             width=width,
             view=view,
             classes=[
-                [name, css(color)]
+                [name, draw.hex_color(color)]
                 for name, color in zip(scenes.CLASSES, draw.SCENE_PALETTE, strict=True)
             ],
-            kinds=[[name, meaning, css(color)] for name, (meaning, color) in draw.ERRORS.items()],
+            kinds=draw.kinds(draw.ERRORS),
         )
 
     # ---- State
@@ -151,8 +149,9 @@ class BoundaryMicroscope(Twin, Knocks, anywidget.AnyWidget):
         return picture(self)
 
     def alt(self) -> str:
-        """Who follows the edges best and worst, and the window's counts."""
-        return describe(self.seed, self.width, self.window, self.tallies)
+        """The scene, the band, the window, and each network's right share of the band."""
+        shares = [f"{name} {share(t.right, t.pixels)}" for name, t in self.tallies.items()]
+        return f"{title(self)}; right in the band: {', '.join(shares)}"
 
     # ---- Scenes
 
@@ -177,9 +176,18 @@ class BoundaryMicroscope(Twin, Knocks, anywidget.AnyWidget):
         }
 
 
+def title(microscope: BoundaryMicroscope) -> str:
+    """The scene, the band and the window."""
+    top, left, side = microscope.shown
+    return (
+        f"Boundary microscope on scene {microscope.seed}: a band of {microscope.width} pixels a "
+        f"side, window of {side} × {side} at row {top}, column {left}"
+    )
+
+
 def picture(microscope: BoundaryMicroscope) -> np.ndarray:
     """The microscope's state as a picture, uint8 (H, W, 3): the scene, and the window in panels."""
-    from matplotlib.patches import Patch, Rectangle
+    from matplotlib.patches import Rectangle
 
     known, shown = microscope._known[microscope.seed], microscope.shown
     band = metrics.trimap(known.truth, microscope.width).numpy()
@@ -198,30 +206,30 @@ def picture(microscope: BoundaryMicroscope) -> np.ndarray:
     for color, width in (("black", 3), ("white", 1.4)):
         axes[0].add_patch(Rectangle((left, top), side, side, fill=False, ec=color, lw=width))
     tallies = microscope.tallies
-    for ax, (name, made) in zip(axes[1:], panels.items(), strict=False):
-        found = tallies.get(name)
-        told = f"\n{share(found.right, found.pixels)}, mIoU {found.miou:.3f}" if found else ""
-        wrong = band & (known.maps[name] != known.truth) if found else None
+    for ax, (name, panel) in zip(axes[1:], panels.items(), strict=False):
+        counts = tallies.get(name)
+        score = f"\n{share(counts.right, counts.pixels)}, mIoU {counts.miou:.3f}" if counts else ""
+        wrong = band & (known.maps[name] != known.truth) if counts else None
         draw.magnified(
-            made, known.truth, shown, ax, title=f"{name}{told}",
+            panel, known.truth, shown, ax, title=f"{name}{score}",
             wrong=wrong if microscope.view == "labels" else None,
         )  # fmt: skip
     for ax in axes:
         ax.title.set_fontsize(9)
     for ax in axes[1 + len(panels) :]:
         ax.set_axis_off()
-    told = microscope.alt() + " Under each name: the share of the scene's band that is right, and "
-    told += "the mIoU in it" + ("; dots are wrong." if microscope.view == "labels" else ".")
-    fig.suptitle(fill(told, 132), fontsize=9, x=0.01, ha="left")
-    if microscope.view == "errors":
-        rows_ = [(f"{name}: {meaning}", color) for name, (meaning, color) in draw.ERRORS.items()]
-    else:
-        cut = np.s_[top : top + side, left : left + side]
-        seen = np.unique([labels[cut] for labels in (known.truth, *known.maps.values())])
-        rows_ = [(scenes.CLASSES[k], draw.SCENE_PALETTE[k]) for k in seen]
-    patches = [Patch(fc=color / 255, ec="#8A93A0", lw=0.5, label=name) for name, color in rows_]
-    fig.legend(
-        handles=patches, loc="outside lower left", ncols=9 if microscope.view == "labels" else 3,
-        fontsize=8.5, frameon=False, handlelength=1.2,
-    )  # fmt: skip
+    errors = microscope.view == "errors"
+    dots = "" if errors else "; dots are wrong pixels"
+    headline(fig, f"{title(microscope)}. Above each panel: right in the band, mIoU there{dots}", 9)
+    draw.legend(fig, legend(microscope), 3 if errors else 9, 8.5)
     return draw.pixels(fig)
+
+
+def legend(microscope: BoundaryMicroscope) -> list[draw.LegendRow]:
+    """Names and colours of the classes in the window, or of the kinds of errors."""
+    if microscope.view == "errors":
+        return draw.kind_rows(draw.ERRORS)
+    known, (top, left, side) = microscope._known[microscope.seed], microscope.shown
+    cut = np.s_[top : top + side, left : left + side]
+    present = np.unique([labels[cut] for labels in (known.truth, *known.maps.values())])
+    return [(scenes.CLASSES[k], draw.SCENE_PALETTE[k]) for k in present]

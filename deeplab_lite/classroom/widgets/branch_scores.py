@@ -6,7 +6,7 @@ sums and enlarged maps are whole numbers too, and the script has the same ones.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -135,12 +135,6 @@ def answer(
     return Answer(labels, float(metrics.miou(matrix)), shares)
 
 
-def says(scores: np.ndarray) -> tuple[int, int]:
-    """The class of the greatest of K scores, and how far the next is behind, in steps."""
-    best = int(scores.argmax())
-    return best, int(scores[best] - np.delete(scores, best).max())
-
-
 def backbone_field(model: DeepLabV2, size: int) -> ReceptiveField:
     """What the units of the backbone's map see of an image of `size` x `size` pixels."""
     return receptive_fields(model, size, layers=["backbone.out"])["backbone.out"]
@@ -162,60 +156,3 @@ def region(unit: int, rate: int, spans: Sequence[Sequence[int]]) -> tuple[int, i
     """First and last pixel that a branch sees along one axis, padding not counted."""
     read = taps(unit, rate, len(spans))
     return spans[read[0]][0], max(spans[at][1] for at in read)
-
-
-def percent(share: float) -> int:
-    """Of a hundred, halves upwards, as the script rounds."""
-    return int(100 * share + 0.5)
-
-
-def listed(items: Sequence[Any]) -> str:
-    """1, 2 and 4."""
-    head, last = ", ".join(map(str, items[:-1])), str(items[-1])
-    return f"{head} and {last}" if head else last
-
-
-def describe(
-    found: Answer, shapes: Sequence[Shape], rates: Sequence[int], own: Sequence[int],
-    on: Sequence[bool], classes: Sequence[str] = scenes.CLASSES,
-) -> str:  # fmt: skip
-    """What is on, the score, and which shapes are lost; the script says the same."""
-    lit = [n for n, lights in enumerate(on) if lights]
-    if not lit:
-        return "No branch is on, so all scores are 0 and nothing is said of any pixel."
-    text = "All branches" if len(lit) == len(on) else f"Only branch{'es' * (len(lit) > 1)} "
-    text += "" if len(lit) == len(on) else listed([n + 1 for n in lit])
-    text += f" at rate{'s' * (len(lit) > 1)} {listed([rates[n] for n in lit])}"
-    if [rates[n] for n in lit] != [own[n] for n in lit]:
-        text += f" (trained with {listed([own[n] for n in lit])}, weights kept)"
-    text += f": mIoU {found.miou:.3f}."
-    lost = [
-        f"the {classes[shape.label]} of radius {shape.radius:.1f} ({percent(share)} % right)"
-        for shape, share in zip(shapes, found.shares, strict=True)
-        if share < 0.5
-    ]
-    kept = len(shapes) - len(lost)
-    text += f" Of {len(shapes)} shapes {kept} {'has' if kept == 1 else 'have'} half or more of "
-    return f"{text}their pixels right" + (f"; lost: {listed(lost)}." if lost else ".")
-
-
-def describe_at(
-    scores: Scores, label: np.ndarray, rates: Sequence[int], on: Sequence[bool],
-    unit: Sequence[int], classes: Sequence[str] = scenes.CLASSES,
-) -> str:  # fmt: skip
-    """The truth at a position of the map, and what is said of it; the script says the same."""
-    i, j = unit
-    y, x = (at * (len(label) - 1) // (scores.codes.shape[-1] - 1) for at in unit)
-    chosen = scores.of(rates)[:, :, i, j]
-
-    def name(of: np.ndarray) -> str:
-        best, ahead = says(of)
-        return classes[best] if ahead else "nothing"
-
-    void = label[y, x] == IGNORE
-    truth = "not given, for it is on an outline" if void else classes[label[y, x]]
-    together = name(chosen[np.asarray(on, bool)].sum(0))
-    return (
-        f"At row {y}, column {x} the truth is {truth}. The branches that are on say {together}; "
-        f"each alone says {listed([name(branch) for branch in chosen])}."
-    )

@@ -1,7 +1,6 @@
 """Dilation explorer: which pixels a stack of atrous kernels reads, and how often. Lesson 02."""
 
 from collections.abc import Iterable
-from textwrap import fill
 from typing import Any
 
 import anywidget
@@ -10,7 +9,7 @@ import traitlets
 
 from deeplab_lite.atrous import effective_kernel
 from deeplab_lite.classroom import draw
-from deeplab_lite.classroom.widgets._twin import Twin, figure, script, sheet
+from deeplab_lite.classroom.widgets._twin import Twin, figure, headline, script, sheet
 from deeplab_lite.receptive_field import trace
 
 
@@ -46,7 +45,7 @@ class DilationExplorer(Twin, anywidget.AnyWidget):
         return picture(self.rates, self.kernel)
 
     def alt(self) -> str:
-        return describe(self.rates, self.kernel)
+        return title(self.rates, self.kernel)
 
 
 def counts(rates: Iterable[int], kernel: int) -> np.ndarray:
@@ -57,21 +56,14 @@ def counts(rates: Iterable[int], kernel: int) -> np.ndarray:
     return np.outer(line, line)
 
 
-def describe(rates: Iterable[int], kernel: int) -> str:
-    """What an output sees and reads, in a sentence; the script says the same."""
+def title(rates: Iterable[int], kernel: int) -> str:
+    """Rates, kernel, and how much an output sees and reads."""
     active = [rate for rate in rates if rate]
-    if not active:
-        return "No layer: an output is one pixel."
     table = counts(active, kernel)
-    size, read = len(table), int(np.count_nonzero(table))
-    holes = size * size - read
-    name = f"Rate{'s' * (len(active) > 1)} {', '.join(map(str, active))}"
-    end = "all of them: no holes."
-    if holes:
-        percent = int(100 * read / size**2 + 0.5)
-        end = f"{read} of them ({percent} %): the other {holes} are holes."
+    read, size = int(np.count_nonzero(table)), len(table)
     return (
-        f"{name} with {kernel}×{kernel} taps: an output sees {size}×{size} pixels and reads {end}"
+        f"Dilation rates {', '.join(map(str, active)) or 'none'}, kernel {kernel}×{kernel}: field "
+        f"{size}×{size} pixels, {read} of {size * size} read"
     )
 
 
@@ -93,5 +85,5 @@ def picture(rates: Iterable[int], kernel: int) -> np.ndarray:
             reach = widest / 2
             middle = (len(table) - 1) / 2
             ax.set(xlim=(middle - reach, middle + reach), ylim=(middle + reach, middle - reach))
-    fig.suptitle(fill(describe(active, kernel), 86), fontsize=10.5, x=0.01, ha="left")
+    headline(fig, title(active, kernel), 10.5)
     return draw.pixels(fig)

@@ -6,7 +6,6 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from textwrap import fill
 from typing import Any
 
 import anywidget
@@ -18,7 +17,7 @@ from PIL import Image
 from torch import nn
 
 from deeplab_lite.classroom import draw
-from deeplab_lite.classroom.widgets._twin import Twin, figure, script, sheet
+from deeplab_lite.classroom.widgets._twin import Twin, figure, headline, script, sheet
 from deeplab_lite.photos import photo as load_photo
 from deeplab_lite.receptive_field import receptive_fields
 
@@ -93,7 +92,7 @@ class FieldOnPhoto(Twin, anywidget.AnyWidget):
         return picture(self.photo, self.size, self.network, *self.shown())
 
     def alt(self) -> str:
-        return describe(self.network, *self.shown(), self.size)
+        return title(self.network, *self.shown())
 
 
 def preview(image: np.ndarray) -> str:
@@ -153,17 +152,13 @@ def region(field: Field, unit: Sequence[int]) -> list[list[int]]:
     return [[low, low + n - 1] for low, n in zip(lows, size, strict=True)]
 
 
-def describe(network: str, field: Field, unit: Sequence[int], photo: Sequence[int]) -> str:
-    """What the unit sees, in a sentence; the script says the same."""
-    bounds = region(field, unit)
-    rows, columns = (f"{low} to {high}".replace("-", "−") for low, high in bounds)
-    pairs = zip(bounds, photo, strict=True)
-    inside = [max(0, min(high, n - 1) - max(low, 0) + 1) for (low, high), n in pairs]
-    total = field[2][0] * field[2][1]
-    off = int(100 * (total - inside[0] * inside[1]) / total + 0.5)
-    text = f"Unit ({', '.join(map(str, unit))}) of {network}, {field[0]}, sees "
-    text += f"{'×'.join(map(str, field[2]))} pixels: rows {rows}, columns {columns}"
-    return text + (f"; {off} % of that is outside the picture." if off else ".")
+def title(network: str, field: Field, unit: Sequence[int]) -> str:
+    """The unit, and the size and place of its field."""
+    rows, columns = (f"{low} to {high}".replace("-", "−") for low, high in region(field, unit))
+    return (
+        f"Unit ({', '.join(map(str, unit))}) of {network}, {field[0]}: field "
+        f"{'×'.join(map(str, field[2]))} pixels, rows {rows}, columns {columns}"
+    )
 
 
 def picture(
@@ -188,5 +183,5 @@ def picture(
     _, _, _, (_, stride), (_, padding), _ = field
     note = f"stride {stride}\npadding {padding}"
     right.set_xlabel(f"{network}\n{field[0]}\n{note}", fontsize=10)
-    fig.suptitle(fill(describe(network, field, unit, size), 92), fontsize=10.5, x=0.01, ha="left")
+    headline(fig, title(network, field, unit), 9.5)
     return draw.pixels(fig)

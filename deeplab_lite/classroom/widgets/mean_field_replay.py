@@ -3,7 +3,6 @@
 import base64
 import inspect
 from collections.abc import Mapping, Sequence
-from textwrap import fill
 from typing import Any
 
 import anywidget
@@ -12,12 +11,11 @@ import traitlets
 
 from deeplab_lite.classroom import draw
 from deeplab_lite.classroom.draw import crf_steps as pictures
-from deeplab_lite.classroom.widgets._twin import Twin, figure, one_of, script, sheet
+from deeplab_lite.classroom.widgets._twin import Twin, figure, headline, one_of, script, sheet
 from deeplab_lite.classroom.widgets._unaries import Unaries, given, of_scene
 from deeplab_lite.classroom.widgets.mean_field_steps import (
     OF_A_CLASS,
     VIEWS,
-    describe,
     frames,
     numbers,
     table,
@@ -100,9 +98,9 @@ class MeanFieldReplay(Twin, anywidget.AnyWidget):
         self._thin = -(-max(labels.shape[1:]) // SIDE)
         super().__init__(
             **self._drawn(),
-            names=[[start.classes[k], _css(_swatch(k, start))] for k in shown],
-            kinds=[[name, meaning, _css(color)] for name, (meaning, color) in draw.CHANGES.items()],
-            ramp=[_css(color) for color in _over_grey(pictures.heat_table())[::3]],
+            names=[[start.classes[k], draw.hex_color(_swatch(k, start))] for k in shown],
+            kinds=draw.kinds(draw.CHANGES),
+            ramp=[draw.hex_color(color) for color in _over_grey(pictures.heat_table())[::3]],
             tops=tops(self._trace),
             numbers=numbers(labels, self._trace.energies["free"].tolist(), start.label),
             curves={
@@ -147,7 +145,13 @@ class MeanFieldReplay(Twin, anywidget.AnyWidget):
 
     def alt(self) -> str:
         name = f" of “{self.class_name}”" if self.view in OF_A_CLASS else ""
-        return f"Mean field, {VIEWS[self.view]}{name}. {describe(self.numbers, self.step)}"
+        numbers, step = self.numbers, self.step
+        text = (
+            f"Mean field, {VIEWS[self.view]}{name}, step {step} of {len(numbers['free']) - 1}: "
+            f"{int(numbers['changed'][step]):,} pixels changed, free energy "
+            f"{numbers['free'][step]:,.0f} nats"
+        ).replace("-", "−")
+        return f"{text}, mIoU {numbers['miou'][step]:.3f}" if numbers["miou"] else text
 
     def _drawn(self) -> dict[str, Any]:
         """The traits that are pictures."""
@@ -175,8 +179,6 @@ class MeanFieldReplay(Twin, anywidget.AnyWidget):
 
 def picture(replay: MeanFieldReplay) -> np.ndarray:
     """The replay's state as a picture, uint8 (H, W, 3): image, frame, energies."""
-    from matplotlib.patches import Patch
-
     height = 2.7 * replay.size[0] / replay.size[1]
     fig = figure(8.6, max(2.0, height) + 0.75)
     fig.get_layout_engine().set(wspace=0, w_pad=0.03)
@@ -188,25 +190,20 @@ def picture(replay: MeanFieldReplay) -> np.ndarray:
     right.set_title("energies")
     for ax in (left, middle, right):
         ax.title.set_fontsize(10)
-    fig.suptitle(fill(describe(replay.numbers, replay.step), 118), fontsize=10, x=0.01, ha="left")
-    patches = [Patch(fc=color, ec="#8A93A0", lw=0.5, label=name) for name, color in legend(replay)]
-    if patches:
-        fig.legend(
-            handles=patches, loc="outside lower left", ncols=6, fontsize=9, frameon=False,
-            handlelength=1.2,
-        )  # fmt: skip
+    headline(fig, replay.alt())
+    draw.legend(fig, legend(replay))
     return draw.pixels(fig)
 
 
-def legend(replay: MeanFieldReplay) -> list[list[str]]:
+def legend(replay: MeanFieldReplay) -> list[draw.LegendRow]:
     """Names and colours of what the frame shows; a heat map's are those of its ends."""
     if replay.view == "labels":
-        return [list(row) for row in replay.names]
+        return [(name, color) for name, color in replay.names]
     if replay.view == "changes":
         known = replay._start.label is not None
-        return [[name, color] for name, _, color in replay.kinds[0 if known else 3 :]]
+        return [(name, color) for name, _, color in replay.kinds[0 if known else 3 :]]
     top = f"{replay.tops.get(replay.view, 1):g}"
-    return [[f"{VIEWS[replay.view]} 0", replay.ramp[0]], [top, replay.ramp[-1]]]
+    return [(f"{VIEWS[replay.view]} 0", replay.ramp[0]), (top, replay.ramp[-1])]
 
 
 # ---- Parts ---------------------------------------------------------------------------------------
@@ -226,10 +223,6 @@ def _swatch(k: int, start: Unaries) -> np.ndarray:
 def _over_grey(table: np.ndarray) -> np.ndarray:
     share = table[:, 3:] / 255
     return np.rint(share * table[:, :3] + (1 - share) * 150).astype(np.uint8)
-
-
-def _css(color: np.ndarray) -> str:
-    return "#" + bytes(color.tolist()).hex()
 
 
 def _url(png: bytes) -> str:

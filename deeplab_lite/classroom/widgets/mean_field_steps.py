@@ -1,4 +1,4 @@
-"""What the mean-field replay shows of each step: numbers, frames, sentences. Lesson 04."""
+"""What the mean-field replay shows of each step: numbers and frames. Lesson 04."""
 
 import itertools
 import math
@@ -80,39 +80,3 @@ def table(view: str, palette: np.ndarray) -> np.ndarray:
     if view == "labels":
         return pictures.class_table(palette)
     return pictures.change_table() if view == "changes" else pictures.heat_table()
-
-
-def describe(found: Numbers, step: int) -> str:
-    """What a step did, in a sentence; the script says the same."""
-    score = f"; mIoU {found['miou'][step]:.3f}" if found["miou"] else ""
-    free = found["free"]
-    if not step:
-        return f"Step 0, the start: what the network says. Free energy {nats(free[0])}{score}."
-    changed, fall = int(found["changed"][step]), free[step - 1] - free[step]
-    text = f"Step {step} of {len(free) - 1} gives {changed:,} pixel{'s' * (changed != 1)} another "
-    text += "class"
-    if found["miou"] and changed:
-        text += f" ({int(found['mended'][step]):,} mended, {int(found['broken'][step]):,} broken)"
-    more = "less" if fall >= 0 else "more"
-    return f"{text}. Free energy {nats(free[step])}, {nats(abs(fall))} {more} than before{score}."
-
-
-def nats(value: float) -> str:
-    """An energy in words: whole from 10 on, else to a tenth."""
-    size, sign = abs(value), "−" if value < 0 else ""
-    number = f"{math.floor(size + 0.5):,}" if size >= 10 else f"{math.floor(10 * size + 0.5) / 10}"
-    return f"{sign}{number.removesuffix('.0')} nats"
-
-
-def caption(view: str, name: str, step: int) -> str:
-    """What the frame shows; the script says the same."""
-    if view == "labels":
-        return f"The likeliest class of each pixel {f'after step {step}' if step else 'at first'}."
-    if view == "marginal":
-        return f"The probability of “{name}” {f'after step {step}' if step else 'at first'}."
-    if not step:
-        return "Nothing is sent and nothing changes before step 1."
-    if view == "changes":
-        return f"The pixels to which step {step} gave another class."
-    who = "near pixels of like colour" if view == "appearance" else "near pixels of any colour"
-    return f"How much {who} spoke for “{name}” in step {step}, before the weight."

@@ -1,9 +1,7 @@
 """Output-stride lab: a trained classifier at three densities on a photograph. Lesson 02."""
 
-import base64
 import html
 from functools import lru_cache
-from textwrap import fill
 from typing import Any, NamedTuple
 
 import ipywidgets
@@ -13,7 +11,7 @@ from torch import Tensor
 from deeplab_lite import photos
 from deeplab_lite.classroom import draw
 from deeplab_lite.classroom.widgets._asked import Asked
-from deeplab_lite.classroom.widgets._twin import Twin, figure
+from deeplab_lite.classroom.widgets._twin import Twin, figure, headline
 
 STRIDES = (32, 16, 8)
 # Classes with something to see: the object, its parts, and what the classifier takes for another.
@@ -79,10 +77,10 @@ def frame(state: State) -> np.ndarray:
     return draw.heat(image, values.numpy(), state.alpha, 0, _top(state))
 
 
-def legend(state: State, width: int = 160) -> np.ndarray:
+def ramp(state: State, width: int = 160) -> np.ndarray:
     """The colours from probability 0 to the top of the scale, on mid-grey: (10, width, 3)."""
-    ramp = np.broadcast_to(np.linspace(0, 1, width), (10, width))
-    return draw.heat(np.full((10, width, 3), 128, np.uint8), ramp, state.alpha, 0, 1)
+    values = np.broadcast_to(np.linspace(0, 1, width), (10, width))
+    return draw.heat(np.full((10, width, 3), 128, np.uint8), values, state.alpha, 0, 1)
 
 
 def costs(photo: str) -> list[tuple[str, str, str, str]]:
@@ -128,7 +126,7 @@ def picture(state: State) -> np.ndarray:
     fig = figure(5.6, height + 1.9)
     above, scale, below = fig.subplots(3, 1, height_ratios=(height, 0.12, 0.95))
     draw.show(image, above)
-    scale.imshow(legend(state), aspect="auto", extent=(0, 1, 0, 1))
+    scale.imshow(ramp(state), aspect="auto", extent=(0, 1, 0, 1))
     ticks = [f"{share * top:.2g}" for share in (0, 0.5, 1)]
     scale.set(yticks=[], xlabel=f"probability of “{state.class_name}”")
     scale.set_xticks([0, 0.5, 1], ticks)
@@ -140,7 +138,7 @@ def picture(state: State) -> np.ndarray:
         cell.set(edgecolor="#C9CDD2", linewidth=0.6, height=0.25)
         if row == STRIDES.index(state.output_stride) + 1:
             cell.set_facecolor("#D6ECF9")
-    fig.suptitle(fill(describe(state), 84), fontsize=9.5, x=0.01, ha="left")
+    headline(fig, describe(state), 9.5)
     return draw.pixels(fig)
 
 
@@ -246,7 +244,6 @@ class OutputStrideLab(Asked, Twin, ipywidgets.VBox):
         self.note.value = self._text(state)
 
     def _text(self, state: State) -> str:
-        strip = base64.b64encode(draw.png(legend(state))).decode()
         rows = ""
         for number, cells in enumerate([COLUMNS, *costs(state.photo)]):
             here = number and STRIDES[number - 1] == state.output_stride
@@ -255,7 +252,6 @@ class OutputStrideLab(Asked, Twin, ipywidgets.VBox):
             rows += f'<tr style="font-weight:{"bold" if here else "normal"}">{inner}</tr>'
         return (
             f"<p>{html.escape(describe(state))}</p>"
-            f'<div>0 <img alt="colours of the scale" src="data:image/png;base64,{strip}" '
-            f'style="display:inline;vertical-align:middle"> {_top(state):.2g}</div>'
+            f"{draw.scale_html(ramp(state), '0', f'{_top(state):.2g}')}"
             f'<table style="text-align:left;line-height:1.5">{rows}</table>'
         )

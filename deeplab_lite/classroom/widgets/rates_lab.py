@@ -4,7 +4,6 @@ import csv
 import itertools
 from collections.abc import Iterable
 from functools import lru_cache
-from textwrap import fill
 from typing import Any, NamedTuple
 
 import anywidget
@@ -12,7 +11,7 @@ import numpy as np
 import traitlets
 
 from deeplab_lite.classroom import draw
-from deeplab_lite.classroom.widgets._twin import Twin, figure, script, sheet
+from deeplab_lite.classroom.widgets._twin import Twin, figure, headline, script, sheet
 from deeplab_lite.files import assets
 
 SIDE, SCENES = 129, 200  # pixels of a scene, and how many were scored
@@ -61,41 +60,15 @@ def options() -> tuple[list[int], list[tuple[int, ...]], list[tuple[int, ...]]]:
     return [*dict.fromkeys(strides)], [*dict.fromkeys(rates)], [*dict.fromkeys(grids)]
 
 
-def percent_on_map(side: int, rate: int) -> int:
-    """Share of a 3x3's taps that meet a map of `side` positions, in whole per cent."""
-    met = (side + 2 * max(0, side - rate)) ** 2
-    return (200 * met + 9 * side * side) // (2 * 9 * side * side)
-
-
-def describe(setting: Setting) -> str:
-    """What was measured, and how far it is from training, in a sentence or three."""
+def title(setting: Setting) -> str:
+    """The setting, its score and its cost."""
     stride, rates, grid = setting[:3]
-    side = setting.map_side
     low, high = setting.interval
-    shares = " %, ".join(str(percent_on_map(side, rate)) for rate in rates)
-    text = (
+    return (
         f"Output stride {stride}, rates {_list(rates)}, multi-grid {_list(grid)}: mIoU "
-        f"{_three(setting.miou)} [{_three(low)}, {_three(high)}] on {SCENES} scenes, "
-        f"{setting.multiply_adds / 1e6:.0f} million multiply-adds. "
-        f"On the map of {side}×{side}, {shares} % of the taps meet it."
+        f"{setting.miou:.3f} [{low:.3f}, {high:.3f}], {setting.multiply_adds / 1e6:.0f} million "
+        "multiply-adds"
     )
-    centre = [rate for rate in rates if rate >= side]
-    if centre:
-        text += (
-            f" At rate{'s' * (len(centre) > 1)} {_list(centre)} only the centre tap is left: a 1×1."
-        )
-    if (stride, rates, grid) == TRAINED:
-        return f"{text} So it was trained."
-    apart = [stride * rate for rate in rates]
-    trained = [TRAINED[0] * rate for rate in TRAINED[1]]
-    if apart == trained:
-        return f"{text} Taps are {_list(apart)} pixels apart, as in training."
-    return f"{text} Taps are {_list(apart)} pixels apart, in training {_list(trained)}."
-
-
-def _three(score: float) -> str:
-    """To three digits, halves up as in the script."""
-    return f"{int(1000 * score + 0.5) / 1000:.3f}"
 
 
 def _list(values: Iterable[int]) -> str:
@@ -166,7 +139,7 @@ class RatesLab(Twin, anywidget.AnyWidget):
         return picture(self.setting, self.unit)
 
     def alt(self) -> str:
-        return describe(self.setting)
+        return title(self.setting)
 
 
 def _data() -> dict[str, Any]:
@@ -194,10 +167,12 @@ def picture(setting: Setting, unit: tuple[int, int]) -> np.ndarray:
     fig = figure(9.8, 3.9)
     left, right = fig.subplots(1, 2, width_ratios=(1, 1.9))
     draw.map_taps(setting.map_side, unit, setting.rates, left)
-    left.set_title(f"map {setting.map_side}×{setting.map_side}", fontsize=10, loc="left")
+    marks = ", ".join(f"{mark} rate {r}" for mark, r in zip("●■▲", setting.rates, strict=True))
+    side = setting.map_side
+    left.set_title(f"map {side}×{side}, taps of {marks}", fontsize=10, loc="left")
     at = rates.index(setting.rates), columns.index((setting.output_stride, setting.multi_grid))
     names = [f"OS {s}\n{'-'.join(map(str, g))}" for s, g in columns]
     draw.score_table(scores, [_list(each) for each in rates], names, at, right)
     right.set_title("mIoU by rates, output stride and multi-grid", fontsize=10, loc="left")
-    fig.suptitle(fill(describe(setting), 126), fontsize=10, x=0.01, ha="left")
+    headline(fig, title(setting))
     return draw.pixels(fig)

@@ -1,7 +1,6 @@
 """Receptive-field explorer: point at a unit of a 1-D stack, its cone lights up. Lessons 01, 02."""
 
 from collections.abc import Iterable
-from textwrap import fill
 from typing import Any
 
 import anywidget
@@ -9,7 +8,7 @@ import numpy as np
 import traitlets
 
 from deeplab_lite.classroom import draw
-from deeplab_lite.classroom.widgets._twin import Twin, figure, script, sheet
+from deeplab_lite.classroom.widgets._twin import Twin, figure, headline, script, sheet
 from deeplab_lite.receptive_field import trace
 
 LIMITS = {"kernel": (1, 7), "stride": (1, 3), "dilation": (1, 6), "padding": (0, 18)}
@@ -61,7 +60,7 @@ class ReceptiveFieldExplorer(Twin, anywidget.AnyWidget):
         return picture(self.layers, self.n, self.unit, self.level)
 
     def alt(self) -> str:
-        return describe(self.layers, self.n, self.unit, self.level)
+        return title(self.layers, self.n, self.unit, self.level)
 
 
 def layer_dict(layer: Any, at: int = 1) -> dict[str, Any]:
@@ -96,27 +95,16 @@ def settle(layers: list[dict], n: int, unit: int | None, level: int | None) -> t
     return at, max(0, min(sizes[at] // 2 if unit is None else unit, sizes[at] - 1))
 
 
-def describe(layers: list[dict], n: int, unit: int | None, level: int | None) -> str:
-    """What the shown unit sees and reads, in a sentence; the script says the same."""
+def title(layers: list[dict], n: int, unit: int | None, level: int | None) -> str:
+    """The unit that is shown, its field and how many pixels of it are read."""
     at, u = settle(layers, n, unit, level)
-    if not at:
-        return f"Pixel {u} of the input."
-    seen = trace(_rows(layers), n, u, at)
-    low, high = seen.spans[0]
-    size = high - low + 1
-    inside = max(0, min(high, n - 1) - max(low, 0) + 1)
-    read = np.count_nonzero(seen.counts[0])
-    text = f"Unit {u} of layer {at} sees {size} input pixel{'s' * (size != 1)}, {low} to {high}"
-    if inside < size:
-        text += f", {size - inside} of them off the edge"
-    other = f"the other {inside}" if inside < size else ""
-    if not inside:
-        text += ", and reads zeros only"
-    elif read == inside:
-        text += f", and reads {other or 'all of them'}"
-    else:
-        text += f", and reads {read} of {other or 'them'}: the rest are holes"
-    return text.replace("-", "−") + "."
+    cone = trace(_rows(layers), n, u, at)
+    low, high = cone.spans[0]
+    name = f"unit {u} of layer {at}" if at else f"pixel {u} of the input"
+    return (
+        f"Receptive field of {name}: {high - low + 1} pixels, {low} to {high}, "
+        f"{np.count_nonzero(cone.counts[0])} read"
+    ).replace("-", "−")
 
 
 def picture(layers: list[dict], n: int, unit: int | None, level: int | None) -> np.ndarray:
@@ -139,5 +127,5 @@ def picture(layers: list[dict], n: int, unit: int | None, level: int | None) -> 
             1.01, depth, name, transform=ax.get_yaxis_transform(), va="center", fontsize=9,
             color=draw.COLORS["blue"] if depth == at else "#374151",
         )  # fmt: skip
-    fig.suptitle(fill(describe(layers, n, u, at), 96), fontsize=10.5, x=0.01, ha="left")
+    headline(fig, title(layers, n, u, at), 10.5)
     return draw.pixels(fig)

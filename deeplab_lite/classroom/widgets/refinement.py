@@ -1,9 +1,7 @@
 """What the CRF playground shows: one refined answer, its pictures, its scores. Lesson 04."""
 
-import base64
 import html
 from functools import cached_property
-from textwrap import fill
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +10,7 @@ from torch import Tensor
 
 from deeplab_lite import metrics
 from deeplab_lite.classroom import draw
-from deeplab_lite.classroom.widgets._twin import figure
+from deeplab_lite.classroom.widgets._twin import figure, headline
 from deeplab_lite.classroom.widgets._unaries import Unaries
 from deeplab_lite.crf import dense_crf
 from deeplab_lite.labels import IGNORE
@@ -177,14 +175,13 @@ def in_words(settings: Settings) -> str:
     return text.removesuffix(", backend 0")
 
 
-def legend(found: Refined, view: str) -> list[tuple[str, np.ndarray]]:
+def legend(found: Refined, view: str) -> list[draw.LegendRow]:
     """(name, colour) of what the view shows; none for a heat map, which has a scale."""
     if view == "marginal":
         return []
     if view == "changes":
-        rows = list(draw.CHANGES.items())
-        known = rows if found.start.label is not None else rows[-1:]
-        return [(f"{name}: {meaning}", color) for name, (meaning, color) in known]
+        rows = draw.kind_rows(draw.CHANGES)
+        return rows if found.start.label is not None else rows[-1:]
     seen = np.union1d(found.before, found.after)
     if found.start.label is not None:
         seen = np.union1d(seen, np.setdiff1d(found.start.label, [IGNORE]))
@@ -201,8 +198,6 @@ def ramp(width: int = 160) -> np.ndarray:
 
 def picture(found: Refined, view: str, class_name: str) -> np.ndarray:
     """The playground's state as a picture, uint8 (H, W, 3): panels, sentence, legend."""
-    from matplotlib.patches import Patch
-
     shown = panels(found, view, class_name)
     height, width = found.start.image.shape[:2]
     fig = figure(7.6, 7.6 / 3 * height / width + 1.15)
@@ -211,17 +206,9 @@ def picture(found: Refined, view: str, class_name: str) -> np.ndarray:
         draw.show(array, ax, title=name)
         ax.title.set_fontsize(10)
     text = f"{found.start.title}, {in_words(found.settings)}. {describe(found)}"
-    fig.suptitle(fill(text[0].upper() + text[1:], 108), fontsize=9.5, x=0.01, ha="left")
-    patches = [
-        Patch(fc=color / 255, ec="#8A93A0", lw=0.5, label=name)
-        for name, color in legend(found, view)
-    ]
-    if patches:
-        fig.legend(
-            handles=patches, loc="outside lower left", ncols=2 if view == "changes" else 6,
-            fontsize=9, frameon=False, handlelength=1.2,
-        )  # fmt: skip
-    else:
+    headline(fig, text, 9.5)
+    draw.legend(fig, legend(found, view), 2 if view == "changes" else 6)
+    if view == "marginal":
         scale = fig.add_axes((0.36, 0.045, 0.28, 0.03))
         scale.set_in_layout(False)
         scale.imshow(ramp(), aspect="auto", extent=(0, 1, 0, 1))
@@ -246,19 +233,8 @@ def text_below(found: Refined, view: str) -> str:
     )
     head = "".join(f"<th {cell.format('normal')}>{name}</th>" for name in ("", "before", "after"))
     table = f'<table style="line-height:1.5">{"<tr>" + head + "</tr>" + rows}</table>'
-    swatch = (
-        "display:inline-block;width:13px;height:13px;border:1px solid #8A93A0;vertical-align:-2px"
-    )
-    items = "".join(
-        f'<span style="margin-right:16px;white-space:nowrap"><span style="{swatch};background:'
-        f'rgb({",".join(map(str, color))})"></span> {html.escape(name)}</span>'
-        for name, color in legend(found, view)
-    )
+    colors = draw.legend_html(legend(found, view))
     if view == "marginal":
-        code = base64.b64encode(draw.png(ramp())).decode()
-        items = (
-            '0 <img alt="colours of the scale" style="display:inline;vertical-align:middle" '
-            f'src="data:image/png;base64,{code}"> 1'
-        )
+        colors = draw.scale_html(ramp(), "0", "1")
     sentence = f'<p style="margin:4px 0;line-height:1.4">{html.escape(changed(found))}</p>'
-    return f'<div style="line-height:1.7">{items}</div>{sentence}{table if rows else ""}'
+    return f"{colors}{sentence}{table if rows else ''}"

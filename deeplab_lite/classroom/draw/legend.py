@@ -1,0 +1,66 @@
+"""Legends: what each colour of a picture means, on a figure and as HTML below a widget."""
+
+import base64
+import html
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from deeplab_lite.classroom.draw.arrays import png
+
+EDGE = "#8A93A0"  # around each swatch: white and black show on white and black pages
+LegendRow = tuple[str, Any]  # a name, and its colour: uint8 red, green, blue, or "#rrggbb"
+
+
+def legend(fig: Any, rows: Iterable[LegendRow], columns: int = 6, size: float = 9) -> None:
+    """Draw swatches with their names below a figure with constrained layout; no rows, no legend.
+
+    `columns` is how many stand in a line, `size` that of the text in points.
+    """
+    from matplotlib.patches import Patch
+
+    patches = [Patch(fc=hex_color(color), ec=EDGE, lw=0.5, label=name) for name, color in rows]
+    if patches:
+        fig.legend(
+            handles=patches, loc="outside lower left", ncols=columns, fontsize=size,
+            handlelength=1.2, columnspacing=1.4, frameon=False,
+        )  # fmt: skip
+
+
+def legend_html(rows: Iterable[LegendRow], before: str = "", after: str = "") -> str:
+    """A line of swatches with their names, between two pale texts; names are escaped."""
+    swatch = f"display:inline-block;width:13px;height:13px;border:1px solid {EDGE}"
+    items = "".join(
+        f'<span style="margin-right:16px;white-space:nowrap"><span style="{swatch};vertical-align:'
+        f'-2px;background:{hex_color(color)}"></span> {html.escape(name)}</span>'
+        for name, color in rows
+    )
+    pale = '<span style="opacity:.7;margin-right:10px">{}</span>'
+    first, last = (pale.format(html.escape(text)) if text else "" for text in (before, after))
+    return f'<div style="line-height:1.7">{first}{items}{last}</div>'
+
+
+def scale_html(ramp: np.ndarray, low: str, high: str) -> str:
+    """A line with a colour scale, uint8 (H, W, 3), between what its ends mean."""
+    code = base64.b64encode(png(ramp)).decode()
+    return (
+        f'<div style="line-height:1.7">{html.escape(low)} <img alt="colours of the scale" '
+        f'src="data:image/png;base64,{code}" style="display:inline;vertical-align:middle"> '
+        f"{html.escape(high)}</div>"
+    )
+
+
+def kinds(table: Mapping[str, tuple[str, Any]]) -> list[list[str]]:
+    """ERRORS or CHANGES as lists for a script: name, meaning, "#rrggbb"."""
+    return [[name, meaning, hex_color(color)] for name, (meaning, color) in table.items()]
+
+
+def kind_rows(table: Mapping[str, tuple[str, Any]]) -> list[LegendRow]:
+    """Rows for ERRORS or CHANGES: what each name means, and its colour."""
+    return [(f"{name}: {meaning}", color) for name, (meaning, color) in table.items()]
+
+
+def hex_color(color: Any) -> str:
+    """uint8 red, green, blue as "#rrggbb"; a string stays as it is."""
+    return color if isinstance(color, str) else "#" + bytes(int(part) for part in color).hex()
