@@ -3,22 +3,14 @@
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from deeplab_lite.workshop.train import (
-    Config,
-    loop,
-    optim,
-)
-from deeplab_lite.workshop.train import (
-    run_folder as folder,
-)
-from deeplab_lite.workshop.train import (
-    stream as data,
-)
+from deeplab_lite.workshop.train import Config, loop, run_folder
+from deeplab_lite.workshop.train import stream as data
 
 CLASSES = 3
 
@@ -74,55 +66,93 @@ def everything(out, resume=False):
     return small(out, resume=resume, val_every=16, **options)
 
 
-def killed(out, resume, when):
-    """Train, and die without warning: "in step 13", or "saving step 10" with half a file."""
-    what, _, step = when.split()
-    save, update = torch.save, optim.Average.update
+def killed(out, when, resume):
+    """Train, and die without warning: "in step 13", or "saving step 15" with half a file."""
+    what, _, number = when.split()
+    save, mix = torch.save, loop.mix
 
-    def die_in_step(self, model, now):
-        update(self, model, now)
-        if now == int(step):
+    def die_in_step(seed, step, rank):
+        if step == int(number):
             os.kill(os.getpid(), signal.SIGKILL)
+        return mix(seed, step, rank)
 
     def die_saving(state, path):
         save(state, path)
-        if state["step"] == int(step):
+        if state["step"] == int(number):
             os.truncate(path, path.stat().st_size // 2)
             os.kill(os.getpid(), signal.SIGKILL)
 
     if what == "in":
-        loop.Average.update = die_in_step
+        loop.mix = die_in_step
     else:
-        folder.torch.save = die_saving
-    loop.train(everything(out, resume == "resumed"), net(dropout=0.5), DATA)
+        run_folder.torch.save = die_saving
+    loop.train(everything(out, resume), net(dropout=0.5), DATA)
+
+
+def killed_twice(out):
+    """Both deaths, in processes that share this one's imports; prints how and where they ended."""
+    for resume, when in enumerate(("in step 11", "saving step 15")):
+        (end,) = forked([lambda when=when, resume=resume: killed(out, when, bool(resume))])
+        state = torch.load(Path(out) / "checkpoint.pt", weights_only=True)
+        print("signal", os.WTERMSIG(end), "after step", state["step"])
+
+
+def forked(tasks):
+    """Run the tasks at once, each in a process of its own; return their wait statuses."""
+    children = []
+    for task in tasks:
+        child = os.fork()
+        if child == 0:
+            try:
+                task()
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        children.append(child)
+    return [os.waitpid(child, 0)[1] for child in children]
 
 
 BATCH = data.order(small(""), 0, 1, 0).__next__()
 CHOICES = {"class_weights": (1.0, 0.2, 3.0), "ohem": 0.6}
 
 
-def gradient(config, parts_of, train=True):
-    """Loss, gradient and batch norm's statistics of one step; parts_of: rank to rows per pass."""
+def gradient(config, parts_of):
+    """Loss and gradient of one step; parts_of: rank to rows per pass.
+
+    Batch norm is in eval mode: in train mode it sees the images of one pass of one process.
+    """
     fabric = loop.start(config)
-    network = net().train(train)
-    if fabric.world_size > 1:
-        network = loop.synchronize(network, fabric.device)
+    network = net().eval()
     model = fabric.setup(network)
     items = [DATA[0][i] for i in BATCH]
     images, labels = (torch.stack(each) for each in zip(*items, strict=True))
     rows = parts_of(fabric.global_rank)
     loss = loop.backward(fabric, model, [(images[r], labels[r]) for r in rows], config)
-    found = {f"grad {name}": p.grad.clone() for name, p in network.named_parameters()}
-    return {"loss": torch.tensor(loss)} | found | dict(network.named_buffers())
+    gradients = {f"grad {name}": p.grad.clone() for name, p in network.named_parameters()}
+    return {"loss": torch.tensor(loss)} | gradients
 
 
-def two(out):
-    """As one of two processes: the gradient of half a batch each, then a whole run."""
-    found = gradient(small("", **CHOICES), lambda rank: [slice(4 * rank, 4 * rank + 4)])
-    trained = loop.train(small(Path(out) / "run", steps=5), net(), DATA)
-    if int(os.environ["RANK"]) == 0:
-        scores = {"miou": torch.tensor(trained.metrics["miou"])}
-        torch.save(found | trained.model.state_dict() | scores, Path(out) / "two.pt")
+def two(out, port):
+    """Two processes: the gradient of half a batch each, then whole runs."""
+    out = Path(out)
+
+    def one_of_two(rank):
+        os.environ |= {
+            # the variables that torchrun sets; it looks up this machine's name, which tests don't
+            **{"RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0"},
+            **{"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "test"},
+            **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port},
+        }
+        half = gradient(small("", **CHOICES), lambda rank: [slice(4 * rank, 4 * rank + 4)])
+        frozen = loop.train(small(out / "frozen", steps=5, freeze_bn="all"), net(), DATA)
+        trained = loop.train(small(out / "apart", steps=5), net(), DATA)
+        scores = {"miou": torch.tensor(frozen.metrics["miou"])}
+        torch.save(half | frozen.model.state_dict() | scores, out / f"two-{rank}.pt")
+        torch.save(trained.model.state_dict(), out / f"apart-{rank}.pt")
+
+    if any(forked([lambda: one_of_two(0), lambda: one_of_two(1)])):
+        sys.exit(1)
 
 
 def torchrun(*words):

@@ -8,7 +8,6 @@ import shlex
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,10 +16,9 @@ from train_child import DATA, net, small
 from typer.testing import CliRunner
 
 from deeplab_lite.models import DeepLabV3Plus, zoo
-from deeplab_lite.models.aspp import ASPPPooling
 from deeplab_lite.models.zoo import build_backbone
 from deeplab_lite.workshop.cli import app
-from deeplab_lite.workshop.train import loop, recipes, start_from, sync, train
+from deeplab_lite.workshop.train import loop, recipes, start_from, train
 
 ROOT = Path(__file__).parents[2]
 
@@ -276,11 +274,11 @@ class Padded(torch.utils.data.Dataset):
 
 
 def test_batch_norm_stays_held_through_train_synchronize_and_a_copy():
-    network = small_plus(3, width=0.0625)
-    network = loop.synchronize(network, torch.device("cpu"))
+    network = nn.SyncBatchNorm.convert_sync_batchnorm(small_plus(3, width=0.0625))
     start_from.freeze(network, "backbone")
+    kinds = nn.BatchNorm2d | nn.SyncBatchNorm
     for each in (network.train(), copy.deepcopy(network).train()):
-        layers = [m for m in each.backbone.modules() if isinstance(m, nn.BatchNorm2d)]
+        layers = [m for m in each.backbone.modules() if isinstance(m, kinds)]
         assert layers and not any(layer.training for layer in layers)
         assert each.aspp.convs[0][1].training and each.backbone.training
 
@@ -290,22 +288,6 @@ def test_a_backbone_that_is_not_there_is_not_frozen(tmp_path):
         ValueError, match="Sequential has no part called backbone; take all or none"
     ):
         train(small(tmp_path, freeze_bn="backbone"), net(), DATA)
-
-
-def test_one_image_per_process_is_enough_for_batch_norm_over_processes(monkeypatch):
-    """As the first of two processes whose images are alike: its sums come out twice as large."""
-    pooling = ASPPPooling(4, 3).train()
-    image = torch.rand(1, 4, 5, 5)
-    with pytest.raises(ValueError, match="one value per channel in a batch of 1"):
-        pooling(image)
-    loop.synchronize(pooling, torch.device("cpu"))
-    twice = SimpleNamespace(
-        is_initialized=lambda: True, get_world_size=lambda: 2, all_reduce=lambda x: x.mul_(2)
-    )
-    monkeypatch.setattr(sync, "dist", twice)
-    expected = ASPPPooling(4, 3).train()
-    expected.load_state_dict(pooling.state_dict())
-    torch.testing.assert_close(pooling(image), expected(image.expand(2, -1, -1, -1))[:1])
 
 
 def test_class_weights_are_as_many_as_the_classes(tmp_path):

@@ -100,7 +100,6 @@ def test_two_machines_and_one_with_a_killed_worker_train_the_same_weights(tmp_pa
     victim.send_signal(signal.SIGKILL)
     assert process.wait(300) == 0, words.read_text()
     text = words.read_text()
-    assert "DISABLE_SHARE" not in text
     (step,) = re.findall(r"hurt: going on after step (\d+)", text)
     assert 0 < int(step) < STEPS and int(step) % 4 == 0, text
 
@@ -110,15 +109,6 @@ def test_two_machines_and_one_with_a_killed_worker_train_the_same_weights(tmp_pa
         assert all(torch.equal(value, other[part][name]) for name, value in state[part].items())
     assert rows == other_rows and weights == other_weights
     assert checkpoints.card(two / "v1-small-scenes.json")["hardware"].startswith("2 x CPU")
-
-
-@pytest.mark.parametrize(
-    "restarts, shared, advised", [("1", "True", True), ("0", "True", False), ("3", "False", False)]
-)
-def test_a_restart_that_could_hang_is_told_at_the_start(restarts, shared, advised):
-    variables = {"TORCHELASTIC_MAX_RESTARTS": restarts, "TORCHELASTIC_USE_AGENT_STORE": shared}
-    assert ("TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1" in loop.restart_advice(variables)) is advised
-    assert loop.restart_advice({}) == ""
 
 
 def test_processes_that_see_different_folders_are_told(tmp_path):

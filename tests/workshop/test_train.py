@@ -21,12 +21,11 @@ from typer.testing import CliRunner
 from deeplab_lite import checkpoints, metrics
 from deeplab_lite.losses import loss_sum, normalizer
 from deeplab_lite.models import zoo
-from deeplab_lite.models.v2 import poly_lr, step_lr
 from deeplab_lite.workshop.cli import app
 from deeplab_lite.workshop.train import Config, loop, optim, train
 from deeplab_lite.workshop.train import stream as data
 from deeplab_lite.workshop.train.log import read
-from deeplab_lite.workshop.train.run_folder import Folder
+from deeplab_lite.workshop.train.run_folder import RunFolder
 from deeplab_lite.workshop.train.start_from import start_from
 
 TESTS = Path(__file__).parents[1]
@@ -45,31 +44,14 @@ def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
 
 
-def child(folder, *words, **variables):
-    """train_child.py in a process of its own, and the file with what it says."""
+def child(*words):
+    """What train_child.py prints, in a process of its own."""
     paths = [str(TESTS.parent), os.environ.get("PYTHONPATH", "")]
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"} | variables
-    said = folder / f"said-{variables.get('RANK', 0)}.txt"
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(TESTS / "train_child.py"), *map(str, words)]
-    with said.open("w") as file:  # no pipe: a killed run's worker would hold it open for seconds
-        return subprocess.Popen(command, env=env, stdout=file, stderr=file), said
-
-
-def exit_status(process):
-    """Of a process that ends, or is ended after five minutes."""
-    try:
-        return process.wait(timeout=300)
-    finally:
-        process.kill()
-
-
-def as_torchrun(rank, world, port):
-    """The variables that torchrun sets. It looks up this machine's name, which tests may not do."""
-    return {
-        **{"RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0"},
-        **{"WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world)},
-        **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test"},
-    }
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def free_port():
@@ -109,6 +91,12 @@ def test_the_loss_of_a_batch_is_that_of_its_parts_together(weights, ohem):
     torch.testing.assert_close(total / count, whole)
     means = [F.cross_entropy(logits[p], labels[p], ignore_index=255) for p in parts]
     assert not torch.isclose(sum(means) / 2, F.cross_entropy(logits, labels, ignore_index=255))
+
+
+def test_class_weights_of_one_change_no_count():
+    labels = scores()[1]
+    weighted = normalizer(labels, torch.ones(CLASSES), 0.5)
+    assert weighted == normalizer(labels, None, 0.5) < normalizer(labels, torch.ones(CLASSES))
 
 
 def test_hard_examples_are_each_image_s_own_and_no_others_have_a_gradient():
@@ -217,20 +205,30 @@ def test_a_worker_gives_the_same_batches():
 # ---- how weights move ----
 
 
-@pytest.mark.parametrize("schedule, reference", [("poly", poly_lr), ("step", step_lr)])
-def test_schedules_are_those_of_the_papers(schedule, reference):
-    config = small("", steps=60, schedule=schedule, drop_every=20, warmup=0)
+def rates(config):
+    """The learning rate of each step, for lr 1."""
     sgd = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-    scheduler = reference(sgd, 60 if schedule == "poly" else 20)
-    for step in range(60):
-        assert optim.factor(step, config) == pytest.approx(scheduler.get_last_lr()[0])
+    schedule = optim.make_schedule(sgd, config)
+    values = []
+    for _ in range(config.steps):
+        values.append(sgd.param_groups[0]["lr"])
         sgd.step()
-        scheduler.step()
+        schedule.step()
+    return values
+
+
+def test_schedules_are_those_of_the_papers():
+    poly = rates(small("", steps=60, schedule="poly", power=0.9, warmup=0))
+    assert poly == pytest.approx([(1 - s / 60) ** 0.9 for s in range(60)])
+    drops = rates(small("", steps=60, schedule="step", drop_every=20, warmup=0))
+    assert drops == pytest.approx([0.1 ** (s // 20) for s in range(60)])
 
 
 def test_warmup_rises_in_equal_steps():
-    config = small("", schedule="step", warmup=4, drop_every=99)
-    assert [optim.factor(s, config) for s in range(6)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1])
+    values = rates(small("", steps=6, schedule="step", warmup=4, drop_every=99))
+    assert values == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1])
+    poly = rates(small("", steps=8, schedule="poly", power=1.0, warmup=1))
+    assert poly == pytest.approx([0.5, *(1 - s / 8 for s in range(1, 8))])
 
 
 def test_groups_of_the_optimizer():
@@ -245,21 +243,25 @@ def test_groups_of_the_optimizer():
 
 def test_the_average_follows_the_weights():
     network = net()
-    average = optim.Average(network, decay=0.9)
-    expected = {k: v.clone() for k, v in network.state_dict().items()}
+    average = optim.make_average(network, decay=0.9)
+    expected = network.state_dict()
     for step in range(30):
         for p in network.parameters():
             p.data += 1 + step
         network[1].num_batches_tracked += 1
-        average.update(network, step)
-        d = min(0.9, (1 + step) / (10 + step))
+        average.update_parameters(network)
         now = network.state_dict()
-        expected = {k: d * v + (1 - d) * now[k] for k, v in expected.items()}
-    found = average.model.state_dict()
-    assert found.pop("1.num_batches_tracked") == 30 and not average.model.training
-    for name, value in found.items():
+        d = min(0.9, (1 + step) / (10 + step)) if step else 0  # the first weights are copied
+        expected = {k: d * expected[k] + (1 - d) * now[k] for k in now}
+    state = average.module.state_dict()
+    assert state.pop("1.num_batches_tracked") == 30 and not average.module.training
+    for name, value in state.items():
         torch.testing.assert_close(value, expected[name])
-    assert optim.Average(network, decay=0).model is network
+    alone = optim.make_average(network, decay=0)
+    for _ in range(2):
+        network[0].weight.data += 1
+        alone.update_parameters(network)
+    assert same(alone.module.state_dict(), network.state_dict())
 
 
 # ---- a run ----
@@ -307,36 +309,37 @@ def list_of(dataset):
 
 @pytest.mark.parametrize("accumulate", [2, 4])
 def test_accumulated_passes_have_the_gradient_of_one(accumulate):
-    """With batch norm in eval mode: in train mode it sees one pass at a time."""
     share = 8 // accumulate
     passes = [slice(i * share, i * share + share) for i in range(accumulate)]
     config = small("", **CHOICES)
-    whole = gradient(config, lambda rank: [slice(0, 8)], train=False)
-    parts = gradient(config, lambda rank: passes, train=False)
+    whole = gradient(config, lambda rank: [slice(0, 8)])
+    parts = gradient(config, lambda rank: passes)
     for name in whole:
         torch.testing.assert_close(parts[name], whole[name], rtol=1e-4, atol=1e-6, msg=name)
 
 
 def test_two_processes_have_the_gradient_and_the_weights_of_one(tmp_path):
-    port = free_port()
-    ranks = [child(tmp_path, "two", tmp_path, **as_torchrun(rank, 2, port)) for rank in (0, 1)]
-    for process, said in ranks:
-        assert exit_status(process) == 0, said.read_text()
-    two = torch.load(tmp_path / "two.pt", weights_only=True)
+    text = child("two", tmp_path, free_port())
+    two, other = (torch.load(tmp_path / f"two-{r}.pt", weights_only=True) for r in (0, 1))
     one = gradient(small("", **CHOICES), lambda rank: [slice(0, 8)])
-    trained = train(small(tmp_path / "one", steps=5), net(), DATA)
+    trained = train(small(tmp_path / "one", steps=5, freeze_bn="all"), net(), DATA)
     one |= trained.model.state_dict()
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-5, msg=name)
+        if name != "loss":
+            assert torch.equal(two[name], other[name]), name
     assert two["miou"] == pytest.approx(trained.metrics["miou"], abs=0.01)
+    # Batch norm that isn't frozen: each process sees its own images, and says so; their statistics
+    # are averaged, so that both have the same network.
+    assert "batch norm sees the images of one process: only GPUs synchronize it" in text
+    apart = [torch.load(tmp_path / f"apart-{r}.pt", weights_only=True) for r in (0, 1)]
+    assert same(*apart) and not torch.equal(apart[0]["1.running_mean"], torch.zeros(8))
 
 
 def test_a_run_that_was_killed_twice_and_resumed_gives_the_weights_of_an_unbroken_one(tmp_path):
     broken, whole = tmp_path / "broken", tmp_path / "whole"
-    for begun, when in (("begun", "in step 13"), ("resumed", "saving step 15")):
-        process, said = child(tmp_path, "killed", broken, begun, when)
-        assert exit_status(process) == -signal.SIGKILL, said.read_text()
-        assert torch.load(broken / "checkpoint.pt", weights_only=True)["step"] == 10
+    deaths = child("killed_twice", broken)
+    assert deaths.count(f"signal {signal.SIGKILL.value} after step 10\n") == 2, deaths
     resumed = train(everything(broken, resume=True), net(dropout=0.5), DATA)
     unbroken = train(everything(whole), net(dropout=0.5), DATA)
     assert same(resumed.model.state_dict(), unbroken.model.state_dict())
@@ -350,6 +353,34 @@ def test_a_run_that_was_killed_twice_and_resumed_gives_the_weights_of_an_unbroke
     ]
     assert logs[0] == logs[1] and len(logs[1]) == 5
     assert sorted(path.name for path in broken.iterdir()) == ["checkpoint.pt", "log.csv"]
+
+
+def test_the_averaged_weights_are_validated(tmp_path):
+    trained = train(small(tmp_path, steps=2, ema=0.9, lr=0.3, warmup=0), net(), DATA)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    raw = net()
+    raw.load_state_dict(state["model"])
+    images, labels = (torch.stack(each) for each in zip(*list_of(DATA[1]), strict=True))
+    with torch.no_grad():
+        of_average, of_raw = (
+            float(metrics.miou(metrics.confusion_matrices(m(images), labels, CLASSES).sum(0)))
+            for m in (trained.model, raw.eval())
+        )
+    assert abs(of_average - of_raw) > 0.01
+    assert float(read(tmp_path / "log.csv")[-1]["val_miou"]) == pytest.approx(of_average, abs=1e-4)
+
+
+def test_clipping_bounds_the_step(tmp_path):
+    """The weights move by the learning rate times the gradient's norm, if that is all of it."""
+    options = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "lr": 0.5, "warmup": 0}
+    options |= {"steps": 1, "ema": 0.0}
+    before, moved = net().state_dict(), {}
+    for clip in (0.0, 1e-3):
+        trained = train(small(tmp_path / str(clip), clip=clip, **options), net(), DATA)
+        parameters = dict(trained.model.named_parameters())
+        steps = torch.cat([(p.detach() - before[n]).flatten() for n, p in parameters.items()])
+        moved[clip] = float(steps.norm())
+    assert moved[1e-3] == pytest.approx(0.5 * 1e-3, rel=1e-2) and moved[0.0] > 100 * moved[1e-3]
 
 
 def test_the_average_of_a_resumed_run_is_not_the_weights(tmp_path):
@@ -375,7 +406,7 @@ def test_a_run_is_not_overwritten_and_not_resumed_with_other_choices(tmp_path):
 
 def test_a_damaged_checkpoint_is_told(tmp_path):
     train(small(tmp_path, steps=1), net(), DATA)
-    folder = Folder(small(tmp_path, steps=1, resume=True))
+    folder = RunFolder(small(tmp_path, steps=1, resume=True))
     content = folder.checkpoint.read_bytes()
     for part in (b"", content[: len(content) // 2], b"no checkpoint"):
         folder.checkpoint.write_bytes(part)
@@ -463,6 +494,12 @@ def test_half_precision_with_a_scaler_asks_for_a_gpu(tmp_path):
         train(small(tmp_path, precision="16-mixed"), net(), DATA)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_one_sentence(tmp_path):
+    with pytest.raises(ValueError, match="accelerator 'cuda': torch finds no such GPU here; take"):
+        train(small(tmp_path, accelerator="cuda"), net(), DATA)
+
+
 # ---- first and last weights ----
 
 
@@ -543,6 +580,10 @@ def test_choices_load_without_torch():
 def test_choices_that_make_no_sense_are_told(choice, told):
     with pytest.raises(ValueError, match=told):
         Config(**choice)
+
+
+def test_the_old_word_for_the_backbone_still_works():
+    assert Config(freeze_bn="trunk") == Config(freeze_bn="backbone")
 
 
 def test_unknown_names_are_told():

@@ -82,6 +82,8 @@ class Config:
     tensorboard: bool = option(True, "Write curves for TensorBoard.")
 
     def __post_init__(self) -> None:
+        if self.freeze_bn == "trunk":  # what the backbone was called
+            object.__setattr__(self, "freeze_bn", "backbone")
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(

@@ -1,4 +1,4 @@
-"""What is seen of a run: the progress bar, log.csv, TensorBoard's curves."""
+"""What a run shows: the progress bar, log.csv, TensorBoard's curves."""
 
 import csv
 import sys
@@ -11,35 +11,39 @@ from tqdm import tqdm
 from deeplab_lite.files import replacing
 from deeplab_lite.workshop.train.config import Config
 
+# Written by hand: Fabric's CSVLogger sorts the columns, names the file itself, and can't drop the
+# rows after the checkpoint from which a run is resumed.
 COLUMNS = ("step", "images", "lr", "loss", "val_miou", "images_per_s", "seconds")
 
 
 class Log:
-    """Losses are averaged from row to row of log.csv. Only one process `writes`."""
+    """A row averages the losses since the row before. Only one process `writes`."""
 
-    def __init__(self, config: Config, path: Path, begins: bool, writes: bool = True):
-        self.config, self.writes, self.begins = config, writes, begins
-        self.path, self.curves = path / "log.csv", path / "tensorboard"
+    def __init__(self, config: Config, path: Path, writes: bool = True):
+        self.config, self.writes = config, writes
+        self.path = path / "log.csv"
         self.losses: list[float] = []
         self.score: float | None = None
         self.spent = 0.0  # seconds before the run was resumed
 
     def open(self, step: int) -> None:
-        """Begin, or go on after `step`: later rows are of a future that was lost."""
-        self.began = self.lap = time.perf_counter()
+        """Begin, or continue after `step`: later rows belong to steps that are trained again."""
+        self.start = self.lap = time.perf_counter()
         self.lap_step, self.board = step, None
         if not self.writes:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        rows = [] if self.begins else read(self.path)
+        rows = [row for row in read(self.path) if int(row["step"]) <= step]
         with replacing(self.path) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
-            writer.writerows(row for row in rows if int(row["step"]) <= step)
+            writer.writerows(rows)
         if self.config.tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
+            from lightning_fabric.loggers import TensorBoardLogger
 
-            self.board = SummaryWriter(str(self.curves), purge_step=step + 1)
+            self.board = TensorBoardLogger(
+                self.path.parent, name="", version="tensorboard", purge_step=step + 1
+            )
         self.bar = tqdm(
             total=self.config.steps * self.config.batch,
             initial=step * self.config.batch,
@@ -50,7 +54,7 @@ class Log:
         )
 
     def step(self, loss: float) -> None:
-        """A step was made."""
+        """Take in the loss of a step."""
         self.losses.append(loss)
         if self.writes:
             score = "-" if self.score is None else f"{self.score:.3f}"
@@ -79,21 +83,19 @@ class Log:
             csv.DictWriter(file, COLUMNS).writerow(row)
         if self.board is not None:
             curves = {"lr": lr, "loss": loss, "images_per_s": rate, "val_miou": score}
-            for name, value in curves.items():
-                if value is not None:
-                    self.board.add_scalar(name, value, step)
+            self.board.log_metrics({k: v for k, v in curves.items() if v is not None}, step)
 
     def close(self) -> None:
-        """The last step was made."""
+        """Finish the bar and the curves."""
         if self.writes:
             self.bar.close()
         if self.board is not None:
-            self.board.close()
+            self.board.finalize("success")
 
     @property
     def seconds(self) -> float:
         """How long the run has taken, without the time between a kill and the resumption."""
-        return self.spent + time.perf_counter() - self.began
+        return self.spent + time.perf_counter() - self.start
 
     def state_dict(self) -> dict[str, Any]:
         return {"losses": self.losses, "score": self.score, "seconds": self.seconds}
@@ -104,7 +106,7 @@ class Log:
 
 
 def read(path: Path) -> list[dict[str, str]]:
-    """The rows of a log.csv."""
+    """The rows of a log.csv; none if it isn't there."""
     if not path.exists():
         return []
     with path.open(newline="") as file:

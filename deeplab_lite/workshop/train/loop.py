@@ -119,13 +119,14 @@ def run(
         else:
             fabric.print("batch norm sees the images of one process: only GPUs synchronize it")
     freeze(network, config.freeze_bn)
-    model, optimizer = fabric.setup(network, make_optimizer(network, config))
-    schedule = make_schedule(optimizer, config)
+    inner = make_optimizer(network, config)
+    schedule = make_schedule(inner, config)
+    model, optimizer = fabric.setup(network, inner)
     average = make_average(network, config.ema)
     log = Log(config, folder.path, writes=fabric.is_global_zero)
     saved: dict[str, Any] = {
         "model": network,
-        "average": average,
+        "average": average.module,
         "optimizer": optimizer,
         "schedule": schedule,
         "scaler": fabric.strategy.precision,  # of 16-mixed
@@ -147,14 +148,12 @@ def run(
             stop(folder.path / f"bad-batch-{rank}.pt", step, loss, parts, network)
         if config.clip:
             fabric.clip_gradients(model, optimizer, max_norm=config.clip)
-        lr = schedule.get_last_lr()[0]
+        lr = float(schedule.get_last_lr()[0])
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
         if apart:
             share_statistics(fabric, network)
-        rate = float(schedule.get_last_lr()[0])
-        schedule.step()
         average.update_parameters(network)
         step += 1
         log.step(loss)
@@ -165,7 +164,7 @@ def run(
             score = float(miou(validate(fabric, average.module, val_set, config).sum(0)))
             model.train()
         if score is not None or step % config.log_every == 0:
-            log.row(step, rate, score)
+            log.row(step, lr, score)
         if (step % config.save_every == 0 or last) and fabric.is_global_zero:
             folder.save({n: part.state_dict() for n, part in saved.items()} | {"step": step})
     log.close()

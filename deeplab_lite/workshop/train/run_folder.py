@@ -11,7 +11,7 @@ from deeplab_lite.workshop.train.config import Config
 State = dict[str, Any]
 
 
-class Folder:
+class RunFolder:
     """The folder of one run, with its checkpoint.pt: tensors and numbers, no code."""
 
     def __init__(self, config: Config):
