@@ -28,8 +28,8 @@ from deeplab_lite.crf import dense_crf
 from deeplab_lite.crf import search as crf_search
 from deeplab_lite.files import replacing
 from deeplab_lite.models import zoo
-from deeplab_lite.models.base import fitting_size
 from deeplab_lite.models.v2 import Mirrored, MultiScale
+from deeplab_lite.sizes import fitting_size
 from deeplab_lite.workshop.datasets import CamVid
 from deeplab_lite.workshop.datasets.camvid import CLASSES, PALETTE, SPLITS
 from deeplab_lite.workshop.evaluate import Samples, open_samples, score

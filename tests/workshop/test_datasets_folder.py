@@ -14,8 +14,7 @@ from test_train import threads
 from train_child import small
 from typer.testing import CliRunner
 
-from deeplab_lite import checkpoints, image_files, metrics
-from deeplab_lite.models.base import whole
+from deeplab_lite import ask, checkpoints, image_files, metrics
 from deeplab_lite.workshop.cli import app
 from deeplab_lite.workshop.datasets import Folder, check_folder
 from deeplab_lite.workshop.datasets.folder import divide, files
@@ -160,7 +159,7 @@ def test_names_of_classes_that_cannot_be_used_are_told(tmp_path, content, told):
 
 
 def test_what_is_no_folder_of_pairs_is_told(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"images is not there: expected images/ \(JPEG or"):
+    with pytest.raises(FileNotFoundError, match="images is not there: expected images/ and,"):
         Folder(tmp_path)
     make(tmp_path)
     (tmp_path / "masks" / "p3.png").unlink()
@@ -324,17 +323,55 @@ def binary(root):
         save(pair.mask, np.where(np.array(Image.open(pair.mask)) == 1, 255, 0).astype(np.uint8))
 
 
+def from_1(root):
+    for pair in files(root)[0]:
+        label = np.array(Image.open(pair.mask))
+        save(pair.mask, np.where(label == 255, 255, label + 1).astype(np.uint8))
+
+
+@pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize(
-    "spoil, told",
+    "spoil, words",
     [
-        (shades, "the masks have the values 0, 2, 254, with gaps between: if these are classes"),
         (binary, "the masks have one class, 0: expected two or more. 255 is ignored: where it is"),
+        (from_1, "the masks have the values 1..3, and classes are numbered 0..2: subtract 1"),
     ],
 )
-def test_masks_that_hold_no_class_numbers_are_told(tmp_path, spoil, told):
-    spoil(make(tmp_path, named=False))
+def test_masks_that_hold_no_class_numbers_are_a_problem(tmp_path, spoil, words, named):
+    spoil(make(tmp_path, named=named))
     (problem,) = check_folder(tmp_path).problems
-    assert problem.kind == "value" and told in problem.text and problem.file == ""
+    assert problem.kind == "value" and words in problem.text and problem.file == ""
+
+
+def test_shades_of_grey_are_a_problem(tmp_path):
+    shades(make(tmp_path, named=False))
+    (problem,) = check_folder(tmp_path).problems
+    words = "the masks have the values 0, 2, 254, with gaps between: if these are classes"
+    assert problem.kind == "value" and words in problem.text
+
+
+def test_masks_with_palettes_of_their_own_are_a_problem(tmp_path):
+    make(tmp_path)
+    mask = tmp_path / "masks" / "p4.png"
+    unused = [*COLOURS, *(256 - len(COLOURS)) * [(9, 9, 9)]]
+    save(mask, np.array(Image.open(mask)), unused)  # 255 and what no pixel has may differ
+    assert check_folder(tmp_path).ok
+    save(mask, np.array(Image.open(mask)), [COLOURS[1], COLOURS[0], *unused[2:]])
+    (problem,) = check_folder(tmp_path).problems
+    words = "value 0 is the colour (0, 0, 0) in p0.png and (0, 158, 115) in p4.png"
+    assert problem.kind == "colours" and words in problem.text
+
+
+@pytest.mark.parametrize("suffix", ["tif", "bmp", "webp"])
+def test_images_of_other_kinds_are_read(tmp_path, suffix):
+    random = np.random.default_rng(0)
+    for i in range(3):
+        pixels = random.integers(0, 256, (8, 8, 3), np.uint8)
+        save(tmp_path / "images" / f"{i}.{suffix}", pixels)
+        save(tmp_path / "masks" / f"{i}.png", random.integers(0, 2, (8, 8), np.uint8))
+    assert check_folder(tmp_path).ok
+    image, _ = Folder(tmp_path, "train")[0]
+    assert image.shape == (3, 8, 8)
 
 
 def test_what_is_absent_or_mostly_255_is_noted(tmp_path):
@@ -360,7 +397,7 @@ def test_what_is_absent_or_mostly_255_is_noted(tmp_path):
 
 def test_a_folder_that_is_none_is_a_problem_and_no_error(tmp_path):
     (problem,) = check_folder(tmp_path / "nowhere").problems
-    assert problem.kind == "layout" and "expected images/ (JPEG or PNG) and masks/" in problem.text
+    assert problem.kind == "layout" and "expected images/ and, as PNG files, masks/" in problem.text
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()
     kinds = [p.kind for p in check_folder(tmp_path).problems]
@@ -382,7 +419,7 @@ def test_a_run_on_a_folder_of_images_of_all_sizes(tmp_path, capsys):
     assert len({label.shape for _, label in split}) == 2
     with torch.no_grad():
         matrices = [
-            metrics.confusion_matrices(whole(trained.model, image[None]), label[None], 3)
+            metrics.confusion_matrices(ask.logits(trained.model, image[None]), label[None], 3)
             for image, label in split
         ]
     assert trained.metrics == metrics.report(torch.cat(matrices), NAMES)

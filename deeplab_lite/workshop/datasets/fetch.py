@@ -1,31 +1,27 @@
-"""Files of a public GitHub repository, each checked against git's own checksum. Lesson 09.
+"""Files of a public GitHub repository at one commit, fetched by pooch. Lesson 09.
 
-GitHub lists a repository's files with the SHA-1 and size that git has for each, so a file on the
-disk is right or wrong by itself: what is right is not fetched again, wherever a fetch was stopped.
+GitHub lists a commit's files with the SHA-1 that git has for each, so a file on the disk is right
+or wrong by itself: what is right is not fetched again, wherever a fetch was stopped. git hashes
+"blob <size>" and a zero byte before the content, which pooch doesn't know: `Blob.is_at` checks it.
 """
 
 import hashlib
-import http.client
-import json
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
-from urllib.error import HTTPError, URLError
+from typing import Any, NamedTuple
 from urllib.parse import quote
-from urllib.request import Request, urlopen
 
+import pooch
+import requests
 from tqdm import tqdm
 
-from deeplab_lite.files import replacing
-
 AT_ONCE = 4  # connections: polite, and enough for files of some 200 KB
-TRIES, PAUSE, TIMEOUT = 3, 1.0, 30  # times, seconds before the second try, seconds without a byte
+TRIES, TIMEOUT = 3, 30  # times, seconds without a byte
 
 
 class Server(NamedTuple):
-    """Where listings and files come from; tests have their own."""
+    """Where lists and files come from; tests have their own."""
 
     listing: str = "https://api.github.com"
     files: str = "https://raw.githubusercontent.com"
@@ -38,137 +34,96 @@ class Blob(NamedTuple):
     size: int
     sha1: str
 
-    def is_at(self, place: Path) -> bool:
-        """Whether the file at `place` is this one."""
-        return place.is_file() and place.stat().st_size == self.size and self.fits(place)
-
-    def fits(self, place: Path) -> bool:
-        content = place.read_bytes()
-        return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest() == self.sha1
-
-
-class Failed(ConnectionError):
-    """A sentence that is complete but for what to do. `again`: another try may help."""
-
-    def __init__(self, text: str, again: bool = False):
-        super().__init__(text)
-        self.again = again
+    def is_at(self, file: Path) -> bool:
+        """Whether `file` is this one."""
+        if not file.is_file() or file.stat().st_size != self.size:
+            return False
+        return hashlib.sha1(b"blob %d\0" % self.size + file.read_bytes()).hexdigest() == self.sha1
 
 
 def fetch(
     repository: str,
+    commit: str,
     folders: Sequence[str],
     place: Path,
-    ref: str = "master",
     server: Server | None = None,
     progress: bool = True,
 ) -> list[Path]:
-    """Bring some folders of a repository into `place`, under their last names; return the files.
+    """Copy folders of a repository into `place`, under their last names; return the files.
 
-    What is there and right stays, what is damaged is replaced; a file is whole or not there,
-    whenever this is stopped. Raises ConnectionError, with what to do, where the server cannot be
-    reached, has no such repository, or gives wrong bytes; files that came before it are kept.
+    Right files stay, damaged ones are replaced, and a file is whole or not there, whenever this is
+    stopped. Raises ConnectionError, with the reason, if the server can't be reached, doesn't have
+    the files or sends wrong bytes; files that came before stay.
     """
     server = server or Server()
-    blobs = {
-        place / PurePosixPath(folder).name / path: blob
-        for blob in listing(repository, ref, server)
-        for folder in folders
-        if (path := below(folder, blob.path))
-    }
-    if not blobs:
-        raise Failed(f"{repository} has no files in {' and '.join(folders)}: it was rearranged")
-    missing = {file: blob for file, blob in blobs.items() if not blob.is_at(file)}
-    sizes = {file: blob.size for file, blob in blobs.items()}
-    bar = tqdm(
-        total=sum(sizes.values()),
-        initial=sum(size for file, size in sizes.items() if file not in missing),
-        desc=repository,
-        unit="B",
-        unit_scale=True,
-        disable=not (progress and missing),
-    )
-    base = f"{server.files}/{repository}/{ref}"
-    with bar, ThreadPoolExecutor(AT_ONCE) as pool:
-        running = {pool.submit(bring, b, base, file): b for file, b in missing.items()}
-        try:
-            for done in as_completed(running):
-                done.result()
-                bar.update(running[done].size)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    url = f"{server.listing}/repos/{repository}/git/trees/{commit}?recursive=1"
+    try:
+        blobs = listing(url, folders, place)
+        missing = {file: blob for file, blob in blobs.items() if not blob.is_at(file)}
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            url = f"{server.files}/{repository}/{commit}"
+            running = pool.map(lambda file: bring(missing[file], url, file), missing)
+            off = not (progress and missing)
+            list(tqdm(running, repository, len(missing), unit="file", disable=off))
+    except requests.RequestException as error:
+        raise ConnectionError(reason(error, url)) from error
+    except ValueError as error:  # wrong bytes, or a list that is none
+        raise ConnectionError(f"{url}: {error}") from error
     return list(blobs)
 
 
-def listing(repository: str, ref: str, server: Server) -> list[Blob]:
-    """All files of a repository. Raises Failed where there is no list of them."""
-    url = f"{server.listing}/repos/{repository}/git/trees/{quote(ref)}?recursive=1"
-    try:
-        found = json.loads(patiently(lambda: download(url)))
-        if found["truncated"]:
-            raise Failed(f"{url} lists only a part of the files")
-        blobs = [each for each in found["tree"] if each["type"] == "blob"]
-        return [Blob(each["path"], each["size"], each["sha"]) for each in blobs]
-    except (ValueError, KeyError, TypeError) as error:
-        raise Failed(f"{url} gives no list of files ({type(error).__name__})") from error
+def listing(url: str, folders: Sequence[str], place: Path) -> dict[Path, Blob]:
+    """The files of some folders, by where they belong on this disk.
+
+    Raises ValueError if they aren't all listed, requests.RequestException without a connection.
+    """
+    response = requests.get(url, timeout=TIMEOUT)
+    response.raise_for_status()
+    tree: Any = response.json()
+    if not isinstance(tree, dict) or tree.get("truncated", True):
+        raise ValueError("this is no complete list of the repository's files")
+    blobs = [Blob(e["path"], e["size"], e["sha"]) for e in tree["tree"] if e["type"] == "blob"]
+    files = {}
+    for folder in map(PurePosixPath, folders):
+        for blob in blobs:
+            path = PurePosixPath(blob.path)
+            if path.is_relative_to(folder) and ".." not in path.parts:
+                files[place / folder.name / path.relative_to(folder)] = blob
+    if not files:
+        raise ValueError(f"there are no files in {' and '.join(folders)}")
+    return files
 
 
 def bring(blob: Blob, base: str, file: Path) -> None:
-    """One file, checked before it has its name."""
-    url = f"{base}/{quote(blob.path)}"
+    """Fetch one file. It is checked before it gets its name."""
+
+    def download(url: str, output_file: str, store: pooch.Pooch | None) -> None:
+        pooch.HTTPDownloader(timeout=TIMEOUT)(url, output_file, store)
+        if not blob.is_at(Path(output_file)):
+            size = Path(output_file).stat().st_size
+            raise ValueError(
+                f"{blob.path} came with {size} bytes that aren't the {blob.size} of it"
+            )
+
     file.parent.mkdir(parents=True, exist_ok=True)
-
-    def attempt() -> None:
-        with replacing(file) as temporary:
-            temporary.write_bytes(download(url))
-            if not blob.fits(temporary):
-                raise Failed(
-                    f"{url} gave {temporary.stat().st_size} bytes that are not the file that "
-                    f"GitHub lists, with {blob.size}",
-                    again=True,
-                )
-
-    patiently(attempt)
+    file.unlink(missing_ok=True)
+    pooch.get_logger().setLevel("WARNING")
+    store = pooch.create(
+        file.parent,
+        base_url="",
+        registry={file.name: None},
+        urls={file.name: f"{base}/{quote(blob.path)}"},
+        retry_if_failed=TRIES - 1,
+    )
+    store.fetch(file.name, downloader=download)
 
 
-def below(folder: str, path: str) -> PurePosixPath | None:
-    """Where in a folder of the repository a listed file is; None if it is not in it.
-
-    Raises Failed for a path that would lead out of it.
-    """
-    if not path.startswith(f"{folder}/"):
-        return None
-    if ".." in PurePosixPath(path).parts:
-        raise Failed(f"{path!r} in the list of files leads out of its folder")
-    return PurePosixPath(path).relative_to(folder)
-
-
-def patiently(attempt: Callable[[], bytes | None]) -> bytes:
-    """attempt(), up to TRIES times where another try may help."""
-    for tried in range(1, TRIES + 1):
-        try:
-            return attempt() or b""
-        except Failed as error:
-            if not error.again or tried == TRIES:
-                raise
-            time.sleep(PAUSE * 2 ** (tried - 1))
-    raise AssertionError("not reached")
-
-
-def download(url: str) -> bytes:
-    """The bytes behind a URL. Raises Failed."""
-    request = Request(url, headers={"User-Agent": "deeplab-lite"})
-    try:
-        with urlopen(request, timeout=TIMEOUT) as response:
-            content: bytes = response.read()
-            return content
-    except HTTPError as error:
-        busy = error.code in (403, 429)
-        why = "too many requests from here, wait an hour" if busy else error.reason
-        raise Failed(f"{url} answers {error.code} ({why})", again=error.code >= 500) from error
-    except http.client.IncompleteRead as error:
-        raise Failed(f"{url} broke off after {len(error.partial)} bytes", again=True) from error
-    except (URLError, OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        raise Failed(f"{url} cannot be reached ({reason})", again=True) from error
+def reason(error: requests.RequestException, url: str) -> str:
+    """A sentence for a failed request, without the stack of libraries that it went through."""
+    if error.request is not None and error.request.url:
+        url = str(error.request.url)
+    if error.response is None:
+        return f"{url} cannot be reached ({type(error).__name__})"
+    status = error.response.status_code
+    wait = ", too many requests from here: wait an hour" if status in (403, 429) else ""
+    return f"{url} answers {status} ({error.response.reason}{wait})"

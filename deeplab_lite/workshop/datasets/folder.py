@@ -1,6 +1,6 @@
 """A folder of your own: images/ and, under the same names, masks/. Taught in lesson 09.
 
-my-data/images/one.jpg      JPEG or PNG
+my-data/images/one.jpg      JPEG, PNG, TIFF, BMP or WebP
 my-data/masks/one.png       a palette or grey PNG: each value is a class, 255 counts nowhere
 my-data/classes.txt         the classes' names, one a line; numbers if there is none
 my-data/val.txt             the names to validate on, one a line; a random fifth if there is none
@@ -13,10 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from deeplab_lite.labels import IGNORE
-from deeplab_lite.workshop.datasets.pairs import Color, Pair, Pairs, matched, read_mask
+from deeplab_lite.workshop.datasets.pairs import Color, Pair, Pairs, matched, palette_of, read_mask
 
 SPLITS = ("train", "val")
 LEAST = 2  # images to validate on: the interval of a score is that of other such images
@@ -62,7 +61,7 @@ def files(root: Path) -> tuple[list[Pair], list[Path], list[Path]]:
     for folder in (images, masks):
         if not folder.is_dir():
             raise FileNotFoundError(
-                f"{folder} is not there: expected images/ (JPEG or PNG) and masks/ (PNG) in {root}"
+                f"{folder} is not there: expected images/ and, as PNG files, masks/ in {root}"
             )
     return matched(images, masks)
 
@@ -146,11 +145,6 @@ def counted(pairs: Sequence[Pair]) -> tuple[str, ...]:
 
 
 def palette(pairs: Sequence[Pair], count: int) -> tuple[Color, ...]:
-    """The colours of the first palette mask, if it has as many; else ()."""
-    if not pairs:
-        return ()
-    with Image.open(pairs[0].mask) as mask:
-        found = mask.getpalette("RGB") if mask.mode == "P" else None
-    if not found or len(found) < 3 * count:
-        return ()
-    return tuple((found[i], found[i + 1], found[i + 2]) for i in range(0, 3 * count, 3))
+    """The colours of the first mask's palette, if it has as many; else ()."""
+    colors = palette_of(pairs[0].mask) if pairs else []
+    return tuple(colors[:count]) if len(colors) >= count else ()

@@ -1,7 +1,6 @@
 """Images with label maps beside them: what CamVid and a folder of your own have in common."""
 
 import os
-import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +16,7 @@ from deeplab_lite.labels import IGNORE, check_range
 from deeplab_lite.scenes import normalize
 
 VARIABLE = "DEEPLAB_LITE_DATA"
-SUFFIXES = (".png", ".jpg", ".jpeg")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")  # of images
 WHOLE = 10**6  # sides that no image has: image_files.read shrinks nothing
 
 Item = tuple[Tensor, Tensor]
@@ -91,6 +90,13 @@ def read_mask(path: Path) -> np.ndarray:
     return values.astype(np.uint8) if mask.mode in ("P", "L", "1") else values.astype(np.int32)
 
 
+def palette_of(path: Path) -> list[Color]:
+    """The colours of a palette mask, by class number; [] for a grey one."""
+    with Image.open(path) as mask:
+        values = mask.getpalette("RGB") if mask.mode == "P" else None
+    return list(zip(*[iter(values or ())] * 3, strict=True))
+
+
 def unequal(image: Path, mask: Path, one: Sequence[int], other: Sequence[int]) -> str:
     """The sentence for an image and a mask of different sizes, each (width, height)."""
     turned = ", as a photo that the camera held upright" if tuple(one) == tuple(other)[::-1] else ""
@@ -125,8 +131,9 @@ def shown(folder: Path) -> list[Path]:
 
 def data_folder(root: str | Path | None = None) -> Path:
     """Where data sets are: root, else $DEEPLAB_LITE_DATA, else a folder in the user's cache."""
-    if given := root or os.environ.get(VARIABLE):
-        return Path(given).expanduser()
-    caches = {"win32": "~/AppData/Local", "darwin": "~/Library/Caches"}
-    cache = os.environ.get("XDG_CACHE_HOME") or caches.get(sys.platform, "~/.cache")
-    return Path(cache).expanduser() / "deeplab_lite"
+    import platformdirs
+
+    folder = root or os.environ.get(VARIABLE)
+    if folder:
+        return Path(folder).expanduser()
+    return platformdirs.user_cache_path("deeplab_lite", appauthor=False, opinion=False)

@@ -51,13 +51,13 @@ class VOC(Dataset[Item]):
         else:
             parts = [self._voc("train", download), *self._sbd(download)]
         held_out = set(_names(self._voc("val", False)) if split == "train_aug" else ())
-        #    name: part and place in it, of the first part that has the name
-        found: dict[str, tuple[Any, int]] = {}
+        #    name: part and index in it, of the first part that has the name
+        items: dict[str, tuple[Any, int]] = {}
         for part in parts:
-            for place, name in enumerate(_names(part)):
-                found.setdefault(name, (part, place))
-        self.names = [name for name in found if name not in held_out]
-        self.items = [found[name] for name in self.names]
+            for index, name in enumerate(_names(part)):
+                items.setdefault(name, (part, index))
+        self.names = [name for name in items if name and name not in held_out]
+        self.items = [items[name] for name in self.names]
 
     def __len__(self) -> int:
         return len(self.items)
@@ -99,31 +99,31 @@ def find(folder: Path) -> Path:
 
 
 def _names(part: Any) -> list[str]:
-    return [Path(image).stem for image in part.images]
+    """The names in a list; "" for an empty line, of which torchvision makes the file ".jpg"."""
+    return [Path(image).name.rpartition(".")[0] for image in part.images]
 
 
 def _open(kind: Any, url: str, there: Path, root: Path, download: bool, **options: Any) -> Any:
     """torchvision's data set; fetched if it is not there, with one sentence for what goes wrong."""
     fetches = download and not any((there / part).exists() for part in UNPACKED)
     try:
-        found = kind(root, download=fetches, **options)
+        dataset = kind(root, download=fetches, **options)
     except (RuntimeError, OSError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
         if fetches:
             raise ConnectionError(
-                f"torchvision could not fetch {kind.__name__} ({_line(error)}): "
+                f"torchvision could not fetch {kind.__name__} ({reason}): "
                 f"download {url} by other means and unpack it to {there}"
             ) from error
         raise FileNotFoundError(
-            f"there is no {kind.__name__} in {there} ({_line(error)}): fetch it with download=True "
+            f"there is no {kind.__name__} in {there} ({reason}): fetch it with download=True "
             f"(--download), or give the folder as root (--root) or in {VARIABLE}"
         ) from error
-    if lost := [path for path in (*found.images, *found.masks) if not Path(path).is_file()]:
+    files = [*dataset.images, *dataset.masks]
+    named = zip(files, 2 * _names(dataset), strict=True)
+    if lost := [path for path, name in named if name and not Path(path).is_file()]:
         raise FileNotFoundError(
-            f"{len(lost)} files of {kind.__name__} are missing, as {lost[0]}: it was not unpacked "
-            f"to its end. Delete {there}, and fetch it with download=True (--download)"
+            f"{len(lost)} files of {kind.__name__} are missing, as {lost[0]}: add them, or take "
+            f"their names out of the list; of the published data, unpack {url} again"
         )
-    return found
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+    return dataset
