@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from deeplab_lite import metrics
+from deeplab_lite.crf.dense import dense_crf
 from deeplab_lite.labels import Array
 
 #        the range of DeepLab v1, 96 settings
@@ -51,8 +52,10 @@ class Search(NamedTuple):
         shown = self.trials[:rows]
         shown += [trial for trial in self.trials[rows:] if trial.settings == NO_CRF]
         for settings, miou in shown:
-            told = [f"{settings[n]:g}" if n in settings else "-" for n in names]
-            cells = [f"{cell:>{w}}" for cell, w in zip(told, wide, strict=True)]
+            cells = [
+                f"{settings.get(n, '-'):>{w}}" if n not in settings else f"{settings[n]:>{w}g}"
+                for n, w in zip(names, wide, strict=True)
+            ]
             gain = "no CRF" if settings == NO_CRF else f"{miou - self.baseline:+.4f}"
             lines.append("  ".join([*cells, f"{miou:.4f}", f"{gain:>7}"]))
         return "\n".join(lines)
@@ -145,8 +148,6 @@ def _data(
 
 def _score(data: Data, **settings: Any) -> float:
     """mIoU over all images together."""
-    from deeplab_lite.crf import dense_crf  # which imports this module
-
     matrix: Any = 0
     for probs, image, label in data:
         marginals = dense_crf(probs, image, **settings)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from deeplab_lite.crf import BACKENDS, dense_crf, lattice
-from deeplab_lite.crf.checks import SMALLEST_SIGMA
+from deeplab_lite.crf.guards import SMALLEST_SIGMA
 
 HEIGHT, WIDTH, CLASSES = 5, 8, 3
 NAN = float("nan")
@@ -38,73 +38,45 @@ WRONG_ARRAYS = {
     # probabilities
     "NaN": (changed(P, (1, 2, 3), NAN), RGB, ["nan for class 1 at (2, 3)", "whole image"]),
     "infinite": (changed(P, (0, 4, 7), np.inf), RGB, ["inf for class 0 at (4, 7)"]),
-    "NaN in a batch": (
-        np.stack([P, changed(P, (1, 2, 3), NAN)]),
-        np.stack([RGB, RGB]),
-        ["of image 1"],
-    ),
     "logits": (LOGITS, RGB, ["look like logits", "softmax"]),
-    "large logits": (9 + LOGITS, RGB, ["look like logits", "softmax"]),
-    "log-probabilities": (np.log(P), RGB, ["log-probabilities", "exp()"]),
     "a sigmoid": (changed(P, (0, 1, 2), 0.9), RGB, ["sums to", "(1, 2)", "sigmoid"]),
     "one class": (P[:1], RGB, ["one class", "torch.cat([1 - probs, probs])"]),
-    "no classes": (P[:0], RGB, ["0 x 5 x 8", "expected"]),
-    "no pixels": (P[:, :0], RGB[:0], ["3 x 0 x 8", "a pixel at least"]),
-    "no images": (P[None][:0], RGB[None][:0], ["0 x 3 x 5 x 8"]),
+    "no pixels": (P[:, :0], RGB[:0], ["3 x 0 x 8", "expected probabilities"]),
     "labels": (P.argmax(0), RGB, ["5 x 8", "one_hot"]),
-    "classes last": (P.transpose(1, 2, 0), RGB, ["classes of probs come last", "movedim(-1, -3)"]),
     "complex": (P.astype(complex), RGB, ["complex128", "expected probabilities"]),
-    "objects": (P.astype(object), RGB, ["probs is an array of object", "float32"]),
     "a list": (P.tolist(), RGB, ["probs is a list"]),
-    "a dict": ({"out": P}, RGB, ["torchvision", "'out'"]),
     # image
     "width and height": (P, RGB.transpose(1, 0, 2), ["height and width are swapped"]),
     "width and height of probs": (P.transpose(0, 2, 1), RGB, ["height and width are swapped"]),
-    "in a batch": (P[None], RGB.transpose(1, 0, 2)[None], ["height and width are swapped"]),
-    "channels first": (P, RGB.transpose(2, 0, 1), ["channels come first", "movedim(-3, -1)"]),
-    "grey": (P, RGB[..., 0], ["it is grey", "np.stack([grey, grey, grey], -1)"]),
-    "grey with an axis": (P, RGB[..., :1], ["it is grey"]),
-    "RGBA": (P, np.concatenate([RGB, RGB[..., :1]], -1), ["alpha", "image[..., :3]"]),
-    "another size": (P, picture()[:4], ["4 x 8 x 3", "5 x 8 x 3", "F.interpolate"]),
-    "one image for a batch": (np.stack([P, P]), RGB, ["probs is a batch and image is not"]),
-    "a batch for one": (P, np.stack([RGB, RGB]), ["image is a batch and probs is not"]),
-    "batches": (np.stack([P, P]), np.stack([RGB] * 3), ["batches of different images"]),
-    "image NaN": (P, changed(RGB / 255, (1, 2, 0), NAN), ["NaN", "(1, 2)"]),
-    "0..255 in float": (P, RGB.astype(float), ["looks like 0 to 255", "divide by 255"]),
-    "normalised": (P, RGB / 127.5 - 1, ["input of a network", "0 to 1"]),
-    "overshoot": (P, np.linspace(0, 1.04, RGB.size).reshape(RGB.shape), ["clip it"]),
-    "int64": (P, RGB.astype(int), ["int64", "astype(np.uint8)"]),
-    "bool image": (P, RGB > 99, ["bool", "expected uint8"]),
-    "text": (P, RGB.astype(str), ["image is an array of", "or uint8"]),
+    "channels first": (P, RGB.transpose(2, 0, 1), ["3 x 5 x 8", "must be 5 x 8 x 3"]),
+    "grey": (P, RGB[..., 0], ["image is 5 x 8", "must be 5 x 8 x 3"]),
+    "RGBA": (P, np.concatenate([RGB, RGB[..., :1]], -1), ["image is 5 x 8 x 4"]),
+    "another size": (P, picture()[:4], ["4 x 8 x 3", "5 x 8 x 3", "one size"]),
+    "one image for a batch": (np.stack([P, P]), RGB, ["must be 2 x 5 x 8 x 3"]),
+    "image NaN": (P, changed(RGB / 255, (1, 2, 0), NAN), ["from nan to nan", "expected uint8"]),
+    "0..255 in float": (P, RGB.astype(float), ["float64 from", "0 to 1"]),
+    "normalised": (P, RGB / 127.5 - 1, ["normalised for a network", "0 to 1"]),
+    "int64": (P, RGB.astype(int), ["int64", "expected uint8"]),
     "no array": (P, "cat.png", ["image is a str"]),
 }
 WRONG_SETTINGS = {
-    "sigma 0": ({"sigma_xy": 0}, ["sigma_xy 0", "0.5 pixels", "set w_appearance to 0"]),
+    "sigma 0": ({"sigma_xy": 0}, ["sigma_xy 0", "0.5 or more", "set w_appearance to 0"]),
     "negative": ({"sigma_smooth": -3}, ["sigma_smooth -3", "set w_smooth to 0"]),
-    "tiny": ({"sigma_rgb": 1e-6}, ["sigma_rgb 1e-06", "0.5 levels of 255"]),
+    "tiny": ({"sigma_rgb": 1e-6}, ["sigma_rgb 1e-06", "0.5 or more"]),
     "sigma NaN": ({"sigma_rgb": NAN}, ["sigma_rgb nan"]),
-    "sigma infinite": ({"sigma_xy": float("inf")}, ["sigma_xy inf"]),
     "sigma tensor": ({"sigma_xy": torch.tensor(5.0)}, ["Tensor", "no gradient"]),
     "sigma text": ({"sigma_xy": "50"}, ["sigma_xy is a str", "expected a number"]),
-    "weight negative": ({"w_smooth": -1}, ["w_smooth -1", "0 or more", "compat"]),
+    "weight negative": ({"w_smooth": -1}, ["w_smooth -1", "0 or more", "apart"]),
     "weight NaN": ({"w_appearance": NAN}, ["w_appearance nan"]),
-    "weight tensor": ({"w_smooth": torch.tensor(-1.0)}, ["w_smooth -1"]),
-    "weights": ({"w_smooth": torch.ones(3)}, ["of 3", "expected one float"]),
-    "weight bool": ({"w_smooth": True}, ["w_smooth is a bool"]),
+    "weights": ({"w_smooth": torch.ones(3)}, ["w_smooth is a Tensor", "a tensor of one"]),
     "iterations negative": ({"iterations": -1}, ["iterations -1", "0 or more"]),
     "iterations float": ({"iterations": 10.0}, ["iterations 10.0", "whole number"]),
-    "iterations bool": ({"iterations": True}, ["iterations True", "whole number"]),
     "compat word": ({"compat": "ising"}, ["'ising'", "'potts'", "3 x 3"]),
-    "compat number": ({"compat": 3}, ["compat is a int"]),
-    "compat vector": ({"compat": np.ones(3)}, ["vector of 3", "agreeing", "apart", "3 x 3"]),
+    "compat vector": ({"compat": np.ones(3)}, ["compat is 3:", "agreeing", "apart", "3 x 3"]),
     "compat size": ({"compat": np.ones((2, 2))}, ["compat is 2 x 2", "3 x 3"]),
-    "compat NaN": ({"compat": np.full((3, 3), NAN)}, ["compat is NaN"]),
-    "compat one-sided": (
-        {"compat": np.triu(np.ones((3, 3)), 1)},
-        ["1 at (0, 1)", "0 at (1, 0)", "symmetric"],
-    ),
+    "compat NaN": ({"compat": np.full((3, 3), NAN)}, ["compat is NaN, infinite or not symmetric"]),
+    "compat one-sided": ({"compat": np.triu(np.ones((3, 3)), 1)}, ["not symmetric", "3 x 3"]),
     "compat rewards": ({"compat": np.eye(3)}, ["makes noise", "pass -compat"]),
-    "compat reversed": ({"compat": np.eye(3) - 1}, ["makes noise", "1 - I for Potts"]),
 }
 
 
@@ -170,7 +142,7 @@ def test_exact_refuses_more_pixels_than_it_can_pair():
 
 def test_exact_estimates_its_memory_before_it_takes_it(monkeypatch):
     free = SimpleNamespace(available=2**29)
-    monkeypatch.setattr("deeplab_lite.crf.checks.psutil.virtual_memory", lambda: free)
+    monkeypatch.setattr("deeplab_lite.crf.guards.psutil.virtual_memory", lambda: free)
     probs, image = np.full((2, 96, 96), 0.5, np.float32), np.zeros((96, 96, 3), np.uint8)
     with pytest.raises(MemoryError, match=r'0\.\d+ GiB for 9,216.* 0\.5 GiB are free.*"lattice"'):
         dense_crf(probs, image, backend="exact")

@@ -1,5 +1,7 @@
 """The search for the CRF's parameters finds planted ones, and tries nothing twice."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -40,8 +42,9 @@ def test_the_search_finds_a_planted_optimum(best):
 def test_no_setting_is_tried_twice_and_progress_is_told(monkeypatch):
     probs, images, labels = planted(images=1)
     seen, told = [], []
+    module = sys.modules[search.__module__]
     monkeypatch.setattr(
-        "deeplab_lite.crf.dense_crf", lambda p, i, **s: seen.append(s) or dense_crf(p, i, **s)
+        module, "dense_crf", lambda p, i, **s: seen.append(s) or dense_crf(p, i, **s)
     )
     found = search(
         probs, images, labels, SMALL, rounds=2, progress=lambda *t: told.append(t), iterations=3
