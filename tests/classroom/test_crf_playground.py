@@ -13,7 +13,7 @@ from deeplab_lite import metrics, scenes
 from deeplab_lite.classroom import draw
 from deeplab_lite.classroom.draw.segmentation import GAP
 from deeplab_lite.classroom.widgets import CRFPlayground, _unaries, crf_playground, refinement
-from deeplab_lite.classroom.widgets.refinement import PAPERS, VIEWS, Refined, Settings
+from deeplab_lite.classroom.widgets.refinement import PAPERS, VIEWS, CRFSettings, Refined
 from deeplab_lite.crf import dense_crf
 
 SMALL = _unaries.of_scene(7, 65)
@@ -26,7 +26,7 @@ def scene():
 
 @pytest.fixture(scope="module")
 def refined(scene):
-    return Refined(scene, Settings())
+    return Refined(scene, CRFSettings())
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def made():
 @pytest.fixture
 def widget(made):
     made.source.value, made.seed.value, made.backend.value = "small scene", 3, "lattice"
-    made._set(Settings())
+    made._set(CRFSettings())
     made.view.value = "after"
     return made
 
@@ -74,7 +74,7 @@ def test_the_answer_is_that_of_dense_crf(scene, refined):
 
 
 def test_no_iteration_changes_nothing(scene):
-    found = Refined(scene, Settings(iterations=0))
+    found = Refined(scene, CRFSettings(iterations=0))
     assert not found.kinds.any() and refinement.changed(found).startswith("The CRF gives 0 pixels")
 
 
@@ -97,8 +97,8 @@ def test_temperature_makes_the_network_surer_or_less(scene, temperature, surer):
 def test_penalties_are_potts_unless_objects_are_told_apart():
     assert refinement.penalties(3, 1).tolist() == [[0, 1, 1], [1, 0, 1], [1, 1, 0]]
     assert refinement.penalties(3, 0.5).tolist() == [[0, 1, 1], [1, 0, 0.5], [1, 0.5, 0]]
-    free = Refined(SMALL, Settings(objects=0.0)).marginals
-    assert np.abs(free - Refined(SMALL, Settings()).marginals).max() > 0.01
+    free = Refined(SMALL, CRFSettings(objects=0.0)).marginals
+    assert np.abs(free - Refined(SMALL, CRFSettings()).marginals).max() > 0.01
 
 
 def test_scores_are_those_of_metrics(scene, refined):
@@ -136,7 +136,7 @@ def test_what_there_is_no_view_of_is_named(refined):
         refinement.panels(refined, "before", "disc")
     with pytest.raises(ValueError, match="class 'cat': the classes of this image are background"):
         refinement.panels(refined, "marginal", "cat")
-    blind = Refined(SMALL._replace(label=None, edges=None), Settings())
+    blind = Refined(SMALL._replace(label=None, edges=None), CRFSettings())
     assert blind.scores == {} and refinement.views(blind.start) == ["after", "changes", "marginal"]
     assert "nobody knows" in refinement.describe(blind)
     with pytest.raises(ValueError, match="truth needs labels"):
@@ -156,10 +156,10 @@ def test_the_sentences_count_pixels(refined):
 @pytest.mark.parametrize(
     "settings, words",
     [
-        (Settings(), "the settings of v1"),
-        (Settings(sigma_xy=67, backend="exact"), "the settings of COCO"),
+        (CRFSettings(), "the settings of v1"),
+        (CRFSettings(sigma_xy=67, backend="exact"), "the settings of COCO"),
         (
-            Settings(w_smooth=0, temperature=0.5),
+            CRFSettings(w_smooth=0, temperature=0.5),
             "w_appearance 5, sigma_xy 50, sigma_rgb 3, w_smooth 0, sigma_smooth 3, iterations 10, "
             "temperature 0.5",
         ),

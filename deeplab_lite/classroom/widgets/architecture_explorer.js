@@ -1,6 +1,6 @@
 import { set, h, s, safe, clamp, perFrame, listen, commit, KEYS, stepper, presetBar, figures } from "./common.js";
 
-// ---- the numbers: the same as architecture_explorer.py, which the tests compare ----------------
+// ---- numbers, the same as in architecture_steps.py (tests compare), and sentences ----------------
 
 const COLUMNS = ["name", "kind", "kernel", "stride", "dilation", "before", "after", "ceil", "entering", "leaving", "parameters"];
 const PLAIN = { dense: false, atrous: false, fc6: "7x7" };  // VGG-16, before the changes

@@ -1,6 +1,6 @@
 import { h, s, safe, clamp, plural, perFrame, listen, commit, KEYS, presetBar, figures } from "./common.js";
 
-// ---- numbers and words: the same as in aspp.py, which the tests compare --------------------------
+// ---- numbers, the same as in branch_scores.py (tests compare), and sentences --------------------------
 
 const BITS = 14;
 

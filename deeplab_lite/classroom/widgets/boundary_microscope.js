@@ -1,6 +1,6 @@
 import { h, s, safe, clamp, perFrame, listen, commit, KEYS, presetBar } from "./common.js";
 
-// ---- numbers and words: the same as in boundary.py, which the tests compare -----------------------
+// ---- numbers, the same as in edge_scores.py (tests compare), and sentences -----------------------
 
 /** Squared distance of each pixel to the nearest one of another class; 255 from `most` pixels on. */
 export function distances(truth, size, most) {

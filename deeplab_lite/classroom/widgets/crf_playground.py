@@ -19,8 +19,8 @@ from deeplab_lite.classroom.widgets.refinement import (
     PAPERS,
     VIEWS,
     WIDTH,
+    CRFSettings,
     Refined,
-    Settings,
     describe,
     frame,
     in_words,
@@ -54,7 +54,8 @@ class CRFPlayground(Asked, Twin, ipywidgets.VBox):
       with what the dense classifier says; `seed` is the scene's.
     - `image`, uint8 (H, W, 3), with its `probs` (K x H x W) takes their place, with `label`,
       `classes` and `palette` as in SegmentationViewer.
-    - `view` is one of VIEWS, `class_name` that of the marginal; `settings` are those of `Settings`.
+    - `view` is one of VIEWS, `class_name` that of the marginal; `settings` are fields of
+      `CRFSettings`.
 
     Raises ValueError for what is none of these; what goes wrong later is said in the widget.
     """
@@ -101,10 +102,10 @@ class CRFPlayground(Asked, Twin, ipywidgets.VBox):
     # ---- State
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> CRFSettings:
         """What the controls say now."""
         values = {name: slider.value for name, slider in self.sliders.items()}
-        return Settings(**values, backend=self.backend.value)
+        return CRFSettings(**values, backend=self.backend.value)
 
     @property
     def result(self) -> Refined:
@@ -126,12 +127,12 @@ class CRFPlayground(Asked, Twin, ipywidgets.VBox):
             return self._given
         return of_scene(seed, SIZES[source]) if source in SIZES else of_photo(PHOTOS[source])
 
-    def _refine(self, source: str, seed: int, settings: Settings) -> Refined:
+    def _refine(self, source: str, seed: int, settings: CRFSettings) -> Refined:
         return Refined(self._start(source, seed), settings)
 
     # ---- Controls
 
-    def _make_controls(self, source: str, seed: int, view: str, chosen: Settings) -> None:
+    def _make_controls(self, source: str, seed: int, view: str, chosen: CRFSettings) -> None:
         narrow = {"style": {"description_width": "60px"}}
         self.source = ipywidgets.Dropdown(
             options=[*SIZES, *PHOTOS], value=source, description="image",
@@ -145,7 +146,7 @@ class CRFPlayground(Asked, Twin, ipywidgets.VBox):
             options=["lattice"], description="backend", layout={"width": "190px"}, **narrow
         )
         self.sliders = {
-            name: _slider(name, getattr(chosen, name)) for name in Settings._fields[:-1]
+            name: _slider(name, getattr(chosen, name)) for name in CRFSettings._fields[:-1]
         }
         self.papers = [
             ipywidgets.Button(
@@ -193,7 +194,7 @@ class CRFPlayground(Asked, Twin, ipywidgets.VBox):
         for button in self.papers:
             button.on_click(lambda button: self._set(PAPERS[button.description]))
 
-    def _set(self, settings: Settings) -> None:
+    def _set(self, settings: CRFSettings) -> None:
         """The sliders take a paper's settings; the backend stays."""
         for name, slider in self.sliders.items():
             slider.value = getattr(settings, name)
@@ -232,16 +233,16 @@ class CRFPlayground(Asked, Twin, ipywidgets.VBox):
         self.note.value = text_below(found, view)
 
 
-def _checked(settings: dict[str, Any]) -> Settings:
+def _checked(settings: dict[str, Any]) -> CRFSettings:
     """Raises ValueError for a parameter that is none, or that lies beyond its slider."""
-    if unknown := sorted(set(settings) - set(Settings._fields)):
-        raise ValueError(f"{', '.join(unknown)}: expected some of {', '.join(Settings._fields)}")
+    if unknown := sorted(set(settings) - set(CRFSettings._fields)):
+        raise ValueError(f"{', '.join(unknown)}: expected some of {', '.join(CRFSettings._fields)}")
     for name, value in settings.items():
         if name in SLIDERS:
             _, low, high, _ = SLIDERS[name]
             if not low <= value <= high:
                 raise ValueError(f"{name} {value}: the playground's slider has {low} to {high}")
-    return Settings(**settings)
+    return CRFSettings(**settings)
 
 
 def _slider(name: str, value: float) -> Any:

@@ -40,7 +40,7 @@ export function summary(rates, kernel) {
   return { size, read, holes: size * size - read, percent: Math.floor((100 * read) / (size * size) + 0.5) };
 }
 
-/** What one sees, in a sentence; the same as the alt text of the picture. */
+/** What one sees, in a sentence. */
 export function describe(rates, kernel) {
   const on = active(rates);
   if (!on.length) return "No layer: an output is one pixel.";

@@ -4,7 +4,7 @@ Labels and edges are those of `scenes.scene(..., outline=0)`, where each pixel h
 that the band begins at the true edge; benchmarks of the trimap are counted alike.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -103,21 +103,3 @@ def tally(labels: np.ndarray, truth: np.ndarray, width: int, shown: tuple[int, i
 def share(right: int, pixels: int) -> str:
     """A share in per cent, halves upwards as the script rounds; a dash of nothing."""
     return f"{int(100 * right / pixels + 0.5)} %" if pixels else "–"
-
-
-def describe(seed: int, width: int, side: int, tallies: Mapping[str, Tally]) -> str:
-    """Who follows the edges best and worst; the script says the same."""
-    (first, *_), names = tallies.values(), list(tallies)
-    best = max(names, key=lambda name: tallies[name].right)
-    worst = min(names, key=lambda name: tallies[name].right)
-    text = (
-        f"Scene {seed}: {first.pixels:,} pixels lie within {width} pixel{'s' * (width > 1)} of a "
-        f"boundary. {best} has {share(tallies[best].right, first.pixels)} of them right"
-    )
-    if len(names) > 1:
-        text += f", the most; {worst} {share(tallies[worst].right, first.pixels)}, the fewest"
-    text += f". In this window of {side} x {side} pixels there are {first.pixels_here:,}"
-    if first.pixels_here:
-        rows = [f"{name} {share(found.here, found.pixels_here)}" for name, found in tallies.items()]
-        text += f"; right are {', '.join(rows)}"
-    return text + "."

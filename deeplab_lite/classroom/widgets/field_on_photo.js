@@ -34,7 +34,7 @@ export function outside(field, unit, photo) {
   return Math.floor((100 * (all - inside[0] * inside[1])) / all + 0.5);
 }
 
-/** What the unit sees, in a sentence; the same as the alt text of the picture. */
+/** What the unit sees, in a sentence. */
 export function describe(network, field, unit, photo) {
   const [rows, columns] = region(field, unit).map(([low, high]) => `${signed(low)} to ${signed(high)}`);
   const off = outside(field, unit, photo);

@@ -1,6 +1,6 @@
 import { h, s, safe, clamp, signed, perFrame, listen, commit, KEYS, presetBar, figures } from "./common.js";
 
-// ---- the words: the same as in mean_field_replay.py, which the tests compare ---------------------
+// ---- the sentences ---------------------
 
 const count = (value) => value.toLocaleString("en-US");
 const OF_A_CLASS = ["marginal", "appearance", "smoothness"];
@@ -20,7 +20,7 @@ export function nats(value) {
   return `${sign}${count(number)} nats`;
 }
 
-/** What a step did, in a sentence; the same as the alt text of the picture. */
+/** What a step did, in a sentence. */
 export function describe(found, step) {
   const score = found.miou.length ? `; mIoU ${found.miou[step].toFixed(3)}` : "";
   const free = found.free;

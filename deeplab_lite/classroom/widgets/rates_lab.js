@@ -21,7 +21,7 @@ export function find(data, stride, rates, grid) {
   return { miou, low, high, recall, fields, adds, side: (data.side - 1) / stride + 1 };
 }
 
-/** What was measured, in a sentence or three; the alt text of the picture. */
+/** What was measured, in a sentence or three. */
 export function describe(data, stride, rates, grid) {
   const { miou, low, high, adds, side } = find(data, stride, rates, grid);
   const shares = rates.map((rate) => percentOnMap(side, rate)).join(" %, ");

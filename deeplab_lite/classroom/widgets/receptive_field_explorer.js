@@ -68,7 +68,7 @@ export function trace(layers, n, unit, level) {
   return out;
 }
 
-/** What one sees, in a sentence; the same as the alt text of the picture. */
+/** What one sees, in a sentence. */
 export function describe(layers, n, unit, level) {
   const [at, u] = settle(layers, n, unit, level);
   if (!at) return `Pixel ${u} of the input.`;

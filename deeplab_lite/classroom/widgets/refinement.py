@@ -25,7 +25,7 @@ WIDTH = 800  # pixels, about, of the three pictures side by side
 EDGE = 2  # pixels: the half width of the trimap that is scored
 
 
-class Settings(NamedTuple):
+class CRFSettings(NamedTuple):
     """The parameters of `dense_crf`, and two more.
 
     temperature divides the network's logits: above 1 it is less sure of itself. objects is the
@@ -45,13 +45,13 @@ class Settings(NamedTuple):
 
 
 #        what the scripts of the papers use: DeepLab v1 on Pascal VOC, v2 on COCO
-PAPERS = {"v1": Settings(), "COCO": Settings(sigma_xy=67.0)}
+PAPERS = {"v1": CRFSettings(), "COCO": CRFSettings(sigma_xy=67.0)}
 
 
 class Refined:
     """Probabilities before and after the CRF, and what they say of each pixel."""
 
-    def __init__(self, start: Unaries, settings: Settings):
+    def __init__(self, start: Unaries, settings: CRFSettings):
         """Raises ValueError as `dense_crf`, and for a temperature that is not above 0."""
         self.start, self.settings = start, settings
         probs = heated(start.probs, settings.temperature)
@@ -161,18 +161,18 @@ def describe(found: Refined) -> str:
     return " ".join([changed(found), *([f"{'; '.join(scores)}."] if scores else [])])
 
 
-def in_words(settings: Settings) -> str:
+def in_words(settings: CRFSettings) -> str:
     """The settings, by their paper's name where they are its own."""
     plain = settings._replace(backend="lattice")
     for name, paper in PAPERS.items():
         if plain == paper:
             return f"the settings of {name}"
-    text = ", ".join(
+    usual = CRFSettings()._asdict()
+    return ", ".join(
         f"{name} {value:g}"
-        for name, value in plain._replace(backend=0)._asdict().items()  # type: ignore[arg-type]
-        if name not in ("temperature", "objects", "backend") or value != Settings()._asdict()[name]
+        for name, value in settings._asdict().items()
+        if name != "backend" and (name not in ("temperature", "objects") or value != usual[name])
     )
-    return text.removesuffix(", backend 0")
 
 
 def legend(found: Refined, view: str) -> list[draw.LegendRow]:
