@@ -65,11 +65,11 @@ def loss_sum(
 
 def hardest(losses: Tensor, counted: Tensor, share: float) -> Tensor:
     """The sum of the largest `share` of each image's losses, at least one if it has any."""
-    kept = [
+    sums = [
         each[mask].topk(math.ceil(share * int(mask.sum()))).values.sum()
         for each, mask in zip(losses, counted, strict=True)
     ]
-    return torch.stack(kept).sum()
+    return torch.stack(sums).sum()
 
 
 # ---- On the map, as v1 trains --------------------------------------------------------------------

@@ -123,7 +123,7 @@ class DeepLabV2(DeepLab):
 
 
 class Wrapper(nn.Module):
-    """A model that asks another one; it takes the same sides."""
+    """A model that runs another one several times; it takes the same sides."""
 
     def __init__(self, model: Any):
         super().__init__()
@@ -136,6 +136,10 @@ class Wrapper(nn.Module):
     @property
     def extra(self) -> int:
         return extra_of(self.model)
+
+    @property
+    def align_corners(self) -> bool:
+        return self.model.align_corners
 
 
 class MultiScale(Wrapper):
@@ -163,7 +167,7 @@ class MultiScale(Wrapper):
 
     def forward(self, x: Tensor) -> Tensor:
         stride, extra, size = self.output_stride, self.extra, x.shape[-2:]
-        corners, logits = self.model.align_corners, []
+        corners, logits = self.align_corners, []
         for scale in self.scales:
             sides = [max(1, round((n - extra) * scale / stride)) * stride + extra for n in size]
             logits.append(resize(self.model(resize(x, sides, corners)), size, corners))

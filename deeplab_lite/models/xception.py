@@ -30,7 +30,7 @@ LOW = 1  # the block whose second convolution gives the low-level features, at s
 
 
 class ConvBN(nn.Sequential):
-    """Convolution, BN, and ReLU where asked for."""
+    """Convolution, BN, and ReLU unless relu=False."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, relu: bool = True

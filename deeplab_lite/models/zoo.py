@@ -9,6 +9,7 @@ on a CPU from crops of 257 pixels. Their last map is 17 wide, half of the papers
 are halved too. Corners are aligned, as in the papers: sides of 16 k + 1 fit all of them.
 """
 
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -23,7 +24,7 @@ from .xception import Xception65
 
 BACKBONES: dict[str, Any] = {
     "vgg16": VGG16,
-    **{name: lambda name=name, **options: ResNet(name, **options) for name in BLOCKS},
+    **{name: partial(ResNet, name) for name in BLOCKS},
     "xception65": Xception65,
     "efficientnet_lite0": EfficientNetLite0,
 }

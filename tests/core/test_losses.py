@@ -21,8 +21,8 @@ def test_a_label_edge_does_not_move(align_corners):
         for shrunk, distances in ((small, moves), (careless, nearest)):
             scores = F.one_hot(shrunk, 2).permute(0, 3, 1, 2).double()
             big = F.interpolate(scores, pixels, mode="bilinear", align_corners=align_corners)
-            found = (big[0, 1, 32] > 0.5).int().argmax()
-            distances.append(int(found) - edge)
+            first = (big[0, 1, 32] > 0.5).int().argmax()
+            distances.append(int(first) - edge)
     assert max(map(abs, moves)) <= 4  # half a position
     assert abs(sum(moves)) / len(moves) <= 0.5  # and no drift
     assert abs(sum(nearest)) / len(nearest) > 1  # which F.interpolate's default does have

@@ -17,8 +17,8 @@ def on_meta(**options):
 def test_parameter_groups_are_the_papers():
     model = on_meta(batch_norm=True, msc=True)
     groups = parameter_groups(model, lr=0.001, weight_decay=5e-4)
-    found = {id(p): (g["lr"], g["weight_decay"]) for g in groups for p in g["params"]}
-    assert sum(len(g["params"]) for g in groups) == len(found) == len([*model.parameters()])
+    settings = {id(p): (g["lr"], g["weight_decay"]) for g in groups for p in g["params"]}
+    assert sum(len(g["params"]) for g in groups) == len(settings) == len([*model.parameters()])
     table = {
         "backbone.features.0.weight": (0.001, 5e-4),
         "backbone.features.0.bias": (0.002, 0),
@@ -29,7 +29,7 @@ def test_parameter_groups_are_the_papers():
         "fc8.bias": (0.02, 0),
         "msc.pool4.0.weight": (0.01, 5e-4),
     }
-    assert {name: found[id(model.get_parameter(name))] for name in table} == table
+    assert {name: settings[id(model.get_parameter(name))] for name in table} == table
 
 
 def test_frozen_parameters_are_in_no_group():
@@ -45,25 +45,25 @@ def rates_of_learning(schedule, steps, *marks):
     """The learning rates at steps `marks`, per parameter group, of SGD at 0.1 and 1."""
     groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": lr} for lr in (0.1, 1.0)]
     optimizer = torch.optim.SGD(groups)
-    scheduler, seen = schedule(optimizer), {}
+    scheduler, history = schedule(optimizer), {}
     for step in range(steps + 1):
-        seen[step] = [group["lr"] for group in optimizer.param_groups]
+        history[step] = [group["lr"] for group in optimizer.param_groups]
         optimizer.step()
         scheduler.step()
-    return [seen[mark] for mark in marks]
+    return [history[mark] for mark in marks]
 
 
 def test_poly():
     """(1 - step / steps) to the power 0.9: nearly a line, and past its end nothing."""
-    seen = rates_of_learning(lambda o: poly(o, 100), 110, 0, 50, 90, 100, 110)
+    rates = rates_of_learning(lambda o: poly(o, 100), 110, 0, 50, 90, 100, 110)
     factors = [1, 0.5**0.9, 0.1**0.9, 0, 0]
-    assert seen == [[pytest.approx(0.1 * f), pytest.approx(f)] for f in factors]
+    assert rates == [[pytest.approx(0.1 * f), pytest.approx(f)] for f in factors]
     assert rates_of_learning(lambda o: poly(o, 4, power=2), 4, 1)[0][1] == 0.75**2
 
 
 def test_step():
-    seen = rates_of_learning(lambda o: drop(o, every=20), 60, 0, 19, 20, 40, 59)
-    assert [lr for _, lr in seen] == [pytest.approx(f) for f in (1, 1, 0.1, 0.01, 0.01)]
+    rates = rates_of_learning(lambda o: drop(o, every=20), 60, 0, 19, 20, 40, 59)
+    assert [lr for _, lr in rates] == [pytest.approx(f) for f in (1, 1, 0.1, 0.01, 0.01)]
 
 
 def test_poly_needs_steps():

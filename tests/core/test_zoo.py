@@ -1,4 +1,4 @@
-"""Networks for photographs: what they are, what they take, where ImageNet's weights come from."""
+"""Networks for photographs: their sizes and costs, the classes and crops that they take."""
 
 import warnings
 
@@ -58,6 +58,6 @@ def test_one_branch_of_fc_layers_is_large_fov_on_any_backbone():
     assert [name for name, _ in plain.branches[0].named_children()] == ["fc8"]
 
 
-def test_unknown_networks_are_told():
+def test_unknown_networks_raise():
     with pytest.raises(ValueError, match=r"no model is called 'v4': there are v1-small, .*lite0"):
         zoo.build("v4")
