@@ -2,7 +2,7 @@
 
 A number counts if it has three digits or a decimal point. It must be (a) in a text output of its
 notebook, rounding of decimals allowed, (b) a whole number in the notebook's code, or (c) in
-FACTS of test_facts.py. Not read: code spans, links, names (ResNet-101), section numbers, years.
+FACTS of facts.py. Not read: code spans, links, names (ResNet-101), section numbers, years.
 """
 
 import io
@@ -106,5 +106,5 @@ def unfounded(notebook: Notebook, facts: list[Fact | Paper]) -> Iterator[str]:
                 if Decimal(quote) not in given and not any(agrees(quote, v) for v in shown):
                     yield (
                         f"cell {number} says {quote}: print it in this notebook, "
-                        "or enter it into FACTS of tests/core/test_facts.py"
+                        "or enter it into FACTS of tests/facts.py"
                     )

@@ -2,11 +2,11 @@
 
 from itertools import combinations
 
+from facts import FACTS
 from ledger import Paper
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from test_facts import FACTS
 
 from deeplab_lite.classroom import draw
 

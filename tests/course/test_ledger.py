@@ -4,9 +4,9 @@ from decimal import Decimal
 
 import made_up
 import pytest
+from facts import FACTS
 from hygiene import Notebook
 from ledger import Fact, Paper, agrees, quoted, unfounded
-from test_facts import FACTS
 
 from tools import notebooks
 

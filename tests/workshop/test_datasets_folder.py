@@ -8,9 +8,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from image_sets import save
 from PIL import Image
-from test_datasets import save
-from test_train import threads
 from train_child import small
 from typer.testing import CliRunner
 
@@ -21,7 +20,6 @@ from deeplab_lite.workshop.datasets.folder import divide, files
 from deeplab_lite.workshop.datasets.pairs import Pair, read_mask
 from deeplab_lite.workshop.train import train
 
-assert threads  # a fixture that is used here, too
 NAMES = ("ground", "leaf", "stem")
 COLOURS = [(0, 0, 0), (0, 158, 115), (230, 159, 0)]
 PALETTE = COLOURS + 252 * [(0, 0, 0)] + [(255, 255, 255)]

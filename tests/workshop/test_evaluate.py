@@ -6,9 +6,9 @@ import re
 import numpy as np
 import pytest
 import torch
+from image_sets import voc
 from PIL import Image
-from test_checkpoints import CARD, network
-from test_datasets import voc
+from small_network import CARD, network
 from typer.testing import CliRunner
 
 from benchmarks import family

@@ -324,7 +324,7 @@ def test_recipes_of_the_papers_are_the_papers():
 
 
 def test_published_scores_are_those_of_the_ledger():
-    from test_facts import FACTS
+    from facts import FACTS
 
     known = {fact.quote for fact in FACTS}
     for name in recipes.names():

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import torch
 from lightning_fabric import Fabric
-from test_train import free_port
+from ports import free_port
 from train_child import DATA, net, small
 
 from deeplab_lite import checkpoints

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from ports import free_port
 from torch import nn
 from train_child import CHOICES, CLASSES, DATA, Colours, everything, gradient, net, small
 from typer.testing import CliRunner
@@ -31,15 +31,6 @@ from deeplab_lite.workshop.train.start_from import start_from
 TESTS = Path(__file__).parents[1]
 
 
-@pytest.fixture(autouse=True)
-def threads():
-    """Runs set the number of threads; other tests get theirs back."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
 
@@ -52,12 +43,6 @@ def child(*words):
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-def free_port():
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        return door.getsockname()[1]
 
 
 # ---- the loss ----

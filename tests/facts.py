@@ -1,0 +1,131 @@
+"""The ledger: numbers that lessons may quote, each computed here or ascribed to its paper.
+
+The layers are spelled out and the arithmetic is the textbook's, so that these numbers stand on
+their own; the tests of receptive_field.py hold the package to the same ones.
+"""
+
+from math import ceil, log
+
+from ledger import Fact, Paper
+
+# VGG-16 as (output channels of its convolutions), a pool after each block
+VGG = [(64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)]
+
+
+def field(layers):
+    """Receptive field of a stack of (kernel, stride, dilation): r += (k - 1) d S, S *= s."""
+    size, jump = 1, 1
+    for kernel, stride, dilation in layers:
+        size += (kernel - 1) * dilation * jump
+        jump *= stride
+    return size
+
+
+def vgg(*head, pools=((2, 2),) * 5, last_dilation=1):
+    """Layers of VGG-16: its convolutions, a (kernel, stride) pool after each block, the head."""
+    layers = []
+    for block, (channels, pool) in enumerate(zip(VGG, pools, strict=True)):
+        layers += [(3, 1, last_dilation if block == 4 else 1)] * len(channels) + [(*pool, 1)]
+    return layers + list(head)
+
+
+def large_fov(*head):
+    """Layers of DeepLab-LargeFOV up to pool5, then the head."""
+    pools = ((3, 2), (3, 2), (3, 2), (3, 1), (3, 1))
+    return vgg(*head, pools=pools, last_dilation=2)
+
+
+def pooled(size, *pools):
+    """Sizes of a map after pools of (kernel, stride, padding) in Caffe's ceil mode."""
+    sizes = []
+    for kernel, stride, padding in pools:
+        size = ceil((size + 2 * padding - kernel) / stride) + 1
+        sizes.append(size)
+    return sizes
+
+
+def parameters(kernel, width, classes=21, branches=1):
+    """Weights and biases of VGG-16 with fc6 of `kernel` and fc7 of `width` channels."""
+    count, channels = 0, 3
+    for block in VGG:
+        for out in block:
+            count, channels = count + (9 * channels + 1) * out, out
+    head = (kernel**2 * channels + 1) * width + (width + 1) * width + (width + 1) * classes
+    return count + branches * head
+
+
+def gmac(size, kernel, width):
+    """Multiply-adds of fc6 on a map of `size`, in 1e9."""
+    return size**2 * kernel**2 * 512 * width / 1e9
+
+
+NOTES_POOLS = [(2, 2, 0)] * 3 + [(2, 1, 1)] * 2  # as the seed notes describe v1
+BASE_POOLS = [(2, 2, 1)] * 3 + [(2, 1, 0), (3, 1, 1)]  # as v1's first model was released
+FOV_POOLS = [(3, 2, 1)] * 3 + [(3, 1, 1)] * 2  # LargeFOV
+FC6 = "v1's fc6 at 39 x 39, GMAC"
+V1 = "arXiv:1412.7062, table 1"
+V1_FOV = "arXiv:1412.7062, table 2"
+V2_POLY = "arXiv:1606.00915, table 2"
+V2_VGG = "arXiv:1606.00915, section 4.1"
+V2 = "arXiv:1606.00915, table 4"
+V3 = "arXiv:1706.05587, table 6"
+V3_RESULTS = "arXiv:1706.05587, section 4"
+V3P = "arXiv:1802.02611"
+
+FACTS: list[Fact | Paper] = [
+    Fact("212", "field of VGG-16 at pool5", lambda: field(vgg())),
+    Fact("404", "with a 7x7 fc6", lambda: field(vgg((7, 1, 1)))),
+    Fact("308", "with a 4x4 fc6", lambda: field(vgg((4, 1, 1)))),
+    Fact("276", "with a 3x3 fc6", lambda: field(vgg((3, 1, 1)))),
+    Fact("419", "field of LargeFOV without pool5a", lambda: field(large_fov((3, 1, 12)))),
+    Fact("435", "field of LargeFOV", lambda: field(large_fov((3, 1, 1), (3, 1, 12)))),
+    Fact("323", "field of v2's branch of rate 6", lambda: field(large_fov((3, 1, 6)))),
+    Fact("515", "field of v2's branch of rate 18", lambda: field(large_fov((3, 1, 18)))),
+    Fact("611", "field of v2's branch of rate 24", lambda: field(large_fov((3, 1, 24)))),
+    Fact("224", "v1's field-of-view column, 7x7 rate 4", lambda: 32 + 8 * 4 * (7 - 1)),
+    Fact("128", "v1's field-of-view column, 4x4 rate 4", lambda: 32 + 8 * 4 * (4 - 1)),
+    Fact("257", "514 pixels after the notes' pool1", lambda: pooled(514, *NOTES_POOLS)[0]),
+    Fact("129", "514 pixels after the notes' pool2", lambda: pooled(514, *NOTES_POOLS)[1]),
+    Fact("154", "306 pixels after the base model's pool1", lambda: pooled(306, *BASE_POOLS)[0]),
+    Fact("161", "321 pixels after LargeFOV's pool1", lambda: pooled(321, *FOV_POOLS)[0]),
+    Fact("134,346,581", "parameters, 7x7 fc6", lambda: parameters(7, 4096)),
+    Fact("65,140,565", "parameters, 4x4 fc6", lambda: parameters(4, 4096)),
+    Fact("20,505,429", "parameters, LargeFOV", lambda: parameters(3, 1024)),
+    Fact("37,877,652", "parameters, v2 VGG", lambda: parameters(3, 1024, branches=4)),
+    Fact("156.3", f"{FC6}, 7x7", lambda: gmac(39, 7, 4096)),
+    Fact("51.0", f"{FC6}, 4x4", lambda: gmac(39, 4, 4096)),
+    Fact("3.06", f"{FC6}, 7x7 over 4x4", lambda: gmac(39, 7, 4096) / gmac(39, 4, 4096)),
+    Fact("7.9", "LargeFOV's fc6 at 41 x 41, GMAC", lambda: gmac(41, 3, 1024)),
+    Paper("59.80", "mIoU of v1 on VOC 2012 val", V1),
+    Paper("63.74", "with CRF", V1),
+    Paper("62.25", "mIoU of LargeFOV on VOC 2012 val", V1),
+    Paper("67.64", "with CRF", V1),
+    Fact("3.94", "gain of the CRF on v1's first model, points", lambda: 63.74 - 59.80),
+    Fact("5.39", "gain of the CRF on LargeFOV, points", lambda: 67.64 - 62.25),
+    Fact("4.6", "unary of a class that is given one per cent, nats", lambda: -log(0.01)),
+    Paper("134.3", "million parameters of v1 with a 7x7 fc6", V1_FOV),
+    Paper("65.1", "with a 4x4 fc6", V1_FOV),
+    Paper("20.5", "of LargeFOV", V1_FOV),
+    Paper("67.14", "mIoU with a 4x4 fc6 at rate 8, with CRF", V1_FOV),
+    Paper("1.44", "images per second in training, 7x7 fc6", V1_FOV),
+    Paper("2.90", "4x4 fc6", V1_FOV),
+    Paper("4.84", "LargeFOV", V1_FOV),
+    Paper("63.42", "mIoU of LargeFOV, poly in place of step, all else equal", V2_POLY),
+    Paper("65.76", "mIoU of v2, VGG-16, LargeFOV with poly, on VOC 2012 val", V2_VGG),
+    Paper("69.84", "with CRF", V2_VGG),
+    Paper("70.3", "mIoU of LargeFOV with CRF on VOC 2012 test", V1),
+    Paper("71.6", "with multi-scale features", V1),
+    Paper("76.35", "mIoU of v2, ResNet-101 with ASPP, on VOC 2012 val", V2),
+    Paper("77.69", "with CRF", V2),
+    Paper("77.21", "mIoU of v3, ResNet-101 at output stride 16, on VOC 2012 val", V3),
+    Paper("78.51", "at output stride 8", V3),
+    Paper("79.77", "at output stride 8, six scales and flips", V3),
+    Paper("85.7", "mIoU of v3 on VOC 2012 test", V3_RESULTS),
+    Paper("79.35", "the best cascade, to block 7, several scales and flips", V3_RESULTS),
+    Paper("78.85", "mIoU of v3+, ResNet-101 with decoder, on VOC 2012 val", f"{V3P}, table 3"),
+    Paper("79.93", "with Xception-65", f"{V3P}, table 5"),
+    Paper("54.17", "billion multiply-adds of v3+ on Xception-65 at 513 pixels", f"{V3P}, table 5"),
+    Paper("87.8", "mIoU of v3+ on VOC 2012 test", f"{V3P}, table 6"),
+    Paper("89.0", "the same, pre-trained on JFT", f"{V3P}, table 6"),
+    Fact("1.34", "gain of the CRF on v2's ResNet-101, points", lambda: 77.69 - 76.35),
+]
