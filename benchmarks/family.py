@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.peers import turns
-from deeplab_lite import checkpoints, metrics
+from deeplab_lite import checkpoints, metrics, tables
 from deeplab_lite.files import replacing
 from deeplab_lite.models.base import resize
 from deeplab_lite.models.zoo import FAMILY, build
@@ -59,9 +59,9 @@ def predict(model: nn.Module, images: np.ndarray) -> Tensor:
 
 
 def scores(predicted: Tensor, test: TestSet) -> dict[str, Any]:
-    """`metrics.report`, mIoU within the trimap of each width, and recall by radius."""
+    """`tables.report`, mIoU within the trimap of each width, and recall by radius."""
     classes = len(CLASSES)
-    found = metrics.report(metrics.confusion_matrices(predicted, test.banded, classes), CLASSES)
+    found = tables.report(metrics.confusion_matrices(predicted, test.banded, classes), CLASSES)
     bands = metrics.trimap_matrices(predicted, test.exact, classes).sum(1)
     found["trimap_miou"] = {
         str(width): round(float(metrics.miou(band)), 4)

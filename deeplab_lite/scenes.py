@@ -22,8 +22,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from deeplab_lite.files import package_folder
 from deeplab_lite.labels import IGNORE
-from deeplab_lite.photos import _package
 
 CLASSES = (
     *("background", "disc", "square", "triangle", "star"),
@@ -283,7 +283,7 @@ def _turn(share: float, quadrant: float) -> tuple[float, float]:
 @functools.cache
 def _texture(name: str) -> np.ndarray:
     """A texture photograph of scikit-image, float32 (512, 512), with mean 0 and deviation 1."""
-    path = Path(_package("skimage", "scikit-image", "the textures")) / "data" / f"{name}.png"
+    path = Path(package_folder("skimage", "scikit-image", "the textures")) / "data" / f"{name}.png"
     pixels = np.array(Image.open(path).convert("L"))
     mean, variance = int(pixels.sum(dtype=np.int64)) / pixels.size, 0.0
     variance = int(np.square(pixels.astype(np.int64)).sum()) / pixels.size - mean * mean

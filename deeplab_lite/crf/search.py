@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from deeplab_lite import metrics
 from deeplab_lite.crf.dense import dense_crf
 from deeplab_lite.labels import Array
+from deeplab_lite.tables import text_table
 
 #        the range of DeepLab v1, 96 settings
 GRID = {
@@ -45,23 +46,18 @@ class Search(NamedTuple):
         return next(trial.miou for trial in self.trials if trial.settings == NO_CRF)
 
     def table(self, rows: int = 10) -> str:
-        """The best trials as text, with what each gains over no CRF, which is always shown."""
+        """The best trials as text, with what each gains over no CRF, which is always there."""
         names = list(next(trial.settings for trial in self.trials if trial.settings != NO_CRF))
-        wide = [max(len(name), 6) for name in names]
-        lines = ["  ".join([f"{n:>{w}}" for n, w in zip(names, wide, strict=True)] + TITLES)]
-        shown = self.trials[:rows]
-        shown += [trial for trial in self.trials[rows:] if trial.settings == NO_CRF]
-        for settings, miou in shown:
-            cells = [
-                f"{settings.get(n, '-'):>{w}}" if n not in settings else f"{settings[n]:>{w}g}"
-                for n, w in zip(names, wide, strict=True)
-            ]
+        best = self.trials[:rows]
+        best += [trial for trial in self.trials[rows:] if trial.settings == NO_CRF]
+        lines = [[*names, "mIoU", "gain"]]
+        for settings, miou in best:
+            cells = [f"{settings[n]:g}" if n in settings else "-" for n in names]
             gain = "no CRF" if settings == NO_CRF else f"{miou - self.baseline:+.4f}"
-            lines.append("  ".join([*cells, f"{miou:.4f}", f"{gain:>7}"]))
-        return "\n".join(lines)
+            lines.append([*cells, f"{miou:.4f}", gain])
+        return text_table(lines)
 
 
-TITLES = ["  mIoU", "   gain"]
 Progress = Callable[[int, int, Trial], None]
 
 

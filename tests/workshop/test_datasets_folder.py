@@ -13,7 +13,7 @@ from PIL import Image
 from train_child import small
 from typer.testing import CliRunner
 
-from deeplab_lite import ask, checkpoints, image_files, metrics
+from deeplab_lite import ask, checkpoints, image_files, metrics, tables
 from deeplab_lite.workshop.cli import app
 from deeplab_lite.workshop.datasets import Folder, check_folder
 from deeplab_lite.workshop.datasets.folder import divide, files
@@ -420,7 +420,7 @@ def test_a_run_on_a_folder_of_images_of_all_sizes(tmp_path, capsys):
             metrics.confusion_matrices(ask.logits(trained.model, image[None]), label[None], 3)
             for image, label in split
         ]
-    assert trained.metrics == metrics.report(torch.cat(matrices), NAMES)
+    assert trained.metrics == tables.report(torch.cat(matrices), NAMES)
 
 
 def test_a_run_does_not_begin_on_a_spoiled_folder(tmp_path):

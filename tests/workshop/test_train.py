@@ -18,7 +18,7 @@ from torch import nn
 from train_child import CHOICES, CLASSES, DATA, Colours, everything, gradient, net, small
 from typer.testing import CliRunner
 
-from deeplab_lite import checkpoints, metrics
+from deeplab_lite import checkpoints, metrics, tables
 from deeplab_lite.losses import loss_sum, normalizer
 from deeplab_lite.models import zoo
 from deeplab_lite.workshop.cli import app
@@ -277,7 +277,7 @@ def test_the_score_is_that_of_all_validation_images(tmp_path):
     images, labels = (torch.stack(each) for each in zip(*list_of(DATA[1]), strict=True))
     with torch.no_grad():
         matrices = metrics.confusion_matrices(trained.model(images), labels, CLASSES)
-    assert trained.metrics == metrics.report(matrices, ["0", "1", "2"])
+    assert trained.metrics == tables.report(matrices, ["0", "1", "2"])
 
 
 def test_classes_have_the_names_that_the_data_gives_them(tmp_path):

@@ -1,12 +1,14 @@
 """Output-stride lab: a trained classifier at three densities on a photograph. Lesson 02."""
 
 import html
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import ipywidgets
 import numpy as np
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from deeplab_lite import photos
 from deeplab_lite.classroom import draw
@@ -22,6 +24,30 @@ SUGGESTED = {
     "motorcycle": ("motorbike", "disk brake", "crate"),
 }
 COLUMNS = ("output stride", "map", "multiply-adds", "activations")
+
+
+class Cost(NamedTuple):
+    """multiply_adds of all convolutions; activations: bytes of all their outputs, in float32."""
+
+    multiply_adds: int
+    activations: int
+
+
+@cache
+def dense_cost(size: tuple[int, int], output_stride: int = 32) -> Cost:
+    """What `photos.dense_probabilities` costs for an image of size (H, W), counted on no data.
+
+    Training keeps all activations, so its memory grows with them. Lesson 02, section 4.
+    """
+    network = photos.dense_classifier(output_stride).to("meta")
+    sizes: list[int] = []
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(lambda *args: sizes.append(4 * args[2].numel()))
+    height, width = (n + (1 - n) % 32 for n in size)
+    with FlopCounterMode(display=False) as counter:
+        network(torch.empty(1, 3, height, width, device="meta"))
+    return Cost(counter.get_total_flops() // 2, sum(sizes))
 
 
 class State(NamedTuple):
@@ -86,9 +112,9 @@ def ramp(state: State, width: int = 160) -> np.ndarray:
 def costs(photo: str) -> list[tuple[str, str, str, str]]:
     """A row for each output stride, in the order of COLUMNS; times are those of stride 32."""
     size = photos.PHOTOS[photo][1]
-    base, rows = photos.dense_cost(size, 32), []
+    base, rows = dense_cost(size, 32), []
     for stride in STRIDES:
-        cost = photos.dense_cost(size, stride)
+        cost = dense_cost(size, stride)
         height, width = (32 * -(-(n - 1) // 32) // stride + 1 for n in size)
         adds, memory = (f"{a / b:.1f}" for a, b in zip(cost, base, strict=True))
         rows.append(

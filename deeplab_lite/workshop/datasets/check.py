@@ -14,6 +14,7 @@ import numpy as np
 
 from deeplab_lite import image_files
 from deeplab_lite.labels import IGNORE
+from deeplab_lite.tables import text_table
 from deeplab_lite.workshop.datasets.folder import class_names, divide, files
 from deeplab_lite.workshop.datasets.pairs import (
     WHOLE,
@@ -70,16 +71,17 @@ class Report:
         return asdict(self) | {"ok": self.ok, "problems": [p._asdict() for p in self.problems]}
 
     def __str__(self) -> str:
-        total, wide = sum(self.pixels), max((5, *map(len, self.classes)))
+        total = sum(self.pixels)
+        rows = [["class", "pixels", "share", "images"]]
+        for name, pixels, images in zip(self.classes, self.pixels, self.images, strict=True):
+            share = f"{pixels / total:.2%}" if total else "-"
+            rows.append([name, f"{pixels:,}", share, str(images)])
         lines = [
             f"{self.root}: {self.train} images to train on and {self.val} to validate on, "
             f"{_span(self.smallest, self.largest)} pixels, {self.ignored:.1%} of them 255",
-            f"{'class':{wide}}{'pixels':>14}{'share':>9}{'images':>8}",
+            text_table(rows),
+            *(f"note: {note}" for note in self.notes),
         ]
-        for name, pixels, images in zip(self.classes, self.pixels, self.images, strict=True):
-            share = f"{pixels / total:.2%}" if total else "-"
-            lines.append(f"{name:{wide}}{pixels:14,}{share:>9}{images:8}")
-        lines += [f"note: {note}" for note in self.notes]
         if self.problems:
             lines.append(f"{len(self.problems)} problem{'s'[: len(self.problems) != 1]}:")
             lines += [f"  {p.text}" for p in self.problems[:SHOWN]]

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from deeplab_lite import image_files
+from deeplab_lite.tables import text_table
 from deeplab_lite.workshop.segment import results
 from deeplab_lite.workshop.segment.find_photos import Failure, PhotoFile, find
 from deeplab_lite.workshop.segment.segmenter import Segmenter, Settings, shares
@@ -53,11 +54,10 @@ class Report:
         if not rows:
             return []
         total = sum(pixels for pixels, _ in rows.values())
-        wide = max(5, *map(len, rows))
-        lines = [f"{'class':{wide}}{'pixels':>15}{'share':>9}{'photos':>9}"]
+        lines = [["class", "pixels", "share", "photos"]]
         for name, (pixels, count) in sorted(rows.items(), key=lambda row: -row[1][0]):
-            lines.append(f"{name:{wide}}{pixels:15,}{100 * pixels / total:7.1f} %{count:9,}")
-        return lines
+            lines.append([name, f"{pixels:,}", f"{100 * pixels / total:.1f} %", f"{count:,}"])
+        return text_table(lines).splitlines()
 
 
 def segment_photos(

@@ -13,7 +13,7 @@ from deeplab_lite.workshop.train.config import Config
 def model_card(
     config: Config, metrics: dict[str, Any], seconds: float, device: torch.device, world: int
 ) -> dict[str, Any]:
-    """The card of a member of the family; metrics: `metrics.report` of the validation images."""
+    """The card of a member of the family; metrics: `tables.report` of the validation images."""
     from deeplab_lite.models import zoo
 
     kind, options = zoo.find(config.model)

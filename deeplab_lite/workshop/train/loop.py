@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from deeplab_lite import ask, checkpoints
 from deeplab_lite.losses import loss_sum, normalizer
-from deeplab_lite.metrics import confusion_matrices, miou, report
+from deeplab_lite.metrics import confusion_matrices, miou
+from deeplab_lite.tables import report
 from deeplab_lite.workshop.train.card import class_names, classes_of, model_card
 from deeplab_lite.workshop.train.config import Config
 from deeplab_lite.workshop.train.log import Log
@@ -35,7 +36,7 @@ Batch = tuple[Tensor, Tensor]  # images B x 3 x H x W, labels B x H x W
 class Trained(NamedTuple):
     """What a run leaves. The network is in eval mode, and has the averaged weights.
 
-    metrics: `deeplab_lite.metrics.report` of the validation images. weights: the file that
+    metrics: `deeplab_lite.tables.report` of the validation images. weights: the file that
     `deeplab_lite.checkpoints.load` reads; None for a network of the caller's own.
     """
 

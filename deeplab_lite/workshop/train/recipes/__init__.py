@@ -110,7 +110,11 @@ def describe(recipe: Recipe) -> str:
 
 def table() -> str:
     """The list of recipes."""
-    rows = [("recipe", "network", "data", "steps x batch", "crop", "published", "hours")]
+    from deeplab_lite.tables import text_table  # and torch with it
+
+    rows: list[tuple[str, ...]] = [
+        ("recipe", "network", "data", "steps x batch", "crop", "published", "hours")
+    ]
     for recipe in map(read, names()):
         c = recipe.config()
         rows.append(
@@ -119,11 +123,9 @@ def table() -> str:
                 *(recipe.published[0]["miou"], f"{hours(recipe):.1f} {recipe.device}"),
             )
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     return "\n".join(
         [
-            *lines,
+            text_table(rows),
             "",
             "published: the best comparable mIoU in per cent of the literature, not ours. hours: "
             "estimates, from",
