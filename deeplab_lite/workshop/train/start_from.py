@@ -62,10 +62,10 @@ def last_layers(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[
     return list(other) if alike and len(classes) == 1 else []
 
 
-def some(names: list[str], shown: int = 4) -> str:
+def some(names: list[str], most: int = 4) -> str:
     """The first of many names, and how many more there are."""
-    rest = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + rest
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
 
 
 def read(source: str) -> dict[str, Tensor]:
