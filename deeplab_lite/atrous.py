@@ -13,21 +13,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_lite.analysis.output_stride import with_output_stride
-
-__all__ = [
-    "ValidTaps",
-    "atrous_by_interleaving",
-    "atrous_by_zeros",
-    "batch_to_space",
-    "coverage",
-    "dilate_kernel",
-    "effective_kernel",
-    "space_to_batch",
-    "tap_counts",
-    "valid_taps",
-    "with_output_stride",
-]
+from deeplab_lite.analysis.output_stride import with_output_stride as with_output_stride
 
 Size = int | Sequence[int]  # one number for every axis, or one each
 

@@ -9,21 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 MAX_BYTES = 100_000_000  # of a file
 MAX_PIXELS = 50_000_000  # after decoding: some 200 MB
-GREY = (128, 128, 128)  # under what is transparent, and around what is padded
-ORIENTATION = 0x0112  # EXIF: how the camera was held
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+GREY = (128, 128, 128)  # under what is transparent
 LEFT_OUT = {"EPS", "WMF"}  # Pillow hands these to other programs, which would run them
 DEPTHS = (8, 10, 12, 14, 16)  # bits that scanners, cameras and microscopes store in 16
 KINDS = "JPEG, PNG, WebP, TIFF, GIF and BMP are among those that work"
@@ -74,26 +64,11 @@ def read(
         ) from error
 
 
-def padded(image: np.ndarray, multiple: int = 16, extra: int = 1) -> np.ndarray:
-    """The image with grey to its right and below it, up to sides of k multiple + extra.
-
-    The networks of the course take 16 k + 1. Padding neither distorts nor cuts: run the network,
-    then keep [:H, :W] of its answer. DeepLab's own evaluation pads with the mean colour too.
-    """
-    height, width = image.shape[:2]
-    sides = [max(1, -(-(n - extra) // multiple)) * multiple + extra for n in (height, width)]
-    canvas = np.empty((*sides, 3), np.uint8)
-    canvas[:] = GREY
-    canvas[:height, :width] = image
-    return canvas
-
-
 def shrunk(image: np.ndarray, largest: int) -> np.ndarray:
     """An RGB array (H, W, 3) with sides of at most `largest`; a smaller one as it is."""
-    size = _size(image.shape[1], image.shape[0], largest)
-    if size == image.shape[1::-1]:
-        return image
-    return np.array(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+    picture = Image.fromarray(image)
+    picture.thumbnail((largest, largest), Image.Resampling.LANCZOS, reducing_gap=None)
+    return np.array(picture)
 
 
 # ---- Parts ---------------------------------------------------------------------------------------
@@ -144,7 +119,7 @@ def _read(data: bytes, name: str, largest: int, ground: tuple[int, int, int]) ->
     if image.size[0] * image.size[1] > MAX_PIXELS:
         raise _Refused(_too_large(name))
     image.load()
-    turn = _orientation(image)
+    image, turned = _upright(image)
     profile = image.info.get("icc_profile")
 
     if image.mode[0] in "IF":
@@ -155,31 +130,25 @@ def _read(data: bytes, name: str, largest: int, ground: tuple[int, int, int]) ->
         changes.append("what is transparent laid on grey" if ground == GREY else "its ground laid")
     elif image.mode not in ("L", "RGB", "CMYK", "LAB"):
         image = image.convert("RGB")
-    size = _size(width, height, largest)
-    if size != (width, height):
-        image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
+    image.thumbnail((largest, largest), Image.Resampling.LANCZOS, reducing_gap=3)
     image = _srgb(image, profile)
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, (*ground, 255)), image)
     image = image.convert("RGB")
-    if turn in UPRIGHT:
-        image = image.transpose(UPRIGHT[turn])
+    if turned:
         changes.append("turned upright")
-    if size != (width, height):
+    if max(image.size) < max(width, height):
         changes.append(f"shrunk to {image.width} x {image.height}")
     return Photo(np.array(image), source, tuple(changes))
 
 
-def _size(width: int, height: int, largest: int) -> tuple[int, int]:
-    share = min(1, largest / max(width, height))
-    return max(1, round(share * width)), max(1, round(share * height))
-
-
-def _orientation(image: Image.Image) -> Any:
+def _upright(image: Image.Image) -> tuple[Image.Image, bool]:
+    """The image as its EXIF says that the camera was held; whether that turned it."""
     try:
-        return image.getexif().get(ORIENTATION, 1)
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+        return (ImageOps.exif_transpose(image), True) if turned else (image, False)
     except Exception:  # damaged EXIF is no reason to refuse the picture
-        return 1
+        return image, False
 
 
 def _eight_bits(image: Image.Image) -> tuple[Image.Image, list[str]]:
@@ -223,15 +192,10 @@ def _too_large(name: str) -> str:
 def _advice(data: bytes) -> str:
     """What to do with a file that Pillow does not know, from what it begins with."""
     head = data[:1024].lstrip()
-    for found, told in (
-        (data[4:8] == b"ftyp", "it looks like HEIC or a film; save it as JPEG or PNG"),
-        (b"<svg" in head, "it looks like SVG, a drawing; export it as PNG"),
-        (head.startswith(b"%PDF"), "it looks like a PDF; export the page as PNG"),
-        (head.startswith(b"%!PS"), "it looks like PostScript, a program; export it as PNG"),
-        (data[:4] in (b"II*\0", b"MM\0*"), "it is TIFF, damaged or of a rare kind; save it as PNG"),
-    ):
-        if found:
-            return told
+    if data[4:8] == b"ftyp":
+        return "it looks like HEIC or a film; save it as JPEG or PNG"
+    if b"<svg" in head or head.startswith(b"%"):
+        return "it looks like SVG, PDF or PostScript, a drawing; export it as PNG"
     return KINDS
 
 

@@ -11,27 +11,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from deeplab_lite.analysis.brute_force import brute_force
-from deeplab_lite.analysis.fields import (
-    ReceptiveField,
-    Unit,
-    known_layer,
-    receptive_fields,
-    unit_index,
-    watch,
-)
-
-__all__ = [
-    "Cone",
-    "Field1D",
-    "Layer",
-    "ReceptiveField",
-    "brute_force",
-    "chain",
-    "effective_receptive_field",
-    "receptive_fields",
-    "trace",
-]
+from deeplab_lite.analysis.brute_force import brute_force as brute_force
+from deeplab_lite.analysis.fields import ReceptiveField as ReceptiveField
+from deeplab_lite.analysis.fields import Unit, known_layer, unit_index, watch
+from deeplab_lite.analysis.fields import receptive_fields as receptive_fields
 
 # ---- The recurrence ------------------------------------------------------------------------------
 

@@ -1,35 +1,29 @@
 """Scenes drawn on the spot: the data that all networks of the course learn from. No download.
 
-A scene shows shapes of eight classes. The outline alone tells the class: fills and grounds come
-from the same lottery of colours, colour noise and scikit-image's texture photographs. So the middle
-of a large shape can be named only by a network whose receptive field reaches its outline, small
-shapes and thin handles suffer from a coarse output stride, and each idea of DeepLab has something
-to mend; benchmarks/field_size.py shows the first of these. Used from lesson 00 on.
+A scene shows shapes of eight classes. The outline alone tells the class: colours and textures come
+from one lottery. So the middle of a large shape can be named only by a network whose receptive
+field reaches its outline, and small shapes and thin handles suffer from a coarse output stride.
+Used from lesson 00 on; benchmarks/field_size.py measures the first.
 
-Everything is drawn with +, -, x, / and square roots, which every machine rounds alike, from the
-random stream that NumPy has frozen (NEP 19): a seed gives the same bytes everywhere.
+A seed gives the same bytes on every machine: all is drawn with +, -, x, / and square roots, which
+all round alike, from the random stream that NumPy has frozen (NEP 19).
 """
 
-import functools
-import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from deeplab_lite.files import package_folder
 from deeplab_lite.labels import IGNORE
+from deeplab_lite.textures import far_from, fill
 
 CLASSES = (
     *("background", "disc", "square", "triangle", "star"),
     *("cross", "crescent", "ring", "hourglass"),
 )
-TEXTURES = ("brick", "grass", "gravel")  # photographs in skimage/data, 512 x 512, grey
 HALF = 127.5  # `normalize` maps [0, 255] to [-1, 1], as EfficientNet-Lite0 expects it too
 
 #         first seed   scenes
@@ -60,19 +54,14 @@ class Difficulty:
     texture: float = 0.6
 
     def __post_init__(self) -> None:
-        low, high = self.radius
-        if not 2 <= low <= high:
-            raise ValueError(f"radius {self.radius}: expected 2 <= least <= largest, in pixels")
-        if not 1 <= self.shapes[0] <= self.shapes[1]:
-            raise ValueError(f"shapes {self.shapes}: expected 1 <= least <= largest")
-        for name in ("thin", "occlusion", "contrast", "texture"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} {getattr(self, name)}: expected a share from 0 to 1")
-        if self.contrast > 0.6:
-            raise ValueError(
-                f"contrast {self.contrast}: no colour is that far from mid-grey, "
-                "expected at most 0.6"
-            )
+        for name, least in (("radius", 2), ("shapes", 1)):
+            low, high = getattr(self, name)
+            if not least <= low <= high:
+                raise ValueError(f"{name} {(low, high)}: expected {least} <= least <= largest")
+        # no colour is further than 0.6 from mid-grey
+        for name, most in (("thin", 1), ("occlusion", 1), ("contrast", 0.6), ("texture", 1)):
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} {getattr(self, name)}: expected a share from 0 to {most}")
 
 
 class Shape(NamedTuple):
@@ -100,7 +89,6 @@ def scene(
 ) -> tuple[np.ndarray, np.ndarray]:
     """An image, uint8 (size, size, 3), and its label, uint8 (size, size): indices into CLASSES.
 
-    129 is 16 x 8 + 1: the shipped networks align the corners of their maps with the image's.
     Pixels whose centres lie within `outline` pixels of a visible outline are labelled 255, as in
     Pascal VOC; outline=0 labels every pixel. Raises ValueError for a size below 32, or a seed that
     is not a whole number in [0, 2^32).
@@ -122,15 +110,15 @@ def full_scene(
     random = np.random.RandomState(seed)
     shapes = _arrange(random, size, difficulty)
     ground = 255 * random.random_sample(3)
-    image = _fill(random, (size, size), ground, difficulty.texture)
+    image = fill(random, (size, size), ground, difficulty.texture)
     label = np.zeros((size, size), np.uint8)
     owner = np.full((size, size), -1, np.int16)
     for index, shape in enumerate(shapes):
         box, distance = _distances(shape, size)
-        color = _far_from(random, ground, difficulty.contrast)
-        fill = _fill(random, distance.shape, color, difficulty.texture)
+        color = far_from(random, ground, difficulty.contrast)
+        pattern = fill(random, distance.shape, color, difficulty.texture)
         cover = np.clip(0.5 - distance, 0, 1)[..., None]  # one pixel of anti-aliasing
-        image[box] += cover * (fill - image[box])
+        image[box] += cover * (pattern - image[box])
         inside = distance < 0
         label[box][inside] = shape.label
         label[box][np.abs(distance) < outline] = IGNORE
@@ -145,11 +133,7 @@ def normalize(image: np.ndarray) -> Tensor:
 
 
 class Scenes(Dataset[tuple[Tensor, Tensor]]):
-    """Scenes of a split: item i is (image float32 (3, H, W), label int64 (H, W)).
-
-    "val" has 500 and "test" 1,000 fixed scenes; "train" is so long that nothing comes twice. Item i
-    is a function of i alone, so the order of a training run needs no state.
-    """
+    """Scenes of a split: item i, a function of i alone, is (image float32, label int64)."""
 
     def __init__(
         self,
@@ -203,10 +187,7 @@ def outline_distance(kind: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     if kind == "triangle":
         return np.maximum(-v, SIN_60 * a + 0.5 * v) - 0.5
     if kind == "star":  # inside at least four of the five half planes of a pentagon
-        near, far = (
-            SIN_72 * a + COS_72 * v,
-            SIN_36 * a - COS_36 * v,
-        )  # mirror images have larger |u|
+        near, far = SIN_72 * a + COS_72 * v, SIN_36 * a - COS_36 * v  # mirror images: larger |u|
         first, second = v, np.full_like(v, -9)
         for plane in (near, near - 2 * SIN_72 * a, far, far - 2 * SIN_36 * a):
             second = np.maximum(second, np.minimum(first, plane))
@@ -275,58 +256,3 @@ def _turn(share: float, quadrant: float) -> tuple[float, float]:
     t = np.float64(share)
     cos, sin = float((1 - t * t) / (1 + t * t)), float(2 * t / (1 + t * t))
     return ((cos, sin), (-sin, cos), (-cos, -sin), (sin, -cos))[int(4 * quadrant)]
-
-
-# ---- Fills ---------------------------------------------------------------------------------------
-
-
-@functools.cache
-def _texture(name: str) -> np.ndarray:
-    """A texture photograph of scikit-image, float32 (512, 512), with mean 0 and deviation 1."""
-    path = Path(package_folder("skimage", "scikit-image", "the textures")) / "data" / f"{name}.png"
-    pixels = np.array(Image.open(path).convert("L"))
-    mean, variance = int(pixels.sum(dtype=np.int64)) / pixels.size, 0.0
-    variance = int(np.square(pixels.astype(np.int64)).sum()) / pixels.size - mean * mean
-    return ((pixels - mean) / math.sqrt(variance)).astype(np.float32)
-
-
-def _far_from(random: np.random.RandomState, color: np.ndarray, contrast: float) -> np.ndarray:
-    """A colour at least contrast x 255 away from `color`; the farthest of 64 if none is."""
-    draws = 255 * random.random_sample((64, 3))
-    away = np.square(draws - color)
-    distance = away[:, 0] + away[:, 1] + away[:, 2]
-    found = distance >= (255 * contrast) * (255 * contrast)
-    return draws[int(found.argmax()) if found.any() else int(distance.argmax())]
-
-
-def _fill(
-    random: np.random.RandomState, size: tuple[int, ...], color: np.ndarray, strength: float
-) -> np.ndarray:
-    """A pattern around a mean colour, float32 (height, width, 3) in [0, 255]."""
-    height, width = size
-    kind, turn = int(random.random_sample() * 5), random.random_sample(8)
-    tint = (90 * strength * (turn[:3] - 0.5) + 30 * strength * (turn[3] - 0.5)).astype(np.float32)
-    if kind < len(TEXTURES):
-        photo, step = _texture(TEXTURES[kind]), 1 + int(turn[4] * min(3, 512 // max(height, width)))
-        if max(size) > 512:  # mirrored at its edges
-            photo = np.pad(photo, [(0, max(0, n - 512)) for n in size], mode="symmetric")
-        room = (side - step * n for side, n in zip(photo.shape, size, strict=True))
-        y, x = (int(t * r) for t, r in zip(turn[5:7], room, strict=True))
-        crop = photo[y : y + step * height : step, x : x + step * width : step]
-        pattern = crop[::-1, :, None] * tint if turn[7] < 0.5 else crop[..., None] * tint
-    else:
-        pattern = _noise(random, height, width, 2 << int(turn[4] * 5))
-        pattern = pattern * np.float32(150 * strength * (0.3 + turn[5]))
-    return np.clip(color.astype(np.float32) + pattern, 0, 255)
-
-
-def _noise(random: np.random.RandomState, height: int, width: int, cell: int) -> np.ndarray:
-    """Colour noise in [-0.5, 0.5], bilinear between random colours `cell` (a power of 2) apart."""
-    grid = random.random_sample((height // cell + 2, width // cell + 2, 3)).astype(np.float32) - 0.5
-    for axis, length in ((0, height), (1, width)):
-        at = np.arange(length)
-        share = ((at % cell) / cell).astype(np.float32)
-        share = share[:, None, None] if axis == 0 else share[:, None]
-        before, after = grid.take(at // cell, axis), grid.take(at // cell + 1, axis)
-        grid = before + share * (after - before)
-    return grid

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deeplab_lite.labels import IGNORE
-from deeplab_lite.scenes import CLASSES, TEXTURES, Scene, Shape, _distances, _noise, _texture
+from deeplab_lite.scenes import CLASSES, Scene, Shape, _distances
+from deeplab_lite.textures import TEXTURES, noise, texture
 
 PATTERNS = ("plain", "noise", *TEXTURES)
 MOST = 24  # shapes in one scene
@@ -117,9 +118,9 @@ def _fill(color: str, pattern: str, shape: tuple[int, ...], seed: int, what: str
     random = np.random.RandomState(seed)
     made = np.zeros((height, width, 3), np.float32)
     if pattern == "noise":
-        made = _noise(random, height, width, 8) * np.float32(5 * BIT)
+        made = noise(random, height, width, 8) * np.float32(5 * BIT)
     elif pattern in TEXTURES:
-        photo = _texture(pattern)
+        photo = texture(pattern)
         y, x = (int(random.random_sample() * (len(photo) - n)) for n in (height, width))
         made = photo[y : y + height, x : x + width, None] * np.float32(BIT)
     return np.clip(mean + made, 0, 255)
