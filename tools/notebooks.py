@@ -22,12 +22,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import nbformat
 import psutil
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+if TYPE_CHECKING:  # imported where they are used: every run of pytest reads this file
+    import nbformat
+    from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parents[1]
 LARGE_FIGURE = 30_000  # characters of base64
@@ -71,7 +72,7 @@ def kernel_environment(scratch: Path) -> dict[str, str]:
     return {
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(filter(None, paths))),
         "OMP_WAIT_POLICY": "passive",  # threads that spin while they wait crawl on a busy machine
-        "OMP_NUM_THREADS": "2",  # sums over threads round differently for another number of them
+        "OMP_NUM_THREADS": "1",  # two kernels run at once; sums of more threads round differently
         "PYTHONHASHSEED": "0",
         "IPYTHONDIR": str(scratch / "ipython"),
         "TORCH_HOME": str(scratch / "torch"),  # weights that some machines have change no output
@@ -108,6 +109,8 @@ def fill_ids(notebook: dict[str, Any]) -> None:
 
 def blank(notebook: dict[str, Any]) -> nbformat.NotebookNode:
     """The notebook without outputs, counts and whatever an editor left in the metadata."""
+    import nbformat
+
     fill_ids(notebook)
     for cell in notebook["cells"]:
         cell["metadata"] = {k: v for k, v in cell["metadata"].items() if k in ("tags", "jupyter")}
@@ -155,6 +158,9 @@ def execute(notebook: nbformat.NotebookNode, folder: Path) -> int:
 
     Raises CellFailed if a cell raises, takes longer than CELL_TIMEOUT or ends the kernel.
     """
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
     begun = ["before its first cell"]
     client = NotebookClient(
         notebook,
@@ -224,6 +230,8 @@ def caption(cell: dict[str, Any] | None) -> tuple[str, str] | None:
 
 def renumber_widgets(notebook: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
     """Replace the random model ids, in the order in which the kernel opened the models."""
+    import nbformat
+
     text = json.dumps(notebook)
     state = notebook.metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
     for number, old in enumerate(state):
@@ -233,6 +241,8 @@ def renumber_widgets(notebook: nbformat.NotebookNode, name: str) -> nbformat.Not
 
 def normalise(notebook: nbformat.NotebookNode, name: str) -> str:
     """The text of the file: the same for two runs of the same notebook."""
+    import nbformat
+
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for count, cell in enumerate(code, 1):
         cell.execution_count = count

@@ -16,6 +16,7 @@ import nbformat
 import node
 import numpy as np
 import pytest
+import selection
 from nbval_figures import TOLERANCE, distance, figure_problem
 from PIL import Image
 
@@ -39,6 +40,45 @@ def test_each_process_collects_the_same_names(request):
     """What pytest -n needs. An address, as in the repr of a lambda, is another in each process."""
     names = [item.nodeid for item in request.session.items]
     assert [name for name in names if " at 0x" in name] == []
+
+
+# ---- which files a run reads, and when ----
+
+
+@pytest.fixture
+def files(tmp_path):
+    texts = {
+        "test_one.py": "def test_rates(): ...",
+        "test_two.py": "def test_strides(kind): 'rates'",
+        "test_three.py": "from lists import KINDS\ndef test_kinds(kind): ...",
+        "01_rates.ipynb": "strides",
+        "02_strides.ipynb": "rates",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    return [tmp_path / name for name in texts]
+
+
+@pytest.mark.parametrize(
+    "keyword, read",
+    [
+        ("", ["one", "two", "three", "01_rates", "02_strides"]),
+        ("rates", ["one", "two", "01_rates"]),
+        ("Strides and (kind or rates)", ["one", "two", "three", "01_rates", "02_strides"]),
+        ("test_kinds", ["three"]),
+        ("not rates", ["one", "two", "three", "01_rates", "02_strides"]),
+        ("resnet50", ["one", "two", "three"]),  # perhaps one of KINDS
+        ("rates and resnet50", ["one", "two", "three", "01_rates"]),
+        ("cell", ["01_rates", "02_strides"]),
+    ],
+)
+def test_files_that_name_no_word_of_k_are_not_read(files, keyword, read):
+    left = selection.skipped(keyword, files)
+    assert [f.stem.removeprefix("test_") for f in files if f not in left] == read
+
+
+def test_slow_files_exist():
+    assert [name for name in selection.SECONDS if not (notebooks.ROOT / name).is_file()] == []
 
 
 # ---- the network ----
