@@ -3,12 +3,15 @@
     python3 tools/install.py lab      what the lessons need, and a try at the compiled CRF
     python3 tools/install.py test     on top of that, what the tests need
 
+Each step prints a line that says what it does; what pip writes goes to .venv/install.log.
+
 Standard library only, and no syntax newer than Python 3.6, so that an old Python gets as far as
 the sentence that says which one is wanted. A step that succeeds leaves .venv/.lab or .venv/.test
 behind, which is all that make looks at.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,31 +21,46 @@ OLDEST = (3, 10)
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-# Stands while a step runs. Found at the start of another, it says that the step before was killed
-# half-way: pip may have left half a package, which it would not notice, so we begin afresh.
+# Exists while a step runs. If it exists at the start, the step before was killed half-way: pip may
+# have left half a package, which it would not notice, so we make the environment afresh.
 UNFINISHED = VENV / ".unfinished"
-CRF_LOG = VENV / "pydensecrf2.log"
+LOG = VENV / "install.log"
 INSTALL = ["-m", "pip", "install", "--disable-pip-version-check", "-c", "constraints.txt", "-e"]
+STEPS = {"lab": 3, "test": 2}  # how many lines "1/3 ..." a call prints
+PAUSE = 20.0  # seconds between two lines of progress
+TAIL = 15  # lines of the log that are printed after a failure
 
 
 def main() -> None:
-    step = sys.argv[1] if len(sys.argv) == 2 else ""
-    if step not in ("lab", "test"):
+    kind = sys.argv[1] if len(sys.argv) == 2 else ""
+    if kind not in STEPS:
         sys.exit("usage: python3 tools/install.py lab|test")
     os.chdir(str(ROOT))
+    steps = STEPS[kind]
     check_python()
-    make_venv()
+    make_venv(steps)
     UNFINISHED.touch()
-    installed = venv_python([*INSTALL, f".[{step}]"])
-    if installed and step == "lab":
-        try_crf()
+    LOG.write_text("")
+    log = LOG.relative_to(ROOT)
+    size = "up to 6.5 GB, some five minutes" if kind == "lab" else "some 100 MB, a minute"
+    what = "lessons" if kind == "lab" else "tests"
+    say(f"2/{steps} Installing what the {what} need: {size}; details in {log}")
+    installed = pip_install(f".[{kind}]")
+    if installed and kind == "lab":
+        try_crf(steps)
     UNFINISHED.unlink()
     if not installed:
+        say("".join(LOG.read_text(errors="replace").splitlines(True)[-TAIL:]).rstrip())
         sys.exit(
-            "The installation failed, for the reason that pip gives above. Disk space, proxies and "
-            "versions are in README.md's troubleshooting table; then run the same command again."
+            f"The installation failed, for the reason above; all that pip wrote is in {log}. Disk "
+            "space, proxies and versions are in README.md's troubleshooting table; then run the "
+            "same command again."
         )
-    (VENV / f".{step}").touch()
+    (VENV / f".{kind}").touch()
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
 
 
 def check_python() -> None:
@@ -65,13 +83,13 @@ def check_python() -> None:
         )
 
 
-def make_venv() -> None:
+def make_venv(steps: int) -> None:
     """Make .venv, or make it afresh if a step was killed in it or its Python no longer runs."""
     if not UNFINISHED.exists() and venv_python(["-m", "pip", "--version"], subprocess.DEVNULL):
+        say(f"1/{steps} The environment .venv is here")
         return
-    if VENV.exists():
-        print("The environment .venv is incomplete or broken: making it afresh.", flush=True)
-    print("Making .venv; the installation takes a few minutes and up to 7 GB of disk.", flush=True)
+    state = "incomplete or broken: making it afresh" if VENV.exists() else "new: making it"
+    say(f"1/{steps} The environment .venv is {state}, a few seconds")
     VENV.mkdir(exist_ok=True)
     if subprocess.call([sys.executable, "-m", "venv", "--clear", str(VENV)]) != 0:
         sys.exit("Python could not make .venv, for the reason above.")
@@ -85,25 +103,49 @@ def venv_python(arguments: list, output=None) -> bool:
         return False
 
 
-def try_crf() -> None:
-    """Install pydensecrf2, which has to be compiled; say in one line if it cannot be had."""
+def pip_install(requirement: str) -> bool:
+    """Append pip's output to LOG and print a line of progress every PAUSE seconds."""
+    with LOG.open("a") as log:
+        start = log.tell()
+        pip = subprocess.Popen([str(PYTHON), *INSTALL, requirement], stdout=log, stderr=log)
+        while True:
+            try:
+                return pip.wait(timeout=PAUSE) == 0
+            except subprocess.TimeoutExpired:
+                with LOG.open(errors="replace") as text:
+                    text.seek(start)
+                    say("  ... " + progress(text.read()))
+
+
+def progress(text: str) -> str:
+    """How far pip is, from what it has written."""
+    if "Installing collected packages" in text:
+        return "all downloaded; pip is installing them"
+    packages = set(re.findall(r"^ *Collecting ([\w.-]+)", text, re.M))
+    files = re.findall(r"^ *(?:Downloading|Using cached) .*\.(?:whl|tar\.gz) ", text, re.M)
+    return f"{len(packages)} packages found, {len(files)} downloaded"
+
+
+def try_crf(steps: int) -> None:
+    """Install pydensecrf2, which has to be compiled; say in one line if that is not possible."""
+    step = f"3/{steps}"
     if venv_python(["-c", "import pydensecrf.densecrf"], subprocess.DEVNULL):
+        say(f"{step} pydensecrf2, the optional C++ dense CRF, is here")
         return
     if sys.version_info >= (3, 13):
         reason = "does not build on Python 3.13"
     else:
-        print("Compiling pydensecrf2, the optional C++ dense CRF: about a minute.", flush=True)
-        with CRF_LOG.open("w") as log:
-            if venv_python([*INSTALL, ".[crf]"], log):
-                return
+        say(f"{step} Compiling pydensecrf2, the optional C++ dense CRF: about a minute")
+        if pip_install(".[crf]"):
+            return
         compilers = [os.environ.get("CXX", "c++"), "g++", "clang++", "cl"]
         if any(shutil.which(name) for name in compilers):
-            reason = f"did not build ({CRF_LOG.relative_to(ROOT)} says why)"
+            reason = f"did not build ({LOG.relative_to(ROOT)} says why)"
         else:
             reason = "needs a C++ compiler and there is none"
-    print(
-        f"Without pydensecrf2, which {reason}: "
-        "the lessons on the dense CRF will use a lattice written in torch, and lose nothing else."
+    say(
+        f"{step} Without pydensecrf2, which {reason}: "
+        "the lessons on the dense CRF use a lattice written in torch, and lose nothing else."
     )
 
 

@@ -322,7 +322,7 @@ def test_tests_add_to_the_lab(checkout, installer, monkeypatch):
     "version, compiler, reason",
     [
         ((3, 11, 7), None, "which needs a C++ compiler and there is none"),
-        ((3, 11, 7), "/usr/bin/g++", "which did not build (.venv/pydensecrf2.log says why)"),
+        ((3, 11, 7), "/usr/bin/g++", "which did not build (.venv/install.log says why)"),
         ((3, 13, 0), "/usr/bin/g++", "which does not build on Python 3.13"),
     ],
 )
@@ -338,13 +338,74 @@ def test_without_the_crf_the_installation_succeeds_and_says_so_in_one_line(
     assert len(said) == 1
     assert reason in said[0] and "a lattice written in torch" in said[0]
     if version < (3, 13):
-        assert (checkout / ".venv" / "pydensecrf2.log").read_text() == "g++: not found\n"
+        assert (checkout / ".venv" / "install.log").read_text().endswith("g++: not found\n")
+
+
+@posix
+def test_each_step_is_a_line_and_what_pip_writes_goes_to_the_log(
+    checkout, installer, monkeypatch, capfd
+):
+    fake_python(checkout, 'case "$*" in *"pip install"*) echo "Collecting torch";; esac')
+    monkeypatch.setattr(sys, "argv", ["install.py", "test"])
+    installer.main()
+    assert capfd.readouterr().out.splitlines() == [
+        "1/2 The environment .venv is here",
+        "2/2 Installing what the tests need: some 100 MB, a minute; details in .venv/install.log",
+    ]
+    assert (checkout / ".venv" / "install.log").read_text() == "Collecting torch\n"
+
+
+@posix
+def test_the_lessons_take_three_steps(checkout, installer, capfd):
+    fake_python(checkout)
+    installer.main()
+    lines = capfd.readouterr().out.splitlines()
+    assert [line[:4] for line in lines] == ["1/3 ", "2/3 ", "3/3 "]
+    assert "what the lessons need: up to 6.5 GB" in lines[1]
+
+
+@posix
+def test_while_pip_runs_a_line_says_how_far_it_is(checkout, installer, monkeypatch, capfd):
+    script = "echo Collecting torch; echo '  Downloading torch-2.whl (1 MB)'; sleep 0.5"
+    fake_python(checkout, f'case "$*" in *lab*) {script};; esac')
+    monkeypatch.setattr(installer, "PAUSE", 0.2)
+    installer.main()
+    assert "  ... 1 packages found, 1 downloaded\n" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "text, state",
+    [
+        ("", "0 packages found, 0 downloaded"),
+        (
+            "Collecting a>=1 (from x)\n  Using cached a-1.whl (2 kB)\nCollecting b (from x)\n"
+            "  Downloading b-1.whl (1 kB)\nCollecting a<2 (from y)\n",
+            "2 packages found, 2 downloaded",
+        ),
+        (
+            "Collecting a (from x)\nInstalling collected packages: a, b\n",
+            "all downloaded; pip is installing them",
+        ),
+    ],
+)
+def test_progress_counts_what_pip_writes(installer, text, state):
+    assert installer.progress(text) == state
+
+
+@posix
+def test_a_failure_prints_the_last_lines_of_the_log_and_its_name(checkout, installer, capfd):
+    fake_python(checkout, 'case "$*" in *lab*) seq -f "line %g" 40; exit 1;; esac')
+    with pytest.raises(SystemExit, match=r"all that pip wrote is in \.venv/install\.log"):
+        installer.main()
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[2:] == [f"line {n}" for n in range(26, 41)]
+    assert len((checkout / ".venv" / "install.log").read_text().splitlines()) == 40
 
 
 @posix
 def test_a_failing_pip_leaves_no_stamp_and_the_next_call_goes_on(checkout, installer):
     fake_python(checkout, 'case "$*" in *lab*) exit 1;; esac')
-    with pytest.raises(SystemExit, match=r"for the reason that pip gives above\. .* README\.md"):
+    with pytest.raises(SystemExit, match=r"for the reason above; .* README\.md"):
         installer.main()
     assert not (checkout / ".venv" / ".lab").exists()
     assert not any("crf" in call for call in calls(checkout))
