@@ -14,6 +14,33 @@ from torch import nn
 from deeplab_lite import checkpoints, scenes
 from deeplab_lite.models import DeepLabV3, DeepLabV3Plus
 
+# Prefixes of the keys in segmentation_models_pytorch's DeepLabV3Plus, and ours.
+SMP_KEYS = {
+    "encoder.": "backbone.",
+    "decoder.aspp.0.": "aspp.",
+    "decoder.aspp.1.": "after_aspp.0.0.",
+    "decoder.aspp.2.": "after_aspp.0.1.",
+    "decoder.block1.": "decoder.reduce.",
+    "decoder.block2.": "decoder.refine.0.",
+    "segmentation_head.0.": "classifier.",
+}
+
+
+def load_smp(model, state_dict):
+    """Take the weights of smp's DeepLabV3Plus on a ResNet.
+
+    Its form is convs=1, aspp_convs=1, align_corners=True, and rates=(12, 24, 36) at any output
+    stride. Where layer3 or layer4 lost its stride, it dilates the first block as all others.
+    """
+    renamed = {}
+    for key, value in state_dict.items():
+        theirs = next((prefix for prefix in SMP_KEYS if key.startswith(prefix)), "")
+        renamed[SMP_KEYS.get(theirs, "") + key.removeprefix(theirs)] = value
+    model.load_state_dict(renamed)
+    for stage in (model.backbone.layer3, model.backbone.layer4):
+        dilation = stage[-1].conv2.dilation[0]
+        stage[0].dilate(dilation, dilation)
+
 
 def turns(calls: dict[Any, Callable[[], Any]], rounds: int = 9) -> dict[Any, float]:
     """Median seconds of each call; all take turns, and the first two rounds do not count."""
@@ -38,7 +65,7 @@ def pairs() -> dict[str, tuple[nn.Module, nn.Module]]:
     found["DeepLabV3 on ResNet-50 at OS8, torchvision"] = ours, theirs
     theirs = smp.DeepLabV3Plus("resnet50", encoder_weights=None, classes=21)
     ours = DeepLabV3Plus(convs=1, aspp_convs=1, align_corners=True, rates=(12, 24, 36))
-    ours.load_smp(theirs.state_dict())
+    load_smp(ours, theirs.state_dict())
     found["DeepLabV3+ on ResNet-50 at OS16, segmentation_models_pytorch"] = ours, theirs
     return found
 

@@ -1,7 +1,7 @@
 """Images whose sides a network does not take: grey beside them, their edge repeated, or resized.
 
     python -m benchmarks.sizes            # 100 test scenes cut to each side, some five minutes
-    python -m benchmarks.sizes --camvid   # and the 101 whole frames of CamVid's val, if they are there
+    python -m benchmarks.sizes --camvid   # and the 101 frames of CamVid's val, if they are there
 
 Rewrites assets/sizes.csv: mIoU by network, side and way. `sizes.fit` and `sizes.repeat_edge` take
 their ways from it.

@@ -84,9 +84,9 @@ def probabilities(
 ) -> np.ndarray:
     """float32 (K, H, W) of an image in one pass, after the CRF if there is one.
 
-    `name` is what errors call the network. It keeps its mode and its output stride. Raises ValueError for an output stride that it
-    cannot have, for logits that are NaN, and for those of another shape than `classes` channels and
-    the image's size.
+    `name` is what errors call the network; its mode and output stride stay. Raises ValueError for an
+    output stride that it cannot have, for NaN, and for logits of another shape than `classes`
+    channels and the image's size.
     """
     with _set_up(network, inference) as model:
         parameter = next(network.parameters(), torch.empty(0))
@@ -97,8 +97,8 @@ def probabilities(
     channels = classes or (shape[1] if len(shape) == 4 else "K")
     if shape != (expected := (1, channels, *images.shape[-2:])):
         raise ValueError(
-            f"{name or type(network).__name__} gives {shape}: expected logits {expected}, one channel "
-            "for each class and the image's size"
+            f"{name or type(network).__name__} gives {shape}: expected logits {expected}, a "
+            "channel for each class and the image's size"
         )
     probs = scores.float().softmax(1)
     if probs.isnan().any():
@@ -151,12 +151,10 @@ def label(
 
     overlap: that of `overlap_of`, for callers who ask about many large images.
 
-    An image with sides of up to `tile` is one pass. Others are cut into tiles, see `tiles`. Where
-    the receptive field is finite, half a tile has room for twice its reach, and the image's sides
-    fit the network, the labels are those of one pass, but for rounding. They are only close to them
-    where image pooling (v3, v3+) takes
-    the mean of a tile for that of the image, where several scales round their sides, or where the
-    CRF sees one tile at a time.
+    An image with sides of up to `tile` is one pass, others are cut into `tiles`. Their labels are
+    those of one pass where half a tile has room for twice the field's reach and the sides fit the
+    network. They are only close to them with image pooling, several scales or a CRF, which see a
+    tile in place of the image.
     """
     if max(image.shape[:2]) <= inference.tile:
         return probabilities(network, image, inference).argmax(0).astype(np.uint8)

@@ -5,7 +5,6 @@ which classes it names, how it was made and what it scored, and holds the sha256
 Used from lesson 03 on; how to fine-tune from one is taught in lesson 09.
 """
 
-import difflib
 import hashlib
 import json
 import math
@@ -45,13 +44,10 @@ OTHER = "these weights are another network's, or it was built with other options
 PICKLES = {".pt", ".pth", ".bin", ".ckpt", ".pkl", ".tar"}
 
 
-# ---- Reading -------------------------------------------------------------------------------------
-
-
 def names(classes: Sequence[str] | None = None) -> list[str]:
     """The names of the checkpoints that come with the package, or of those with these classes."""
-    found = sorted(path.stem for path in _folder().glob("*.json"))
-    return found if classes is None else [n for n in found if card(n)["classes"] == [*classes]]
+    digest = sorted(path.stem for path in _folder().glob("*.json"))
+    return digest if classes is None else [n for n in digest if card(n)["classes"] == [*classes]]
 
 
 def card(name_or_path: str | Path) -> Card:
@@ -67,13 +63,13 @@ def card(name_or_path: str | Path) -> Card:
             "it, so copy both; weights alone are read by load_weights(model, state)"
         )
     try:
-        made = json.loads(path.read_text("utf-8"))
+        description = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error}): copy it anew") from error
-    check_card(made, str(path))
-    if not isinstance(made.get("sha256"), str):
+    check_card(description, str(path))
+    if not isinstance(description.get("sha256"), str):
         raise ValueError(f"{path} lacks 'sha256', that of the weights: copy it anew")
-    return made
+    return description
 
 
 def load(
@@ -94,19 +90,19 @@ def load(
     a num_classes other than the checkpoint's unless strict is False; FileNotFoundError for a
     missing file.
     """
-    made = card(name_or_path)
-    state = _read(_locate(name_or_path), made["sha256"])
-    model = load_weights(_build(made, "meta"), state)
-    trained = len(made["classes"])
+    description = card(name_or_path)
+    state = _read(_locate(name_or_path), description["sha256"])
+    model = load_weights(_build(description, "meta"), state)
+    trained = len(description["classes"])
     if num_classes not in (None, trained) and strict:
         raise ValueError(
-            f"{name_or_path} knows {trained} classes ({', '.join(map(str, made['classes']))}), not "
-            f"{num_classes}: leave num_classes out to use it, or fine-tune it with load("
+            f"{name_or_path} knows {trained} classes "
+            f"({', '.join(map(str, description['classes']))}), not {num_classes}: leave num_classes out to use it, or fine-tune it with load("
             f"{str(name_or_path)!r}, num_classes={num_classes}, strict=False), which keeps all "
             "weights but those of the last layers"
         )
     if num_classes not in (None, trained):
-        model = _build(made, "cpu", num_classes=num_classes)
+        model = _build(description, "cpu", num_classes=num_classes)
         fresh = model.state_dict()
         fitting = {k: v if v.shape == fresh[k].shape else fresh[k] for k, v in state.items()}
         load_weights(model, fitting)
@@ -133,17 +129,14 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
             more = f" and {len(only) - 1} more" if len(only) > 1 else ""
             raise ValueError(f"only {owner} has {only[0]}{more}: {OTHER}")
     for name, tensor in own.items():
-        if (given := state[name]).shape != tensor.shape:
+        if (loaded := state[name]).shape != tensor.shape:
             raise ValueError(
-                f"{name} is {sizes(given)} in the weights and {sizes(tensor)} in this {kind}: "
+                f"{name} is {sizes(loaded)} in the weights and {sizes(tensor)} in this {kind}: "
                 "build it with the options that it was trained with; to change the number of "
                 "classes, load it as trained and replace the head"
             )
     model.load_state_dict(state, assign=any(tensor.is_meta for tensor in own.values()))
     return model
-
-
-# ---- Writing -------------------------------------------------------------------------------------
 
 
 def save(model_or_state: nn.Module | Mapping[str, Tensor], path: str | Path, card: Card) -> Path:
@@ -193,21 +186,15 @@ def check_card(card: Card, what: str = "the card") -> None:
         )
 
 
-# ---- Parts ---------------------------------------------------------------------------------------
-
-
 def _locate(name_or_path: str | Path) -> Path:
     """The .safetensors file of a shipped name or of a path; whether it exists is not asked."""
     if isinstance(name_or_path, str) and not {"/", os.sep} & set(name_or_path):
         if name_or_path in (known := names()):
             return _folder() / f"{name_or_path}.safetensors"
         if not Path(name_or_path).suffix:
-            close = difflib.get_close_matches(name_or_path, known, 1)
             raise ValueError(
-                f"no checkpoint is called {name_or_path!r}"
-                + (f", did you mean {close[0]!r}?" if close else ":")
-                + f" There are {', '.join(known) or 'none'}; "
-                f"a file of your own is given with its folder, as ./{name_or_path}"
+                f"no checkpoint is called {name_or_path!r}: there are {', '.join(known) or 'none'};"
+                f" a file of your own needs its folder, as ./{name_or_path}"
             )
     return _weights_file(Path(name_or_path))
 
@@ -229,10 +216,10 @@ def _read(path: Path, sha256: str) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no {path}, only its card: copy the weights too")
     data = path.read_bytes()
-    if (found := hashlib.sha256(data).hexdigest()) != sha256:
+    if (digest := hashlib.sha256(data).hexdigest()) != sha256:
         raise ValueError(
             f"{path} ({len(data)} bytes) is not the file that its card describes: its sha256 is "
-            f"{found[:12]}..., expected {sha256[:12]}...; it was changed or cut short: copy it anew"
+            f"{digest[:12]}..., expected {sha256[:12]}...; it was changed or cut: copy it anew"
         )
     return read_tensors(data)
 

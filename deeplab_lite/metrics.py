@@ -19,8 +19,6 @@ from deeplab_lite.labels import IGNORE, Array, as_classes, as_label, check_range
 
 WIDTHS = (1, 2, 4, 8)  # of the trimap, in pixels
 
-# ---- Confusion matrices --------------------------------------------------------------------------
-
 
 def confusion_matrices(prediction: Array, label: Array, num_classes: int) -> Tensor:
     """Pixels by true and predicted class, one matrix per image: int64 N x K x K.
@@ -90,9 +88,6 @@ def counts(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return matrix.diagonal(dim1=-2, dim2=-1), matrix.sum(-1), matrix.sum(-2)
 
 
-# ---- How sure ------------------------------------------------------------------------------------
-
-
 class Interval(NamedTuple):
     """A score with its confidence interval; written 0.853 [0.846, 0.860]."""
 
@@ -156,9 +151,6 @@ def _interval(scores: Tensor, level: float) -> Interval:
         raise ValueError(f"level {level!r}: expected a share between 0 and 1, as 0.95")
     ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=scores.dtype)
     return Interval(float(scores[0]), *scores[1:].nanquantile(ends).tolist())
-
-
-# ---- Near the boundaries -------------------------------------------------------------------------
 
 
 def boundary_distance(label: Array) -> Tensor:

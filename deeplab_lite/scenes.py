@@ -166,8 +166,6 @@ class Scenes(Dataset[tuple[Tensor, Tensor]]):
         return normalize(image), torch.from_numpy(label).long()
 
 
-# ---- Outlines ------------------------------------------------------------------------------------
-
 SIN_72, COS_72, SIN_36, COS_36 = 0.9510565, 0.3090170, 0.5877853, 0.8090170
 SIN_60, SIN_45 = 0.8660254, 0.7071068
 #                     where a handle begins, as a share of the radius below the centre

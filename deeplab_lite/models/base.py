@@ -22,9 +22,6 @@ def check_output_stride(output_stride: int) -> int:
     return output_stride
 
 
-# ---- The two base classes ------------------------------------------------------------------------
-
-
 class Backbone(nn.Module):
     """B x 3 x H x W to {"low": a map at stride 4, "out": the last map, at output_stride}.
 
@@ -109,9 +106,6 @@ class DeepLab(nn.Module):
         check_size(x.shape[-2:], self.output_stride, self.extra)
 
 
-# ---- Checks and settings -------------------------------------------------------------------------
-
-
 def check_images(x: Tensor) -> None:
     """Raises ValueError unless x is a batch of images B x 3 x H x W."""
     if x.ndim != 4 or x.shape[1] != 3:
@@ -170,9 +164,6 @@ def freeze_batch_norm(model: nn.Module) -> nn.Module:
             layer.eval()
             layer.train = stay.__get__(layer)  # type: ignore[method-assign]
     return model
-
-
-# ---- First weights -------------------------------------------------------------------------------
 
 
 def init_weights(module: nn.Module, mode: Literal["fan_in", "fan_out"] = "fan_in") -> None:

@@ -3,7 +3,7 @@
 Chen, Zhu, Papandreou, Schroff and Adam (2018), arXiv 1802.02611.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -14,17 +14,6 @@ from deeplab_lite.models.aspp import ASPP, AtrousSeparableConv, fitting_rates
 from deeplab_lite.models.base import DeepLab, check_output_stride
 from deeplab_lite.models.zoo import build_backbone
 from deeplab_lite.sizes import resize
-
-# Prefixes of the keys in segmentation_models_pytorch's DeepLabV3Plus, and ours.
-SMP_KEYS = {
-    "encoder.": "backbone.",
-    "decoder.aspp.0.": "aspp.",
-    "decoder.aspp.1.": "after_aspp.0.0.",
-    "decoder.aspp.2.": "after_aspp.0.1.",
-    "decoder.block1.": "decoder.reduce.",
-    "decoder.block2.": "decoder.refine.0.",
-    "segmentation_head.0.": "classifier.",
-}
 
 
 class ConvBNReLU(nn.Sequential):
@@ -133,19 +122,3 @@ class DeepLabV3Plus(DeepLab):
         maps = self.backbone(x)
         wide = self.decoder(self.after_aspp(self.aspp(maps["out"])), maps["low"])
         return self.classifier(wide)
-
-    def load_smp(self, state_dict: Mapping[str, Tensor]) -> None:
-        """Take the weights of segmentation_models_pytorch's DeepLabV3Plus on a ResNet.
-
-        Its form is convs=1, aspp_convs=1, align_corners=True, and rates=(12, 24, 36) at any output
-        stride. Where layer3 or layer4 lost its stride, it dilates the first block as all others:
-        so will this model, until its output_stride is set. Raises RuntimeError for another form.
-        """
-        renamed = {}
-        for key, value in state_dict.items():
-            theirs = next((prefix for prefix in SMP_KEYS if key.startswith(prefix)), "")
-            renamed[SMP_KEYS.get(theirs, "") + key.removeprefix(theirs)] = value
-        self.load_state_dict(renamed)
-        for stage in (self.backbone.layer3, self.backbone.layer4):
-            dilation = stage[-1].conv2.dilation[0]
-            stage[0].dilate(dilation, dilation)

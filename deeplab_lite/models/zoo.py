@@ -5,8 +5,7 @@ width, and one idea more from line to line. The papers' rates suit maps of 33 to
 of 513 pixels); a scene of 129 pixels gives maps of 9 to 17, so the rates shrink alike.
 
 `FULL` is for photographs: backbones at full width, which start from ImageNet. The lite ones learn
-on a CPU from crops of 257 pixels. Their last map is 17 wide, half of the papers' 33, so their rates
-are halved too. Corners are aligned, as in the papers: sides of 16 k + 1 fit all of them.
+on a CPU from crops of 257 pixels: maps of 17, half of the papers' 33, and so half their rates.
 """
 
 from functools import partial

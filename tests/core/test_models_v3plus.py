@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.peers import load_smp
 from deeplab_lite.atrous import with_output_stride
 from deeplab_lite.models import DeepLabV3Plus, base, v3plus
 from deeplab_lite.models.efficientnet import EfficientNetLite0
@@ -285,7 +286,7 @@ def smp(backbone, output_stride, **options):
 def test_weights_of_smp_give_its_logits(monkeypatch, backbone, output_stride):
     theirs = smp(backbone, output_stride).double()
     ours = DeepLabV3Plus(5, backbone, output_stride, **SMP).double().eval()
-    ours.load_smp(theirs.state_dict())
+    load_smp(ours, theirs.state_dict())
     image = noise(1, 3, 64, 96).double()
     with pytest.raises(ValueError, match=r"height 64 .* plus 1: resize to 65"):
         ours(image)  # corners are aligned at sizes 16 k + 1; it takes 16 k only
@@ -300,7 +301,7 @@ def test_weights_of_smp_give_its_logits(monkeypatch, backbone, output_stride):
 def test_another_form_of_smp_is_refused():
     state = smp("resnet18", 16, decoder_aspp_separable=False).state_dict()
     with pytest.raises(RuntimeError, match=r"aspp\.convs\.1\.0"):
-        DeepLabV3Plus(5, "resnet18", **SMP).load_smp(state)
+        load_smp(DeepLabV3Plus(5, "resnet18", **SMP), state)
 
 
 # ---- The model -----------------------------------------------------------------------------------
