@@ -1,6 +1,8 @@
 """The core stays small enough for one evening, and deeplab_lite/README.md says how small."""
 
 import ast
+import json
+import re
 
 import pytest
 
@@ -98,3 +100,16 @@ def test_names_are_nouns():
     kinds = (ast.Name, ast.arg, ast.FunctionDef, ast.AsyncFunctionDef, ast.Attribute)
     vague = [f"{where} {n}" for node, where in places(kinds) for n in names_of(node) if n in VAGUE]
     assert vague == [], f"{len(vague)} names that say nothing:\n" + "\n".join(vague)
+
+
+LESSON = re.compile(r"^\| \[`([\w/]+\.py)`\]\([^)]*\) \| (.*?) \| [\d,]+ \|$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", sorted((evening.PACKAGE.parent / "notebooks").glob("0*.ipynb")))
+def test_a_lesson_s_recap_links_to_the_files_that_it_taught(path, text):
+    listed = LESSON.findall(text.partition("# Apart")[0])
+    taught = {file for file, lessons in listed if f"[{path.name[:2]}]" in lessons}
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    sources = ["".join(cell["source"]) for cell in cells]
+    (recap,) = [source for source in sources if source.startswith("## Recap")]
+    assert taught and set(re.findall(r"\]\(\.\./deeplab_lite/([\w/]+\.py)\)", recap)) == taught
