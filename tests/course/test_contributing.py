@@ -54,6 +54,7 @@ def test_the_files_that_it_names_in_python_have_those_names():
     for file, name in [
         ("models/zoo.py", "FULL"),
         ("models/base.py", "DeepLab"),
+        ("models/__init__.py", "HOMES"),
         ("classroom/widgets/_twin.py", "Twin"),
         ("classroom/widgets/__init__.py", "_HOME"),
         ("classroom/exercises/grading.py", "expect"),
