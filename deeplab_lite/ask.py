@@ -84,7 +84,7 @@ def probabilities(
 ) -> np.ndarray:
     """float32 (K, H, W) of an image in one pass, after the CRF if there is one.
 
-    `name` is what errors call the network; its mode and output stride stay. Raises ValueError for an
+    `name` is what errors call the network; its mode and stride stay. Raises ValueError for an
     output stride that it cannot have, for NaN, and for logits of another shape than `classes`
     channels and the image's size.
     """

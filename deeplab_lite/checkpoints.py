@@ -95,11 +95,12 @@ def load(
     model = load_weights(_build(description, "meta"), state)
     trained = len(description["classes"])
     if num_classes not in (None, trained) and strict:
+        classes = ", ".join(map(str, description["classes"]))
         raise ValueError(
-            f"{name_or_path} knows {trained} classes "
-            f"({', '.join(map(str, description['classes']))}), not {num_classes}: leave num_classes out to use it, or fine-tune it with load("
-            f"{str(name_or_path)!r}, num_classes={num_classes}, strict=False), which keeps all "
-            "weights but those of the last layers"
+            f"{name_or_path} knows {trained} classes ({classes}), not {num_classes}: leave "
+            f"num_classes out to use it, or fine-tune it with load({str(name_or_path)!r}, "
+            f"num_classes={num_classes}, strict=False), which keeps all weights but those of the "
+            "last layers"
         )
     if num_classes not in (None, trained):
         model = _build(description, "cpu", num_classes=num_classes)

@@ -25,9 +25,10 @@ def check_size(size: Sequence[int], output_stride: int, extra: int) -> None:
     for name, side in zip(("height", "width"), size, strict=True):
         if side < output_stride or side % output_stride != extra % output_stride:
             plus = f" plus {extra}" if extra else ""
+            fitting = fitting_side(side, output_stride, extra)
             raise ValueError(
-                f"{name} {side} is not a multiple of output_stride {output_stride}{plus}: resize to "
-                f"{fitting_side(side, output_stride, extra)}, as deeplab_lite.ask does for any image"
+                f"{name} {side} is not a multiple of output_stride {output_stride}{plus}: "
+                f"resize to {fitting}, as deeplab_lite.ask does for any image"
             )
 
 

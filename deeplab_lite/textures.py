@@ -1,4 +1,4 @@
-"""Fills of a scene: photographs of textures, and colour noise, around a mean colour. Lesson 00 on."""
+"""Fills of a scene: photographs of textures, or colour noise, around a mean colour. Lesson 00."""
 
 import functools
 import math

@@ -257,8 +257,16 @@ def test_the_table_of_forms_says_that_int8_keeps_miou_within_a_point():
     [
         (lambda: export.onnx(tiny(), "a.pt2"), ValueError, "a.pt2: expected .* ends in .onnx"),
         (lambda: export.pt2(tiny(), "no/a.pt2"), FileNotFoundError, "no folder no: make it first"),
-        (lambda: export.pt2(tiny(), "a.pt2", size=(33, 40)), ValueError, "width 40 .* pad to 41"),
-        (lambda: export.pt2("v3plos-scenes", "a.pt2"), ValueError, "no checkpoint is called 'v3plos-scenes'"),
+        (
+            lambda: export.pt2(tiny(), "a.pt2", size=(33, 40)),
+            ValueError,
+            "width 40 .* resize to 41",
+        ),
+        (
+            lambda: export.pt2("v3plos-scenes", "a.pt2"),
+            ValueError,
+            "no checkpoint is called 'v3plos-scenes'",
+        ),
         (
             lambda: export.pt2(nn.Conv2d(3, 3, 1), "a.pt2"),
             ValueError,

@@ -23,7 +23,7 @@ def make_optimizer(model: nn.Module, config: Config) -> torch.optim.Optimizer:
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, config: Config) -> LRScheduler:
-    """poly or step, times a linear warmup: (step + 1) / (warmup + 1) in the first `warmup` steps."""
+    """poly or step, times a linear warmup: (step + 1) / (warmup + 1) in its `warmup` steps."""
     if config.schedule == "poly":
         schedule: LRScheduler = poly(optimizer, config.steps, config.power)
     else:
