@@ -33,7 +33,7 @@ def main() -> None:
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
-    """What is installed, what is missing and how to mend it; exits with 1 if lessons cannot run."""
+    """What is installed, what is missing and how to fix it; exits with 1 if lessons cannot run."""
     checks = _doctor.report()
     if as_json:
         print(json.dumps([asdict(check) | {"ok": check.ok} for check in checks], indent=2))
@@ -72,8 +72,8 @@ def train(
     """
     try:
         if recipe:
-            given = [name for name in choices if _is_given(context, name)]
-            config = _recipes.read(recipe).config(**{name: choices[name] for name in given})
+            flags = [name for name in choices if _on_command_line(context, name)]
+            config = _recipes.read(recipe).config(**{name: choices[name] for name in flags})
         else:
             config = Config(**choices)
         from deeplab_lite.workshop.train import train as run
@@ -107,7 +107,7 @@ def _flag(field: Any) -> inspect.Parameter:
     )
 
 
-def _is_given(context: typer.Context, name: str) -> bool:
+def _on_command_line(context: typer.Context, name: str) -> bool:
     """Whether a flag stands on the command line."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
@@ -124,7 +124,7 @@ app.command()(train)
 
 @app.command()
 def recipes(
-    name: Annotated[str, typer.Argument(help="The recipe to tell all of.")] = "",
+    name: Annotated[str, typer.Argument(help="The recipe to describe in full.")] = "",
 ) -> None:
     """What `train --recipe` knows: networks, data, what was published, and hours as an estimate."""
     try:
@@ -176,10 +176,10 @@ def segment(
 ) -> None:
     """Photographs to label maps: palette PNG, overlay, table of classes and JSON for each.
 
-    Results that are there already are skipped. A file that cannot be read is told and left out;
+    Results that are there already are skipped. A file that cannot be read is reported and left out;
     then the exit status is 1.
     """
-    with _told("segment"):
+    with _error_as_sentence("segment"):
         from deeplab_lite.workshop.segment import Settings, segment_photos
 
         _set_threads(threads)
@@ -217,7 +217,7 @@ def evaluate(
 ) -> None:
     """Score a network on labelled images: IoU of each class, mIoU, trimap mIoU, time."""
     model = model or (BEST if data == "camvid" else "v3plus-scenes")
-    with _told("evaluate"):
+    with _error_as_sentence("evaluate"):
         from deeplab_lite.workshop.evaluate import evaluate as score
         from deeplab_lite.workshop.segment import Settings
 
@@ -226,10 +226,10 @@ def evaluate(
             str(model), scales=scales, fuse=fuse, flip=flip, crf=crf, tile=tile, overlap=overlap,
             output_stride=output_stride,
         )  # fmt: skip
-        found = score(settings, data, split, images, root, device)
+        scores = score(settings, data, split, images, root, device)
         if to:
-            found.write(to)
-    print(found)
+            scores.write(to)
+    print(scores)
 
 
 @app.command()
@@ -252,7 +252,7 @@ def export(
     ] = None,
 ) -> None:
     """A network as a file that runs without this package; then both are run and compared."""
-    with _told("export", "export"):
+    with _error_as_sentence("export", "export"):
         from deeplab_lite.workshop.export import command
 
         for line in command.run(str(model), form, out, size, photos or ()):
@@ -260,7 +260,7 @@ def export(
 
 
 @contextmanager
-def _told(what: str, extra: str = "lab") -> Iterator[None]:
+def _error_as_sentence(what: str, extra: str = "lab") -> Iterator[None]:
     """Errors that are a sentence end the command with it."""
     try:
         yield
