@@ -18,7 +18,7 @@ lab: .venv/.trusted  ## install, then open lesson 00 in JupyterLab (ARGS=--no-br
 app: .venv/.lab  ## install, then open the playground in a browser, on this machine only (ARGS=--no-browser)
 	$(BIN)/python -m deeplab_lite app $(ARGS)
 
-test: .venv/.test  ## install, then run all tests (ARGS="-k atrous" for some, "-n 2" two at a time)
+test: .venv/.test  ## install, then run all tests in two processes (ARGS="-k atrous" for some, "-n 0" in one)
 	$(BIN)/python -m pytest $(ARGS)
 
 notebooks: .venv/.test  ## run all lessons in clean kernels and save their outputs
