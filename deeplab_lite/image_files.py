@@ -175,12 +175,12 @@ def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         return image
     try:
         lab = image.mode == "LAB"
-        given: Any = ImageCms.createProfile("LAB") if lab else io.BytesIO(profile or b"")
+        source_profile: Any = ImageCms.createProfile("LAB") if lab else io.BytesIO(profile or b"")
         mode = "RGBA" if image.mode == "RGBA" else "RGB"
-        made = ImageCms.profileToProfile(
-            image, given, ImageCms.createProfile("sRGB"), outputMode=mode
+        converted = ImageCms.profileToProfile(
+            image, source_profile, ImageCms.createProfile("sRGB"), outputMode=mode
         )
-        return made or image
+        return converted or image
     except (ImageCms.PyCMSError, OSError):
         return image
 

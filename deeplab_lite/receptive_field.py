@@ -84,8 +84,8 @@ def trace(layers: Iterable[Any], n: int, unit: int | None = None, level: int | N
         raise ValueError(f"an input of {n} pixels: expected at least 1")
     table, spare = [], []
     for values in layers:
-        given = tuple(values)
-        kernel, stride, padding, dilation = given + (0, 1, 0, 1)[len(given) :]
+        numbers = tuple(values)
+        kernel, stride, padding, dilation = numbers + (0, 1, 0, 1)[len(numbers) :]
         reach = dilation * (kernel - 1)
         left, both = (reach // 2, reach) if padding == "same" else (padding, 2 * padding)
         table.append((kernel, stride, left, dilation))

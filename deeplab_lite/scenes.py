@@ -225,9 +225,9 @@ def _arrange(random: np.random.RandomState, size: int, difficulty: Difficulty) -
     low, high = difficulty.radius
     least, most = difficulty.shapes
     share = (size / 129) * (size / 129)
-    wanted = max(1, int(share * (least + (most + 1 - least) * random.random_sample())))
+    count = max(1, int(share * (least + (most + 1 - least) * random.random_sample())))
     shapes: list[Shape] = []
-    for _ in range(8 * wanted):
+    for _ in range(8 * count):
         draw = random.random_sample(9)
         radius = low + (high - low) * draw[0] * draw[0]  # more small ones than large ones
         margin = min(0.7 * radius, size / 2)
@@ -238,7 +238,7 @@ def _arrange(random: np.random.RandomState, size: int, difficulty: Difficulty) -
                 handle = (radius * (0.3 + 0.7 * draw[4]), 1 + 0.75 * draw[5])
             label = 1 + int(draw[6] * (len(CLASSES) - 1))
             shapes.append(Shape(label, center, radius, _turn(draw[7], draw[8]), handle))
-        if len(shapes) == wanted:
+        if len(shapes) == count:
             break
     return sorted(shapes, key=lambda shape: -shape.radius)
 

@@ -27,8 +27,8 @@ def far_from(random: np.random.RandomState, color: np.ndarray, contrast: float) 
     draws = 255 * random.random_sample((64, 3))
     away = np.square(draws - color)
     distance = away[:, 0] + away[:, 1] + away[:, 2]
-    found = distance >= (255 * contrast) * (255 * contrast)
-    return draws[int(found.argmax()) if found.any() else int(distance.argmax())]
+    far = distance >= (255 * contrast) * (255 * contrast)
+    return draws[int(far.argmax()) if far.any() else int(distance.argmax())]
 
 
 def fill(

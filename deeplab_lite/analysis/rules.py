@@ -381,19 +381,19 @@ def _step_of_move(call: Call, field: Field, index: int) -> Fraction:
 def field_after(call: Call) -> list[Field | None]:
     """The field of each tensor that the operation returned. Raises Unknown if it cannot be told."""
     name, outs = call.name, tree_leaves(call.out)
-    found = RULES.get(name) or RULES.get(name.removesuffix("_"))
-    if found is None and "scaled_dot_product" in name:
-        found = _attention
-    if found is None and call.is_pointwise:
-        found = _pointwise
-    if found is None and (call.func.is_view or name.endswith("_copy")):
-        found = _move
-    if found is None:
+    result_field = RULES.get(name) or RULES.get(name.removesuffix("_"))
+    if result_field is None and "scaled_dot_product" in name:
+        result_field = _attention
+    if result_field is None and call.is_pointwise:
+        result_field = _pointwise
+    if result_field is None and (call.func.is_view or name.endswith("_copy")):
+        result_field = _move
+    if result_field is None:
         raise Unknown
-    result = found(call)
+    result = result_field(call)
     results = result if isinstance(result, list) else [result] * len(outs)
     # Weights, gates or indices made from the input too: all that they see counts for every unit.
-    others = [] if found in READ_ALL_OPERANDS else call.operands(start=1)
+    others = [] if result_field in READ_ALL_OPERANDS else call.operands(start=1)
 
     def complete(field: Field, tensor: Tensor) -> Field:
         known = field if _fits(field, tensor) else everything([field], tensor.ndim)

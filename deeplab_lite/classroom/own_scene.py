@@ -83,19 +83,19 @@ def compose(
     return Scene((image + 0.5).astype(np.uint8), label, owner, tuple(drawn))
 
 
-def _as(kind: Any, given: Any, what: str) -> Any:
+def _as(kind: Any, fields: Any, what: str) -> Any:
     """A named tuple from one, or from a dict of its fields."""
     try:
-        return given if isinstance(given, kind) else kind(**given)
+        return fields if isinstance(fields, kind) else kind(**fields)
     except TypeError:
         raise ValueError(
-            f"{what} is {given!r}: expected the fields {', '.join(kind._fields)}"
+            f"{what} is {fields!r}: expected the fields {', '.join(kind._fields)}"
         ) from None
 
 
-def _placed(given: Any, index: int, size: int) -> Placed:
+def _placed(fields: Any, index: int, size: int) -> Placed:
     what = f"shape {index + 1}"
-    own: Placed = _as(Placed, given, what)
+    own: Placed = _as(Placed, fields, what)
     if own.kind not in CLASSES[1:]:
         raise ValueError(f"{what} is a {own.kind!r}: there are {', '.join(CLASSES[1:])}")
     for name, low, high in (("x", 0, size), ("y", 0, size), ("radius", *RADIUS)):
@@ -116,11 +116,11 @@ def _fill(color: str, pattern: str, shape: tuple[int, ...], seed: int, what: str
     height, width = shape
     mean = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)], np.float32)
     random = np.random.RandomState(seed)
-    made = np.zeros((height, width, 3), np.float32)
+    pattern_values = np.zeros((height, width, 3), np.float32)
     if pattern == "noise":
-        made = noise(random, height, width, 8) * np.float32(5 * BIT)
+        pattern_values = noise(random, height, width, 8) * np.float32(5 * BIT)
     elif pattern in TEXTURES:
         photo = texture(pattern)
         y, x = (int(random.random_sample() * (len(photo) - n)) for n in (height, width))
-        made = photo[y : y + height, x : x + width, None] * np.float32(BIT)
-    return np.clip(mean + made, 0, 255)
+        pattern_values = photo[y : y + height, x : x + width, None] * np.float32(BIT)
+    return np.clip(mean + pattern_values, 0, 255)

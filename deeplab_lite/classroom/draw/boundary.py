@@ -49,7 +49,7 @@ def boundary_segments(label: Any) -> np.ndarray:
     Straight runs are one line. Pixel (y, x) reaches from x - 0.5 to x + 0.5, as matplotlib has it.
     """
     label = np.asarray(label)
-    found = []
+    segments = []
     for turned in (False, True):  # lines along rows, then along columns
         grid = label.T if turned else label
         differs = grid[1:] != grid[:-1]
@@ -57,8 +57,8 @@ def boundary_segments(label: Any) -> np.ndarray:
             edges = np.flatnonzero(np.diff(np.concatenate([[0], cells, [0]])))
             for start, stop in edges.reshape(-1, 2).tolist():
                 ends = [(start - 0.5, row + 0.5), (stop - 0.5, row + 0.5)]
-                found.append([end[::-1] for end in ends] if turned else ends)
-    return np.array(found, float).reshape(-1, 2, 2)
+                segments.append([end[::-1] for end in ends] if turned else ends)
+    return np.array(segments, float).reshape(-1, 2, 2)
 
 
 def magnified(

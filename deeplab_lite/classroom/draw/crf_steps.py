@@ -43,8 +43,8 @@ def change_kinds(before: Any, after: Any, label: Any = None) -> np.ndarray:
             f"classes of shape {before.shape} before and {after.shape} after, and labels of shape "
             f"{label.shape}: expected (H, W) for all"
         )
-    told = [before == after, label == IGNORE, after == label, before == label]
-    return np.select(told, [0, 4, 1, 2], 3).astype(np.uint8)
+    conditions = [before == after, label == IGNORE, after == label, before == label]
+    return np.select(conditions, [0, 4, 1, 2], 3).astype(np.uint8)
 
 
 def change_table(alpha: float = 0.9) -> np.ndarray:
@@ -115,13 +115,13 @@ def energy_curves(energies: Mapping[str, Any]) -> dict[str, np.ndarray]:
     those of one image's `crf.Trace`.
     """
     parts = {name: np.asarray(values, float) for name, values in energies.items()}
-    found = {
+    energies_of = {
         "unary": parts["unary"],
         "pairwise": parts["appearance"] + parts["smoothness"],
         "− entropy": -parts["entropy"],
         "free energy": parts["free"],
     }
-    return {name: values - values[0] for name, values in found.items()}
+    return {name: values - values[0] for name, values in energies_of.items()}
 
 
 def energy_chart(energies: Mapping[str, Any], step: int | None = None, ax: Any = None) -> Any:

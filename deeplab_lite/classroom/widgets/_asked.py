@@ -52,10 +52,10 @@ class Asked:
         loop.call_soon(lambda: self._draw(live=True))
 
     def _draw(self, live: bool = False, colors: int | None = None) -> None:
-        self._due, self._busy, told, begin = False, True, "", perf_counter()
+        self._due, self._busy, report, begin = False, True, "", perf_counter()
         try:
             self._show(colors)
-            told = f"Answered in {1000 * (perf_counter() - begin):.0f} ms." if live else ""
+            report = f"Answered in {1000 * (perf_counter() - begin):.0f} ms." if live else ""
         except NothingYet as hint:
             self.note.value = f"<p>{html.escape(str(hint))}</p>"
         except Exception as error:  # in a callback it would go unseen
@@ -64,7 +64,7 @@ class Asked:
         finally:
             self._busy = False
         if self.time is not None:
-            self.time.value = small(told) if told else ""
+            self.time.value = small(report) if report else ""
 
 
 def small(text: str) -> str:

@@ -37,8 +37,8 @@ def scene(seed: int) -> Subject:
 
 def drawing(shapes: Any, ground: Any) -> Subject:
     """The scene of these shapes. Raises ValueError for shapes that cannot be drawn."""
-    made = compose(shapes, ground)
-    return Subject("your scene", made.image, made.label)
+    own = compose(shapes, ground)
+    return Subject("your scene", own.image, own.label)
 
 
 def photograph(name: str, side: int) -> Subject:
@@ -50,5 +50,5 @@ def upload(file: bytes | Path | None, side: int) -> Subject:
     """A reader's picture, shrunk. Raises ValueError as `image_files.read`, NothingYet for None."""
     if file is None:
         raise NothingYet("Choose a picture, of any kind and size. It stays on this machine.")
-    taken = image_files.read(file, side)
-    return Subject(f"your picture ({taken})", taken.image)
+    photo = image_files.read(file, side)
+    return Subject(f"your picture ({photo})", photo.image)

@@ -203,13 +203,13 @@ def amount(count: int) -> str:
 
 def summary(state: State) -> list[tuple[str, str]]:
     """(value, name) of the whole network."""
-    found = rows(state)
-    last = found[-1]
+    entries = rows(state)
+    last = entries[-1]
     size = f"{last.size} × {last.size}" if last.size else "none"
     return [
         (size, "score map"),
         (str(last.stride) if last.size else "none", "output stride"),
         (str(last.field) if last.size else "none", "field, pixels"),
-        (amount(sum(row.layer.parameters for row in found)), "parameters"),
-        (amount(sum(row.multiply_adds for row in found)), "multiply-adds"),
+        (amount(sum(row.layer.parameters for row in entries)), "parameters"),
+        (amount(sum(row.multiply_adds for row in entries)), "multiply-adds"),
     ]

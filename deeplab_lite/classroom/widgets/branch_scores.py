@@ -59,17 +59,17 @@ def branch_scores(model: DeepLabV2, image: np.ndarray, rates: Sequence[int] = RA
     Raises ValueError for a model whose scores are no sum of branches. The model is left as it was.
     """
     check(model)
-    found = []
+    result = []
     with torch.inference_mode():
         features = model.backbone(scenes.normalize(image)[None])["out"]
         for branch, own in zip(model.branches, model.rates, strict=True):
             try:
                 for rate in rates:
                     set_dilation(branch[0], rate)
-                    found.append(branch(features)[0].double().numpy())
+                    result.append(branch(features)[0].double().numpy())
             finally:
                 set_dilation(branch[0], own)
-    maps = np.stack(found).reshape(len(model.branches), len(rates), *found[0].shape)
+    maps = np.stack(result).reshape(len(model.branches), len(rates), *result[0].shape)
     step = float(np.ptp(maps, axis=(2, 3, 4)).max()) / (2**BITS - 1) or 1.0
     return Scores(np.rint(maps / step).astype(np.int64), step, tuple(rates))
 
@@ -105,7 +105,7 @@ def labels_of(codes: np.ndarray, factor: int) -> np.ndarray:
 
 def shapes_of(scene: scenes.Scene, factor: int) -> list[Shape]:
     """The shapes with a pixel that counts, the smallest first."""
-    found = []
+    result = []
     for index, shape in enumerate(scene.shapes):
         mine = scene.owner == index
         if not (mine & (scene.label != IGNORE)).any():
@@ -115,8 +115,8 @@ def shapes_of(scene: scenes.Scene, factor: int) -> list[Shape]:
         pixels = grid if len(grid) else pixels
         near = pixels[np.square(pixels + 0.5 - shape.center).sum(1).argmin()]
         i, j = np.rint(near / factor).astype(int).tolist()
-        found.append(Shape(index, shape.label, round(float(shape.radius), 1), (i, j)))
-    return sorted(found, key=lambda shape: shape.radius)
+        result.append(Shape(index, shape.label, round(float(shape.radius), 1), (i, j)))
+    return sorted(result, key=lambda shape: shape.radius)
 
 
 def answer(
@@ -143,8 +143,8 @@ def backbone_field(model: DeepLabV2, size: int) -> ReceptiveField:
 def spans(model: DeepLabV2, size: int) -> list[list[int]]:
     """First and last pixel that each unit of the backbone's map sees, along one axis."""
     field = backbone_field(model, size)
-    found = [field.region((i, i)) for i in range(field.map_size[0])]
-    return [list(region[0]) for region in found if region]
+    result = [field.region((i, i)) for i in range(field.map_size[0])]
+    return [list(region[0]) for region in result if region]
 
 
 def taps(unit: int, rate: int, count: int) -> list[int]:

@@ -117,12 +117,9 @@ class CRFPlayground(Asked, Twin, ipywidgets.VBox):
 
     def alt(self) -> str:
         """What is shown, the settings and the scores, in some sentences."""
-        found = self.result
-        return (
-            f"Dense CRF on {found.start.title} with {in_words(found.settings)}. {describe(found)}"
-        )
-
-    def _start(self, source: str, seed: int) -> Unaries:
+        refined = self.result
+        settings = in_words(refined.settings)
+        return f"Dense CRF on {refined.start.title} with {settings}. {describe(refined)}"def _start(self, source: str, seed: int) -> Unaries:
         if self._given is not None:
             return self._given
         return of_scene(seed, SIZES[source]) if source in SIZES else of_photo(PHOTOS[source])
@@ -227,10 +224,10 @@ class CRFPlayground(Asked, Twin, ipywidgets.VBox):
 
     def _show(self, colors: int | None) -> None:
         self._fit(self._start(self.source.value, self.seed.value))
-        found, view, class_name = self.result, self.view.value, self.class_name.value
-        self.image.value = draw.png(frame(found, view, class_name), colors=colors)
-        self.names.value = titles(list(panels(found, view, class_name)))
-        self.note.value = text_below(found, view)
+        refined, view, class_name = self.result, self.view.value, self.class_name.value
+        self.image.value = draw.png(frame(refined, view, class_name), colors=colors)
+        self.names.value = titles(list(panels(refined, view, class_name)))
+        self.note.value = text_below(refined, view)
 
 
 def _checked(settings: dict[str, Any]) -> CRFSettings:

@@ -31,7 +31,7 @@ def numbers(labels: np.ndarray, free: Sequence[float], label: np.ndarray | None)
     """
     kinds = [np.zeros_like(labels[0])]
     kinds += [draw.change_kinds(*pair, label) for pair in itertools.pairwise(labels)]
-    found: dict[str, list[float]] = {
+    steps: dict[str, list[float]] = {
         "changed": [int((kind > 0).sum()) for kind in kinds],
         "mended": [int((kind == 1).sum()) for kind in kinds],
         "broken": [int((kind == 2).sum()) for kind in kinds],
@@ -39,11 +39,11 @@ def numbers(labels: np.ndarray, free: Sequence[float], label: np.ndarray | None)
         "miou": [],
     }
     if label is None:
-        return {**found, "mended": [], "broken": []}
+        return {**steps, "mended": [], "broken": []}
     classes = 1 + max(int(labels.max()), int(label[label != IGNORE].max(initial=0)))
     same = np.broadcast_to(label, labels.shape)
     scores = metrics.miou(metrics.confusion_matrices(labels, same, classes))
-    return {**found, "miou": [round(float(score), 3) for score in scores]}
+    return {**steps, "miou": [round(float(score), 3) for score in scores]}
 
 
 def frames(
@@ -52,16 +52,16 @@ def frames(
     """T + 1 x H x W rows of `table` for each view, or view/class name; empty at the start."""
     none = np.zeros_like(labels[:1])
     kinds = [draw.change_kinds(*pair, label) for pair in itertools.pairwise(labels)]
-    found = {
+    steps = {
         "labels": pictures.outlined(labels, trace.marginals.shape[1]),
         "changes": np.concatenate([none, *(kind[None] for kind in kinds)]),
     }
     for k, name in classes.items():
-        found[f"marginal/{name}"] = pictures.levels(trace.marginals[:, k].detach().cpu())
+        steps[f"marginal/{name}"] = pictures.levels(trace.marginals[:, k].detach().cpu())
         for message, sent in trace.messages.items():
             shown = pictures.levels(sent[:, k].detach().cpu() / tops(trace)[message])
-            found[f"{message}/{name}"] = np.concatenate([none, shown])
-    return found
+            steps[f"{message}/{name}"] = np.concatenate([none, shown])
+    return steps
 
 
 def tops(trace: Trace) -> dict[str, float]:

@@ -38,12 +38,12 @@ class Setting(NamedTuple):
 @lru_cache(maxsize=1)
 def settings() -> dict[tuple[int, tuple[int, ...], tuple[int, ...]], Setting]:
     """All that were measured, by (output_stride, rates, multi_grid)."""
-    found = {}
+    table = {}
     with (assets() / "rates.csv").open() as file:
         for row in csv.DictReader(file):
             rates, grid = (tuple(map(int, row[name].split())) for name in ("rates", "multi_grid"))
             key = int(row["output_stride"]), rates, grid
-            found[key] = Setting(
+            table[key] = Setting(
                 *key,
                 float(row["miou"]),
                 (float(row["low"]), float(row["high"])),
@@ -51,7 +51,7 @@ def settings() -> dict[tuple[int, tuple[int, ...], tuple[int, ...]], Setting]:
                 tuple(int(row[name]) for name in ("backbone", "first", "second", "third")),
                 int(row["multiply_adds"]),
             )
-    return found
+    return table
 
 
 def options() -> tuple[list[int], list[tuple[int, ...]], list[tuple[int, ...]]]:

@@ -76,12 +76,12 @@ class Refined:
             return {}
         near = np.where(metrics.trimap(edges, EDGE).numpy(), label, IGNORE)
         maps, count = np.stack([self.before, self.after]), len(self.start.classes)
-        found = {}
+        refined = {}
         for name, truth in (("mIoU", label), (f"mIoU within {EDGE} pixels of an edge", near)):
             matrices = metrics.confusion_matrices(maps, np.stack([truth, truth]), count)
             before, after = metrics.miou(matrices).tolist()
-            found[name] = (before, after)
-        return found
+            refined[name] = (before, after)
+        return refined
 
 
 def heated(probs: np.ndarray, temperature: float) -> np.ndarray:
@@ -106,24 +106,24 @@ def views(start: Unaries) -> list[str]:
     return [view for view in VIEWS if start.label is not None or view != "truth"]
 
 
-def panels(found: Refined, view: str, class_name: str) -> dict[str, np.ndarray]:
+def panels(refined: Refined, view: str, class_name: str) -> dict[str, np.ndarray]:
     """Three pictures (H, W, 3) by their titles: the image, the map before the CRF, the view."""
-    image, palette = found.start.image, found.start.palette
+    image, palette = refined.start.image, refined.start.palette
     grey = draw.grey(image)
     if view == "after":
-        made = draw.overlay(grey, found.after, 0.7, palette)
+        panel = draw.overlay(grey, refined.after, 0.7, palette)
     elif view == "changes":
-        made = draw.changes(image, found.before, found.after, found.start.label)
+        panel = draw.changes(image, refined.before, refined.after, refined.start.label)
     elif view == "marginal":
-        made = draw.heat(image, found.marginals[_index(found.start, class_name)], 0.85, 0, 1)
-    elif view == "truth" and found.start.label is not None:
-        made = draw.overlay(grey, found.start.label, 0.7, palette)
+        panel = draw.heat(image, refined.marginals[_index(refined.start, class_name)], 0.85, 0, 1)
+    elif view == "truth" and refined.start.label is not None:
+        panel = draw.overlay(grey, refined.start.label, 0.7, palette)
     else:
-        known = ", ".join(views(found.start))
+        known = ", ".join(views(refined.start))
         raise ValueError(f"view {view!r}: expected one of {known} (truth needs labels)")
     title = f"{VIEWS[view]} of “{class_name}”" if view == "marginal" else VIEWS[view]
-    before = draw.overlay(grey, found.before, 0.7, palette)
-    return {"image": image, "before": before, title: made}
+    before = draw.overlay(grey, refined.before, 0.7, palette)
+    return {"image": image, "before": before, title: panel}
 
 
 def _index(start: Unaries, class_name: str) -> int:
@@ -134,31 +134,32 @@ def _index(start: Unaries, class_name: str) -> int:
     return start.classes.index(class_name)
 
 
-def frame(found: Refined, view: str, class_name: str) -> np.ndarray:
+def frame(refined: Refined, view: str, class_name: str) -> np.ndarray:
     """The panels side by side, pixels enlarged to fill about WIDTH: uint8 (H, W, 3)."""
-    pictures = list(panels(found, view, class_name).values())
+    pictures = list(panels(refined, view, class_name).values())
     return draw.strip(pictures, max(1, WIDTH // sum(p.shape[1] for p in pictures)))
 
 
-def changed(found: Refined) -> str:
+def changed(refined: Refined) -> str:
     """What the CRF changed, in a sentence."""
-    counts = np.bincount(found.kinds.ravel(), minlength=len(draw.CHANGES) + 1)[1:].tolist()
-    total, share = sum(counts), 100 * sum(counts) / found.kinds.size
+    counts = np.bincount(refined.kinds.ravel(), minlength=len(draw.CHANGES) + 1)[1:].tolist()
+    total, share = sum(counts), 100 * sum(counts) / refined.kinds.size
     text = f"The CRF gives {total:,} pixel{'s' * (total != 1)} ({share:.1f} %) another class"
-    if found.start.label is None:
+    if refined.start.label is None:
         return f"{text}; without labels nobody knows whether a better one."
     kinds = ("mended", "broken", "wrong before and after", "where no truth is given")
     rows = enumerate(zip(counts, kinds, strict=True))
-    told = [f"{count:,} {kind}" for place, (count, kind) in rows if count or place < 2]
-    return f"{text}: {', '.join(told)}." if total else f"{text}."
+    words = [f"{count:,} {kind}" for place, (count, kind) in rows if count or place < 2]
+    return f"{text}: {', '.join(words)}." if total else f"{text}."
 
 
-def describe(found: Refined) -> str:
+def describe(refined: Refined) -> str:
     """What the CRF changed, and the scores before and after."""
     scores = [
-        f"{k} {before:.3f} before, {after:.3f} after" for k, (before, after) in found.scores.items()
+        f"{k} {before:.3f} before, {after:.3f} after"
+        for k, (before, after) in refined.scores.items()
     ]
-    return " ".join([changed(found), *([f"{'; '.join(scores)}."] if scores else [])])
+    return " ".join([changed(refined), *([f"{'; '.join(scores)}."] if scores else [])])
 
 
 def in_words(settings: CRFSettings) -> str:
@@ -175,19 +176,19 @@ def in_words(settings: CRFSettings) -> str:
     )
 
 
-def legend(found: Refined, view: str) -> list[draw.LegendRow]:
+def legend(refined: Refined, view: str) -> list[draw.LegendRow]:
     """(name, colour) of what the view shows; none for a heat map, which has a scale."""
     if view == "marginal":
         return []
     if view == "changes":
         rows = draw.kind_rows(draw.CHANGES)
-        return rows if found.start.label is not None else rows[-1:]
-    seen = np.union1d(found.before, found.after)
-    if found.start.label is not None:
-        seen = np.union1d(seen, np.setdiff1d(found.start.label, [IGNORE]))
+        return rows if refined.start.label is not None else rows[-1:]
+    seen = np.union1d(refined.before, refined.after)
+    if refined.start.label is not None:
+        seen = np.union1d(seen, np.setdiff1d(refined.start.label, [IGNORE]))
     grey = np.full(3, 150, np.uint8)  # the background keeps the image's grey
-    palette = found.start.palette
-    return [(found.start.classes[k], palette[k] if k else grey) for k in seen]
+    palette = refined.start.palette
+    return [(refined.start.classes[k], palette[k] if k else grey) for k in seen]
 
 
 def ramp(width: int = 160) -> np.ndarray:
@@ -196,18 +197,18 @@ def ramp(width: int = 160) -> np.ndarray:
     return draw.heat(ground, np.broadcast_to(np.linspace(0, 1, width), (10, width)), 0.85, 0, 1)
 
 
-def picture(found: Refined, view: str, class_name: str) -> np.ndarray:
+def picture(refined: Refined, view: str, class_name: str) -> np.ndarray:
     """The playground's state as a picture, uint8 (H, W, 3): panels, sentence, legend."""
-    shown = panels(found, view, class_name)
-    height, width = found.start.image.shape[:2]
+    shown = panels(refined, view, class_name)
+    height, width = refined.start.image.shape[:2]
     fig = figure(7.6, 7.6 / 3 * height / width + 1.15)
     axes = fig.subplots(1, 3)
     for ax, (name, array) in zip(axes, shown.items(), strict=True):
         draw.show(array, ax, title=name)
         ax.title.set_fontsize(10)
-    text = f"{found.start.title}, {in_words(found.settings)}. {describe(found)}"
+    text = f"{refined.start.title}, {in_words(refined.settings)}. {describe(refined)}"
     headline(fig, text, 9.5)
-    draw.legend(fig, legend(found, view), 2 if view == "changes" else 6)
+    draw.legend(fig, legend(refined, view), 2 if view == "changes" else 6)
     if view == "marginal":
         scale = fig.add_axes((0.36, 0.045, 0.28, 0.03))
         scale.set_in_layout(False)
@@ -223,18 +224,18 @@ def titles(names: list[str]) -> str:
     return f'<div style="display:flex;gap:6px;font-weight:600">{cells}</div>'
 
 
-def text_below(found: Refined, view: str) -> str:
+def text_below(refined: Refined, view: str) -> str:
     """What stands below the pictures, as HTML: the colours, the sentence, the scores."""
     cell = 'style="padding:0 18px 0 0;text-align:left;font-weight:{}"'
     rows = "".join(
         f"<tr><td {cell.format('normal')}>{name}</td><td {cell.format('normal')}>{before:.3f}</td>"
         f"<td {cell.format('bold')}>{after:.3f}</td></tr>"
-        for name, (before, after) in found.scores.items()
+        for name, (before, after) in refined.scores.items()
     )
     head = "".join(f"<th {cell.format('normal')}>{name}</th>" for name in ("", "before", "after"))
     table = f'<table style="line-height:1.5">{"<tr>" + head + "</tr>" + rows}</table>'
-    colors = draw.legend_html(legend(found, view))
+    colors = draw.legend_html(legend(refined, view))
     if view == "marginal":
         colors = draw.scale_html(ramp(), "0", "1")
-    sentence = f'<p style="margin:4px 0;line-height:1.4">{html.escape(changed(found))}</p>'
+    sentence = f'<p style="margin:4px 0;line-height:1.4">{html.escape(changed(refined))}</p>'
     return f"{colors}{sentence}{table if rows else ''}"

@@ -43,8 +43,8 @@ def panels(result: Result, view: str, alpha: float) -> dict[str, np.ndarray]:
     shown = {"image": draw.checked(image)}
     if label is not None:
         shown["truth"] = draw.overlay(draw.grey(image), label, alpha, result.palette)
-    made = answer(result, view, alpha)
-    return {**shown, VIEWS[view]: made}
+    view_of = answer(result, view, alpha)
+    return {**shown, VIEWS[view]: view_of}
 
 
 def answer(result: Result, view: str, alpha: float) -> np.ndarray:
@@ -88,10 +88,10 @@ def describe(result: Result) -> str:
     )
     wrong = matrix.clone().fill_diagonal_(0)
     if most := int(wrong.max()):
-        true, taken = divmod(int(wrong.argmax()), len(matrix))
+        true, predicted = divmod(int(wrong.argmax()), len(matrix))
         text += (
             f" Commonest mistake: {most:,} pixels of {result.classes[true]} "
-            f"taken for {result.classes[taken]}."
+            f"taken for {result.classes[predicted]}."
         )
     return text
 

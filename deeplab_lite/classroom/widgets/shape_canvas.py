@@ -58,9 +58,9 @@ class ShapeCanvas(Twin, anywidget.AnyWidget):
         size: int = 129,
         **options: Any,
     ):
-        given = [s._asdict() if isinstance(s, Placed) else dict(s) for s in shapes]
+        value = [s._asdict() if isinstance(s, Placed) else dict(s) for s in shapes]
         under = ground._asdict() if isinstance(ground, Ground) else dict(ground)
-        scene = compose(given, under, size)
+        scene = compose(value, under, size)
         lists = {
             "kinds": list(CLASSES[1:]),
             "patterns": list(PATTERNS),
@@ -69,7 +69,7 @@ class ShapeCanvas(Twin, anywidget.AnyWidget):
             "paths": {kind: path(kind) for kind in CLASSES[1:]},
         }
         super().__init__(
-            shapes=given,
+            shapes=value,
             ground=under,
             size=size,
             lists=lists,
@@ -108,12 +108,12 @@ class ShapeCanvas(Twin, anywidget.AnyWidget):
 
 def describe(shapes: list[dict[str, Any]]) -> str:
     """The shapes of a scene in a sentence."""
-    told = [
+    sentence = [
         f"{s['kind']} of radius {s['radius']:.0f} at {s['x']:.0f}, {s['y']:.0f}" for s in shapes
     ]
-    if not told:
+    if not sentence:
         return "A ground with no shape on it."
-    return f"A scene with {len(told)} shape{'s' * (len(told) > 1)}: {', '.join(told)}."
+    return f"A scene with {len(sentence)} shape{'s' * (len(sentence) > 1)}: {', '.join(sentence)}."
 
 
 @cache

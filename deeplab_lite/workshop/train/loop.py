@@ -109,8 +109,8 @@ def run(
     step = agree(fabric, 0 if state is None else state["step"], folder.path)
     if config.init and state is None:
         with fabric.rank_zero_first(local=True):
-            said = start_from(network, config.init)
-        fabric.print(said)
+            report_line = start_from(network, config.init)
+        fabric.print(report_line)
     if config.channels_last:
         network.to(memory_format=torch.channels_last)
     apart = world > 1  # whether each process has batch norm of its own
@@ -261,18 +261,18 @@ def validate(fabric: Fabric, model: nn.Module, dataset: Any, config: Config) -> 
     """Confusion matrices of the validation images, N x K x K; leaves the model in eval mode."""
     model.eval()
     loader, mine, count = validation(dataset, config, fabric.global_rank, fabric.world_size)
-    found = []
+    matrices_of = []
     for batch in itertools.chain.from_iterable(loader):
         images, labels = to_device(batch, fabric, config)
         with fabric.autocast():
             scores = ask.logits(model, images)
-        found.append(confusion_matrices(scores, labels, scores.shape[1]))
-    classes = torch.tensor(found[0].shape[-1] if found else 0, device=fabric.device)
+        matrices_of.append(confusion_matrices(scores, labels, scores.shape[1]))
+    classes = torch.tensor(matrices_of[0].shape[-1] if matrices_of else 0, device=fabric.device)
     fullest = fabric.all_reduce(classes, reduce_op="max")  # a process may have no image at all
     side = int(cast(Tensor, fullest))
     matrices = torch.zeros(count, side, side, dtype=torch.long, device=fabric.device)
-    if found:
-        matrices[mine] = torch.cat(found)
+    if matrices_of:
+        matrices[mine] = torch.cat(matrices_of)
     return add_up(fabric, matrices).cpu()
 
 
