@@ -119,7 +119,9 @@ class CRFPlayground(Asked, Twin, ipywidgets.VBox):
         """What is shown, the settings and the scores, in some sentences."""
         refined = self.result
         settings = in_words(refined.settings)
-        return f"Dense CRF on {refined.start.title} with {settings}. {describe(refined)}"def _start(self, source: str, seed: int) -> Unaries:
+        return f"Dense CRF on {refined.start.title} with {settings}. {describe(refined)}"
+
+    def _start(self, source: str, seed: int) -> Unaries:
         if self._given is not None:
             return self._given
         return of_scene(seed, SIZES[source]) if source in SIZES else of_photo(PHOTOS[source])
