@@ -63,13 +63,13 @@ def python(code, *arguments):
 
 
 @pytest.mark.parametrize("name", FAMILY)
-def test_onnxruntime_gives_the_same_labels_on_50_images(shelf, name):
+def test_onnxruntime_gives_the_same_labels_on_10_images(shelf, name):
     """One file, two sizes, alone and in threes; labels differ only where two logits all but tie."""
     run, network = export.load(shelf(name, ".onnx")), checkpoints.load(name)
     seen = 0
     for size in SIZES:
-        images = np.stack(photos(25, [size]))
-        for batch in (*np.split(images[:4], 4), *np.split(images[4:], 7)):
+        images = np.stack(photos(5, [size]))
+        for batch in (images[:1], images[1:2], images[2:]):
             with torch.no_grad():
                 expected = network(normalize(batch))
             found = run(torch.from_numpy(batch).movedim(-1, 1) / 255)
@@ -79,7 +79,7 @@ def test_onnxruntime_gives_the_same_labels_on_50_images(shelf, name):
             assert same[first - second > 2 * NOISE].all()
             assert same.float().mean() > 0.9999
             seen += len(batch)
-    assert seen == 50
+    assert seen == 10
 
 
 def test_pt2_files_run_in_a_process_that_knows_torch_alone(shelf, tmp_path):
