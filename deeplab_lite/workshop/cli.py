@@ -44,7 +44,9 @@ def doctor(
 
 @app.command("app")
 def serve(
-    port: Annotated[int, typer.Option(help="Where to listen; the next free one is taken.")] = 8866,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Where to listen; the next free one is taken.")
+    ] = 8866,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
 ) -> None:
     """The playground of lesson 08 in a browser, on this machine only; Ctrl+C ends it."""

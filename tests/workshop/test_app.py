@@ -164,3 +164,10 @@ def test_the_notebook_is_the_playground_alone():
 def test_kernels_of_lost_pages_end_after_a_while():
     assert 60 <= app.SETTINGS["MappingKernelManager"]["cull_idle_timeout"] <= 3600
     assert not app.SETTINGS["MappingKernelManager"].get("cull_connected", False)
+
+
+@pytest.mark.parametrize("port", ["0", "65536"])
+def test_a_port_that_cannot_be_is_refused(port):
+    words = [sys.executable, "-m", "deeplab_lite", "app", "--no-browser", "--port", port]
+    run = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert run.returncode == 2 and "Invalid value for '--port'" in run.stderr
