@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deeplab_lite.crf.guards import Inputs, Parameters
+from deeplab_lite.crf.inputs import Inputs, Parameters
 
 
 def infer(inputs: Inputs, parameters: Parameters) -> Tensor:

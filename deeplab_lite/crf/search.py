@@ -58,9 +58,6 @@ class Search(NamedTuple):
         return text_table(lines)
 
 
-Progress = Callable[[int, int, Trial], None]
-
-
 def search(
     probs: Sequence[Array] | Array,
     images: Sequence[Array] | Array,
@@ -68,7 +65,7 @@ def search(
     grid: Mapping[str, Sequence[float]] | None = None,
     *,
     rounds: int = 1,
-    progress: Progress | None = None,
+    progress: Callable[[int, int, Trial], None] | None = None,
     **fixed: Any,
 ) -> Search:
     """Score every setting of a grid on N images, then finer ones around the best: by mIoU.
@@ -85,7 +82,13 @@ def search(
     Raises ValueError for lists of different lengths and for a grid without values, and whatever
     `dense_crf` raises. Lesson 04.
     """
-    data = _data(probs, images, labels)
+    counts = len(probs), len(images), len(labels)
+    if len(set(counts)) > 1 or not counts[0]:
+        raise ValueError(
+            f"{counts[0]} probs, {counts[1]} images and {counts[2]} labels: expected as many of "
+            "each, and at least one"
+        )
+    data = list(zip(probs, images, labels, strict=True))
     values = {name: sorted(set(of)) for name, of in (GRID if grid is None else grid).items()}
     if not values or not all(values.values()):
         raise ValueError("grid has nothing to try: give each argument at least one value")
@@ -118,31 +121,11 @@ def search(
 def _around(best: float, tried: Sequence[float]) -> list[float]:
     """The best value, and those halfway to the values tried on either side of it."""
     at = tried.index(best)
-    return [
-        *((tried[at - 1] + best) / 2 for _ in tried[:at][-1:]),
-        best,
-        *((best + after) / 2 for after in tried[at + 1 : at + 2]),
-    ]
+    near = tried[max(at - 1, 0) : at + 2]
+    return [best if value == best else (value + best) / 2 for value in near]
 
 
-Data = list[tuple[Array, Array, Array]]
-
-
-def _data(
-    probs: Sequence[Array] | Array,
-    images: Sequence[Array] | Array,
-    labels: Sequence[Array] | Array,
-) -> Data:
-    counts = len(probs), len(images), len(labels)
-    if len(set(counts)) > 1 or not counts[0]:
-        raise ValueError(
-            f"{counts[0]} probs, {counts[1]} images and {counts[2]} labels: expected as many of "
-            "each, and at least one"
-        )
-    return list(zip(probs, images, labels, strict=True))
-
-
-def _score(data: Data, **settings: Any) -> float:
+def _score(data: Sequence[tuple[Array, Array, Array]], **settings: Any) -> float:
     """mIoU over all images together."""
     matrix: Any = 0
     for probs, image, label in data:

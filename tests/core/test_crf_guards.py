@@ -36,14 +36,13 @@ def changed(array, place, value):
 
 WRONG_ARRAYS = {
     # probabilities
-    "NaN": (changed(P, (1, 2, 3), NAN), RGB, ["nan for class 1 at (2, 3)", "whole image"]),
-    "infinite": (changed(P, (0, 4, 7), np.inf), RGB, ["inf for class 0 at (4, 7)"]),
+    "NaN": (changed(P, (1, 2, 3), NAN), RGB, ["sums to nan", "at (2, 3)", "whole image"]),
+    "infinite": (changed(P, (0, 4, 7), np.inf), RGB, ["sums to inf", "at (4, 7)"]),
     "logits": (LOGITS, RGB, ["look like logits", "softmax"]),
     "a sigmoid": (changed(P, (0, 1, 2), 0.9), RGB, ["sums to", "(1, 2)", "sigmoid"]),
     "one class": (P[:1], RGB, ["one class", "torch.cat([1 - probs, probs])"]),
     "no pixels": (P[:, :0], RGB[:0], ["3 x 0 x 8", "expected probabilities"]),
     "labels": (P.argmax(0), RGB, ["5 x 8", "one_hot"]),
-    "complex": (P.astype(complex), RGB, ["complex128", "expected probabilities"]),
     "a list": (P.tolist(), RGB, ["probs is a list"]),
     # image
     "width and height": (P, RGB.transpose(1, 0, 2), ["height and width are swapped"]),
@@ -64,11 +63,9 @@ WRONG_SETTINGS = {
     "negative": ({"sigma_smooth": -3}, ["sigma_smooth -3", "set w_smooth to 0"]),
     "tiny": ({"sigma_rgb": 1e-6}, ["sigma_rgb 1e-06", "0.5 or more"]),
     "sigma NaN": ({"sigma_rgb": NAN}, ["sigma_rgb nan"]),
-    "sigma tensor": ({"sigma_xy": torch.tensor(5.0)}, ["Tensor", "no gradient"]),
-    "sigma text": ({"sigma_xy": "50"}, ["sigma_xy is a str", "expected a number"]),
+    "sigma tensor": ({"sigma_xy": torch.tensor(5.0)}, ["no gradient"]),
     "weight negative": ({"w_smooth": -1}, ["w_smooth -1", "0 or more", "apart"]),
     "weight NaN": ({"w_appearance": NAN}, ["w_appearance nan"]),
-    "weights": ({"w_smooth": torch.ones(3)}, ["w_smooth is a Tensor", "a tensor of one"]),
     "iterations negative": ({"iterations": -1}, ["iterations -1", "0 or more"]),
     "iterations float": ({"iterations": 10.0}, ["iterations 10.0", "whole number"]),
     "compat word": ({"compat": "ising"}, ["'ising'", "'potts'", "3 x 3"]),
@@ -76,7 +73,6 @@ WRONG_SETTINGS = {
     "compat size": ({"compat": np.ones((2, 2))}, ["compat is 2 x 2", "3 x 3"]),
     "compat NaN": ({"compat": np.full((3, 3), NAN)}, ["compat is NaN, infinite or not symmetric"]),
     "compat one-sided": ({"compat": np.triu(np.ones((3, 3)), 1)}, ["not symmetric", "3 x 3"]),
-    "compat rewards": ({"compat": np.eye(3)}, ["makes noise", "pass -compat"]),
 }
 
 
@@ -116,8 +112,7 @@ def test_the_reference_code_refuses_gradients_and_says_who_has_them(needs):
     refused(arguments.pop("probs"), RGB, words, backend="pydensecrf", **arguments)
 
 
-def test_gradients_need_a_tensor_to_come_back_in():
-    refused(P, RGB, ["NumPy", "torch.from_numpy"], w_smooth=torch.tensor(3.0, requires_grad=True))
+def test_no_gradient_flows_to_the_image():
     image = torch.from_numpy(RGB / 255).requires_grad_()
     refused(torch.from_numpy(P), image, ["image.detach()"])
     with torch.no_grad():
