@@ -4,18 +4,20 @@ Everything happens in this process: nothing is uploaded, and no file is written.
 """
 
 import io
+import sys
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 
 MAX_BYTES = 100_000_000  # of a file
 MAX_PIXELS = 50_000_000  # after decoding: some 200 MB
 GREY = (128, 128, 128)  # under what is transparent
 LEFT_OUT = {"EPS", "WMF"}  # Pillow hands these to other programs, which would run them
 DEPTHS = (8, 10, 12, 14, 16)  # bits that scanners, cameras and microscopes store in 16
+NO_DATA = -9999  # and below: no measurement, in maps of heights and the like
 KINDS = "JPEG, PNG, WebP, TIFF, GIF and BMP are among those that work"
 
 
@@ -55,12 +57,13 @@ def read(
         raise ValueError(f"{name} is not an image that can be read here: {_advice(data)}") from None
     except Image.DecompressionBombError:
         raise ValueError(_too_large(name)) from None
-    except _Refused as error:
-        raise ValueError(str(error)) from None
+    except _Refused:
+        raise
     except Exception as error:  # decoders raise anything on damaged files
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
         raise ValueError(
-            f"{name} cannot be decoded ({_first_line(error)}): it is damaged or cut short; "
-            "copy it anew, or save it as PNG"
+            f"{name} cannot be decoded ({reason}): it is damaged or cut short; copy it anew, or "
+            "save it as PNG"
         ) from error
 
 
@@ -74,7 +77,7 @@ def shrunk(image: np.ndarray, largest: int) -> np.ndarray:
 # ---- Parts ---------------------------------------------------------------------------------------
 
 
-class _Refused(Exception):
+class _Refused(ValueError):
     """A sentence that is already complete."""
 
 
@@ -103,14 +106,12 @@ def _bytes(file: Any) -> tuple[bytes, str]:
 
 
 def _read(data: bytes, name: str, largest: int, ground: tuple[int, int, int]) -> Photo:
-    Image.init()
-    image: Image.Image
-    image = Image.open(io.BytesIO(data), formats=sorted(set(Image.OPEN) - LEFT_OUT))
+    image: Image.Image = _opened(data)
     width, height = image.size
     if not (width and height):
         raise _Refused(f"{name} has {width} x {height} pixels: expected at least one")
     changes = []
-    source = f"{'JPEG' if image.format == 'MPO' else image.format}, {width} x {height}"
+    kind = "JPEG" if image.format == "MPO" else image.format
     if getattr(image, "is_animated", False) and image.format != "MPO":
         changes.append("its first frame")
         image.seek(0)
@@ -118,13 +119,22 @@ def _read(data: bytes, name: str, largest: int, ground: tuple[int, int, int]) ->
         image.draft(None, (2 * largest, 2 * largest))  # decodes a half, a quarter or an eighth
     if image.size[0] * image.size[1] > MAX_PIXELS:
         raise _Refused(_too_large(name))
+    deep = "RGB;16" in str(getattr(image, "tile", ""))  # Pillow decodes the upper 8 bits only
     image.load()
     image, turned = _upright(image)
     profile = image.info.get("icc_profile")
 
     if image.mode[0] in "IF":
-        image, scaled = _eight_bits(image)
-        changes += scaled
+        image, words = _eight_bits(np.asarray(image, np.float32), image.mode[0] == "I")
+        changes.append(words)
+    elif deep and (high := np.asarray(image, np.float32)).max() < 2**6:  # 14 bits or fewer
+        image, words = _eight_bits(256 * high + np.asarray(_lower_bytes(data)), True)
+        changes.append(words)
+    if kind == "TIFF" and image.mode == "RGBA":  # a satellite's fourth band is often marked so
+        alpha = np.asarray(image.getchannel("A"))
+        if ((alpha > 0) & (alpha < 255)).mean() > 0.5:
+            image = image.convert("RGB")
+            changes.append("its fourth band left out")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         changes.append("what is transparent laid on grey" if ground == GREY else "its ground laid")
@@ -139,7 +149,12 @@ def _read(data: bytes, name: str, largest: int, ground: tuple[int, int, int]) ->
         changes.append("turned upright")
     if max(image.size) < max(width, height):
         changes.append(f"shrunk to {image.width} x {image.height}")
-    return Photo(np.array(image), source, tuple(changes))
+    return Photo(np.array(image), f"{kind}, {width} x {height}", tuple(changes))
+
+
+def _opened(data: bytes) -> ImageFile.ImageFile:
+    Image.init()
+    return Image.open(io.BytesIO(data), formats=sorted(set(Image.OPEN) - LEFT_OUT))
 
 
 def _upright(image: Image.Image) -> tuple[Image.Image, bool]:
@@ -151,12 +166,23 @@ def _upright(image: Image.Image) -> tuple[Image.Image, bool]:
         return image, False
 
 
-def _eight_bits(image: Image.Image) -> tuple[Image.Image, list[str]]:
-    """Whole numbers of 16 or 32 bits, and floats, as 8-bit grey; and what was done, in words."""
-    values = np.asarray(image).astype(np.float32)
-    values = np.nan_to_num(values, nan=0, posinf=0, neginf=0)
-    low, high = float(values.min()), float(values.max())
-    whole = image.mode[0] == "I"
+def _lower_bytes(data: bytes) -> Image.Image:
+    """Of 16-bit colours, what Pillow drops: in the other byte order, it keeps the other byte."""
+    other = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+    image = _opened(data)
+    for i, tile in enumerate(image.tile):
+        mode, *rest = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
+        new: Any = getattr(type(tile), "_make", tuple)  # a plain tuple before Pillow 11
+        image.tile[i] = new((*tile[:3], (mode[:-1] + other[mode[-1]], *rest)))
+    image.load()
+    return _upright(image)[0]
+
+
+def _eight_bits(values: np.ndarray, whole: bool) -> tuple[Image.Image, str]:
+    """Whole numbers of 16 or 32 bits, or floats, in 8 bits; and what was done, in words."""
+    known = np.isfinite(values) & (values > NO_DATA)
+    span = values[known] if known.any() else np.zeros(1)
+    low, high = float(span.min()), float(span.max())
     if whole and low >= 0 and high < 2 ** DEPTHS[-1]:
         depth = next(bits for bits in DEPTHS if high < 2**bits)
         low, high, words = 0, 2**depth - 1, f"{depth} bits scaled to 8"
@@ -165,8 +191,8 @@ def _eight_bits(image: Image.Image) -> tuple[Image.Image, list[str]]:
         words = f"0..{high} scaled to 8 bits"
     else:
         words = f"{low:.4g}..{high:.4g} stretched to 8 bits"
-    grey = np.rint((values - low) * (255 / max(high - low, 1e-30))).clip(0, 255)
-    return Image.fromarray(grey.astype(np.uint8)), [words]
+    grey = np.where(known, values - low, 0) * (255 / max(high - low, 1e-30))
+    return Image.fromarray(np.rint(grey).clip(0, 255).astype(np.uint8)), words
 
 
 def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
@@ -197,7 +223,3 @@ def _advice(data: bytes) -> str:
     if b"<svg" in head or head.startswith(b"%"):
         return "it looks like SVG, PDF or PostScript, a drawing; export it as PNG"
     return KINDS
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]

@@ -35,6 +35,18 @@ def near(color, expected, by=3):
     return np.abs(np.subtract(color, expected)).max() <= by
 
 
+def png(width, height, bits, rows):
+    """A PNG of colours from its rows, each with a byte 0 before it."""
+
+    def chunk(kind, data):
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0))
+    data = chunk(b"IDAT", zlib.compress(rows))
+    return b"\x89PNG\r\n\x1a\n" + head + data + chunk(b"IEND", b"")
+
+
 # ---- Modes ----
 
 GREYS = [(0, 0, 0), (255, 255, 255)]
@@ -84,6 +96,9 @@ CASES = {
     "F, 0 to 255": (of_numbers(np.float32([[0, 51]] * 4), "TIFF"), (0,) * 3, (51,) * 3),
     "F, any": (of_numbers(np.float32([[-3, 900]] * 4), "TIFF"), *GREYS),
     "F, NaN": (of_numbers(np.float32([[np.nan, 1]] * 4), "TIFF"), *GREYS),
+    "F, all NaN": (of_numbers(np.float32([[np.nan, np.nan]] * 4), "TIFF"), *GREYS[:1] * 2),
+    "F, no data": (of_numbers(np.float32([[-9999, 1]] * 4), "TIFF"), *GREYS),
+    "F, far from 0": (of_numbers(np.float32([[500, 900]] * 4), "TIFF"), *GREYS),
     "PPM of 16 bits": (b"P6 2 1 65535\n" + bytes([255, 255] * 3 + [0, 0] * 3), *GREYS[::-1]),
 }  # fmt: skip
 
@@ -112,6 +127,49 @@ def test_16_bits_say_how_they_were_scaled():
     assert read(CASES["I;16"][0]).changes == ("16 bits scaled to 8",)
     assert read(CASES["12 bits of 16"][0]).changes == ("12 bits scaled to 8",)
     assert read(CASES["F, any"][0]).changes == ("-3..900 stretched to 8 bits",)
+
+
+SIX = np.array([[0, 1000, 2048], [4095, 300, 77]], np.uint16)  # of 12 bits
+
+
+def colours_of_16_bits(kind, values=SIX, **options):
+    """The bytes of a file of 2 x 1 pixels."""
+    if kind == "PNG":
+        return png(2, 1, 16, b"\0" + values.astype(">u2").tobytes())
+    out = io.BytesIO()
+    pytest.importorskip("tifffile").imwrite(out, values[None], photometric="rgb", **options)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "kind, options",
+    [
+        ("PNG", {}),
+        ("TIFF", {}),
+        ("TIFF", {"byteorder": ">"}),
+        ("TIFF", {"compression": "zlib"}),
+        ("TIFF", {"compression": "zlib", "byteorder": ">"}),
+    ],
+)
+def test_colours_of_12_bits_in_16_are_scaled_as_grey_is(kind, options):
+    photo = read(colours_of_16_bits(kind, **options))
+    assert (photo.image[0] == np.rint(SIX * (255 / 4095))).all()
+    assert photo.changes == ("12 bits scaled to 8",)
+
+
+def test_colours_of_all_16_bits_are_not_stretched():
+    photo = read(colours_of_16_bits("PNG", SIX * 8))
+    assert near(photo.image[0], SIX // 32, 1) and photo.changes == ()
+
+
+def test_a_tiffs_fourth_band_of_many_values_is_no_transparency():
+    """Near infrared, which programs often mark as alpha; few values are 0 or 255."""
+    pixels = np.full((16, 16, 4), (200, 100, 50, 0), np.uint8)
+    pixels[..., 3] = np.arange(256).reshape(16, 16)
+    photo = read(file(Image.fromarray(pixels), "TIFF"))
+    assert (photo.image == (200, 100, 50)).all() and photo.changes == ("its fourth band left out",)
+    photo = read(file(Image.fromarray(pixels), "PNG"))
+    assert near(photo.image[0, 0], GREY) and "transparent" in photo.changes[0]
 
 
 def test_clear_pixels_take_the_ground_that_is_asked_for():
@@ -247,13 +305,7 @@ def test_a_path_reads_as_its_bytes(tmp_path):
 
 def bomb(width, height):
     """A PNG of that size in some bytes: its head, and next to no data."""
-
-    def chunk(kind, data):
-        body = kind + data
-        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")  # noqa: E501  # fmt: skip
+    return png(width, height, 8, b"")
 
 
 SENTENCES = {

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 from typer.testing import CliRunner
 
-from deeplab_lite import checkpoints, image_files, scenes
+from deeplab_lite import checkpoints, scenes
 from deeplab_lite.classroom import draw
 from deeplab_lite.colors import voc_palette
 from deeplab_lite.crf import dense_crf
@@ -158,14 +158,15 @@ def test_without_a_background_the_first_class_is_tinted_too():
     assert (results.overlay(image, labels, palette, record) == image).all()
 
 
-def test_a_photo_that_the_camera_turned_is_upright(tmp_path):
+def test_a_photo_that_the_camera_turned_is_upright(tmp_path, capsys):
     exif = Image.Exif()
-    exif[image_files.ORIENTATION] = 6
+    exif[ExifTags.Base.Orientation] = 6
     path = save(tmp_path / "turned.jpg", scenes.scene(1)[0][:97], exif=exif)
     report = segment_photos([str(path)], Settings(MODEL), tmp_path / "out", "cpu")
     (record,) = report.done
     assert (record["width"], record["height"]) == (97, 129)
     assert "turned upright" in record["read"]
+    assert "turned.jpg  97 x 129, turned upright  " in capsys.readouterr().out
     assert labels_of(tmp_path / "out", "turned").size == (97, 129)
 
 

@@ -138,7 +138,8 @@ class Work:
         results.write(out, name, image, labels, self.segmenter.palette, record)
         self.report.done.append(record)
         seconds = time.monotonic() - start
-        _print(f"{path}  {width} x {height}  {seconds:.1f} s  {_most(record)}", sys.stdout)
+        size = ", ".join((f"{width} x {height}", *image.changes))
+        _print(f"{path}  {size}  {seconds:.1f} s  {_most(record)}", sys.stdout)
 
     def fail(self, failure: Failure) -> None:
         """Tell it at once; the rest is done."""
