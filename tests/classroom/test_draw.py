@@ -41,7 +41,7 @@ def test_paint_gives_each_class_of_the_scenes_its_own_colour_and_void_white():
     assert min(deltaE_ciede2000(a, b) for a, b in combinations(lab, 2)) > 18
     assert draw.paint(np.full((1, 1), 255)).tolist() == [[[255, 255, 255]]]
     assert (draw.paint(label, draw.PALETTE[[2] * 9]) == draw.PALETTE[2]).all()
-    with pytest.raises(ValueError, match=r"label 9 at \(0, 0\): the palette colours 0..8"):
+    with pytest.raises(ValueError, match=r"label 9 at \(0, 0\): the palette has colours for 0..8"):
         draw.paint([[9]])
     with pytest.raises(ValueError, match=r"dtype float64 and shape \(2,\): expected integers"):
         draw.paint([0.5, 1])

@@ -128,7 +128,7 @@ def test_taps_meet_the_map_as_often_as_counted():
 
 
 def test_script_and_title_name_score_and_cost():
-    score = "Output stride 16, rates 1, 2, 3, multi-grid 1, 2, 4: mIoU 0.677 [0.663, 0.689]"
+    score = "Output stride 16, rates 1, 2, 3, multi-grid 1, 2, 4: mIoU 0.677 [0.664, 0.689]"
     assert lab_of(bench.TRAINED).alt() == f"{score}, 370 million multiply-adds"
     (text,) = sentences(bench.TRAINED)
     assert text.startswith(f"{score} on 200 scenes, 370 million multiply-adds. On the map of 9×9, ")

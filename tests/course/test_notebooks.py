@@ -28,4 +28,4 @@ def test_lessons_are_numbered_without_a_gap():
 def test_solutions_belong_to_a_lesson():
     for path in PATHS:
         if path.parent.name == "solutions":
-            assert (path.parents[2] / path.name).is_file(), f"{path.name} has no lesson"
+            assert (path.parents[1] / path.name).is_file(), f"{path.name} has no lesson"

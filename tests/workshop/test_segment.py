@@ -427,7 +427,7 @@ def test_a_name_that_is_no_text(scene, tmp_path):
 
 
 WORDS = {
-    "model": (["--model", "v4"], "no checkpoint is called 'v4'.* There are .*v1-scenes"),
+    "model": (["--model", "v4"], "no checkpoint is called 'v4': there are .*v1-scenes"),
     "path": (["--model", "./none.safetensors"], "there is no none.json: a checkpoint is"),
     "pickle": (["--model", "./mine.pth"], "mine.pth is a pickle by its name"),
     "scales": (["--scales", "0"], "scales 0: expected numbers from 0.1 to 10"),

@@ -63,12 +63,16 @@ def options() -> tuple[list[int], list[tuple[int, ...]], list[tuple[int, ...]]]:
 def title(setting: Setting) -> str:
     """The setting, its score and its cost."""
     stride, rates, grid = setting[:3]
-    low, high = setting.interval
+    miou, low, high = map(_digits, (setting.miou, *setting.interval))
     return (
         f"Output stride {stride}, rates {_list(rates)}, multi-grid {_list(grid)}: mIoU "
-        f"{setting.miou:.3f} [{low:.3f}, {high:.3f}], {setting.multiply_adds / 1e6:.0f} million "
-        "multiply-adds"
+        f"{miou} [{low}, {high}], {setting.multiply_adds / 1e6:.0f} million multiply-adds"
     )
+
+
+def _digits(score: float) -> str:
+    """Three digits, halves up, as the script rounds."""
+    return f"{int(1000 * score + 0.5) / 1000:.3f}"
 
 
 def _list(values: Iterable[int]) -> str:
