@@ -464,3 +464,26 @@ def test_shipped_checkpoints_load_and_their_cards_are_complete():
             m for m in scores if "miou" in m and set(m.get("iou", ())) == {*card["classes"]}
         ]
         assert complete, f"{name}: mIoU and the IoU of each class are missing"
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".json"])
+def test_saving_again_and_breaking_off_leaves_a_checkpoint_that_loads(monkeypatch, saved, suffix):
+    """Whichever of the two files is being written when the disk is full."""
+    whole, before = Path.write_bytes, checkpoints.load(saved).state_dict()
+
+    def break_off(path, data):
+        if suffix in path.name:
+            whole(path, data[: len(data) // 2])
+            raise OSError("disk full")
+        return whole(path, data)
+
+    other = {name: tensor + 1 for name, tensor in before.items()}
+    monkeypatch.setattr(Path, "write_bytes", break_off)
+    with pytest.raises(OSError, match="disk full"):
+        checkpoints.save(other, saved, CARD)
+    if suffix == ".safetensors":
+        after = checkpoints.load(saved).state_dict()
+        assert all(torch.equal(before[name], after[name]) for name in before)
+    else:  # the weights are the new ones, and the old card says that they are not its own
+        with pytest.raises(ValueError, match="is not the file that its card describes"):
+            checkpoints.load(saved)

@@ -624,3 +624,18 @@ def test_effective_field_lies_inside_the_theoretical_one_and_peaks_at_its_middle
         effective_receptive_field(model, torch.full((1, 3, 21, 21), float("nan")))
     with pytest.raises(ValueError, match="every gradient of unit"):
         effective_receptive_field(Fn(lambda x, a: a(x) * 0, conv()), torch.zeros(1, C, 9, 9))
+
+
+class Mean(nn.Module):
+    """The mean over rows, written by hand."""
+
+    def forward(self, x):
+        return x.mean(2)
+
+
+def test_a_pool_over_all_strides_by_all():
+    """Units of a pooled map of one would lie as far apart as the map is wide."""
+    convolution = nn.Conv2d(3, 4, 3, stride=2, padding=1)
+    pooled = nn.Sequential(convolution, nn.AdaptiveAvgPool2d(1)).eval()
+    assert receptive_fields(pooled, 32)[""].stride == (32, 32)
+    assert receptive_fields(nn.Sequential(convolution, Mean()).eval(), 32)[""].stride == (32, 2)

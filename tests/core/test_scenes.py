@@ -232,3 +232,9 @@ def test_the_middle_of_a_shape_is_named_once_the_field_reaches_its_outline():
     assert right[7][0] < 0.45 and right[7][1] < 0.35  # chance is 0.2
     assert right[15][0] > right[7][0] + 0.3 and right[15][1] < 0.35
     assert right[31][1] > right[15][1] + 0.15
+
+
+def test_a_scene_that_is_larger_than_its_textures_stays_the_same():
+    """Their photographs are mirrored at the edge, from 512 pixels on."""
+    image, _ = scene(7, 1041)
+    assert hashlib.sha256(image.tobytes()).hexdigest().startswith("33bebe862cd973e6")
