@@ -1,5 +1,6 @@
 """Scenes: the same bytes everywhere, classes told by outlines alone, and what they are for."""
 
+import hashlib
 import os
 import subprocess
 import sys
