@@ -160,9 +160,9 @@ def save(model_or_state: nn.Module | Mapping[str, Tensor], path: str | Path, car
     text = json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     path = _weights_file(Path(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    for file, content in ((path, data), (path.with_suffix(".json"), text.encode())):
-        with replacing(file) as temporary:
-            temporary.write_bytes(content)
+    with replacing(path) as weights, replacing(path.with_suffix(".json")) as description:
+        weights.write_bytes(data)
+        description.write_bytes(text.encode())
     return path
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from deeplab_lite.analysis.bounds import Field, squash
-from deeplab_lite.analysis.tracker import Tracker
+from deeplab_lite.analysis.tracker import Tracker, runs
 
 InputSize = int | Sequence[int]
 Unit = int | Sequence[int]
@@ -95,8 +95,9 @@ def receptive_fields(
     batch norm in training sees the whole batch, so call `model.eval()` first. The model is not
     changed.
 
-    input_size: H = W, or (H, W), or (C, H, W); channels are taken from the model's first layer if
-    not given. Networks of 1-D or 3-D convolutions take 1 or 3 sizes.
+    input_size: H = W, or (H, W), or (C, H, W); channels, if not given, are those of the model's
+    first layer, or of another if it does not run on those. Networks of 1-D or 3-D
+    convolutions take 1 or 3 sizes.
     layers: names as in `named_modules()`; all layers that ran, if None. A layer that runs more than
     once tells its last run. The model's own output is ""; a dict or tuple of tensors gives one
     entry each: "out", "aux" or "layer.out".
@@ -172,8 +173,9 @@ def input_shape(model: nn.Module, input_size: InputSize) -> list[int]:
     if isinstance(model, nn.Sequential) and len(model) == 0:
         raise ValueError("the model has no layers: add one before asking for its receptive fields")
     modules = list(model.modules())
-    ranks = (int(n[-2]) for m in modules if (n := type(m).__name__)[-2:] in ("1d", "2d", "3d"))
-    rank = next(ranks, 2)
+    ranks = [int(n[-2]) for m in modules if (n := type(m).__name__)[-2:] in ("1d", "2d", "3d")]
+    # A 1-D layer beside others is a gate over channels (ECA), wherever it is registered.
+    rank = next((n for n in ranks if n > 1), 1 if ranks else 2)
     sizes = list(input_size) if isinstance(input_size, Sequence) else [input_size] * rank
     if not rank <= len(sizes) <= rank + 2 or any(
         isinstance(n, bool) or not isinstance(n, Integral) or n < 1 for n in sizes
@@ -184,16 +186,29 @@ def input_shape(model: nn.Module, input_size: InputSize) -> list[int]:
         )
     sizes = [int(n) for n in sizes]
     if len(sizes) == rank:
-        leaves = (m for m in modules if not list(m.children()))  # a whole network may count others
-        counts = (
-            getattr(m, "in_channels", None) or getattr(m, "num_features", None) for m in leaves
-        )
-        sizes = [next((c for c in counts if isinstance(c, int)), 3), *sizes]
+        sizes = [input_channels(model, sizes), *sizes]
     if len(sizes) == rank + 1:
         # Batch norm in training refuses a map of one unit from one image.
         learning = any(m.training and hasattr(m, "running_mean") for m in modules)
         sizes = [2 if learning else 1, *sizes]
     return sizes
+
+
+def input_channels(model: nn.Module, sizes: Sequence[int]) -> int:
+    """Channels of the model's images: those of its first layer if it runs on them.
+
+    Layers stand in the order of registration, and a head may come before the backbone. So 3 and the
+    channels of all other layers are tried, too.
+    """
+    leaves = [
+        m for m in model.modules() if not list(m.children())
+    ]  # a whole network may count others
+    counts = [getattr(m, "in_channels", None) or getattr(m, "num_features", None) for m in leaves]
+    first, *others = [c for c in counts if isinstance(c, int)] or [3]
+    if first == 3:
+        return 3
+    candidates = dict.fromkeys([first, 3, *others])
+    return next((c for c in candidates if runs(model, [2, c, *sizes])), first)
 
 
 def _summary(tensor: Tensor, field: Field, input_size: tuple[int, ...]) -> ReceptiveField:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from deeplab_lite.analysis.dense_layers import DENSE, WINDOWED, OnSamples, densify, every, pair
+from deeplab_lite.analysis.fields import input_channels
+from deeplab_lite.analysis.tracker import model_state
 
 PROBE, GROWTH = 128, 64  # side of the probe image, and how much larger the second one is
 Strides = tuple[Fraction, ...]
@@ -33,10 +35,11 @@ def with_output_stride(module: nn.Module, output_stride: int) -> nn.Module:
       train mode batch norm counts the new positions too, and values change.
 
     Raises TypeError if `module` is no nn.Module; ValueError for an output_stride that is no power
-    of two or above the network's, and for a network without an exact copy, naming the place:
-    strides that are no powers of two or above 64, a layer used at two strides, upsampling from
-    beyond output_stride, or code outside convolution and pool modules that mixes positions
-    (F.max_pool2d in a forward, slicing, a mean over the map, interpolation, group norm, attention).
+    of two or above the network's, for lazy layers that have not run yet, and for a network without
+    an exact copy, naming the place: strides that are no powers of two or above 64, a layer used at
+    two strides, upsampling from beyond output_stride, or code outside convolution and pool modules
+    that mixes positions (F.max_pool2d in a forward, slicing, a mean over the map, interpolation,
+    group norm, attention).
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module is a {type(module).__name__}: expected an nn.Module")
@@ -44,7 +47,9 @@ def with_output_stride(module: nn.Module, output_stride: int) -> nn.Module:
         raise ValueError(f"output_stride {output_stride!r}: expected a power of two, as 8 or 16")
     if any(isinstance(layer, DENSE) for layer in module.modules()):
         raise ValueError("this network was converted before: convert the original one")
-    events = _trace(module)
+    model_state(module)  # refuses lazy layers, before a probe image would give them a shape
+    channels = input_channels(module, (PROBE, PROBE))
+    events = _trace(module, channels)
     layers = dict(module.named_modules())
     strided = [e for e in events if isinstance(layers[e.name], WINDOWED)]
     total = max((max(e.strides[-2:]) for e in strided), default=Fraction(1))
@@ -65,7 +70,7 @@ def with_output_stride(module: nn.Module, output_stride: int) -> nn.Module:
         if new is not layer:
             parent, _, child = name.rpartition(".")
             setattr(dense.get_submodule(parent), child, new.train(layer.training))
-    _verify(layers, events, dense, output_stride)
+    _verify(layers, events, dense, output_stride, channels)
     return dense
 
 
@@ -120,12 +125,12 @@ class Event(NamedTuple):
     strides: Strides = ()
 
 
-def _trace(module: nn.Module) -> list[Event]:
+def _trace(module: nn.Module, channels: int) -> list[Event]:
     """All events on the probe image; strides are told from how a larger image's maps grow."""
     runs: list[list[Event]] = [[], []]
     for events, size in zip(runs, (PROBE, PROBE + GROWTH), strict=True):
         try:
-            _watch(module, size, events)
+            _watch(module, (channels, size, size), events)
         except Exception as error:
             raise ValueError(
                 f"{type(module).__name__} does not run on a {size} x {size} image ({error}), so "
@@ -142,7 +147,7 @@ def _trace(module: nn.Module) -> list[Event]:
     ]
 
 
-def _watch(module: nn.Module, size: int, events: list[Event]) -> None:
+def _watch(module: nn.Module, shape: tuple[int, int, int], events: list[Event]) -> None:
     """Run a twin of `module` that shares its parameters, in eval mode, and append its events."""
     twin = copy.deepcopy(module, {id(p): p for p in module.parameters()}).eval()
     first = next((layer for layer in twin.modules() if isinstance(layer, nn.Conv2d)), None)
@@ -158,21 +163,23 @@ def _watch(module: nn.Module, size: int, events: list[Event]) -> None:
             lambda _, args, kwargs, name=name: note(name, "in", (args, kwargs)), with_kwargs=True
         )
         layer.register_forward_hook(lambda _, args, out, name=name: note(name, "out", out))
-    noise = torch.randn(
-        1, first.in_channels, size, size, generator=torch.Generator().manual_seed(0)
-    )
+    noise = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         twin(noise.to(first.weight))
 
 
 def _verify(
-    layers: dict[str, nn.Module], before: list[Event], dense: nn.Module, output_stride: int
+    layers: dict[str, nn.Module],
+    before: list[Event],
+    dense: nn.Module,
+    output_stride: int,
+    channels: int,
 ) -> None:
     """Hold the copy to its promise, map by map; name the code that made the first wrong one."""
     after: list[Event] = []
     failure = None
     try:
-        _watch(dense, PROBE, after)
+        _watch(dense, (channels, PROBE, PROBE), after)
     except Exception as error:  # the first missing map tells where
         failure = error
     after = [event for event in after if event.name in layers]

@@ -7,6 +7,7 @@ from math import floor, inf
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
@@ -281,6 +282,25 @@ def _unfold(call: Call) -> Field:
     shape = [*x.shape[:2], *(x.shape[2 + k] + 2 * p for k, p in enumerate(padding))]
     args = (x, call["kernel_size"], call["dilation"], [0, 0], call["stride"])
     return move(call, padded, shape, args)[0]
+
+
+@rule("col2im")
+def _fold(call: Call) -> Field:
+    """F.fold: each position reads all columns that land on it."""
+    x, height_width = call.x, call.result.shape[-2:]
+    if x.ndim != 3:
+        raise Unknown  # without a batch
+    options = (call[name] for name in ("kernel_size", "dilation", "padding", "stride"))
+    places = torch.arange(1.0, 1 + height_width.numel(), dtype=torch.float64)  # 0 is padding
+    landing = F.unfold(places.view(1, 1, *height_width), *options).long()  # 1, taps, columns
+    result = []
+    for index, axis in enumerate(call.field):
+        columns = axis.bounds.expand(4, *x.shape).unflatten(2, (-1, landing.shape[1]))
+        planes = columns.new_full((*columns.shape[:3], 1 + len(places)), -inf)
+        planes.scatter_reduce_(3, landing.expand_as(columns).flatten(3), columns.flatten(3), "amax")
+        bounds = squash(planes[..., 1:].unflatten(3, height_width))
+        result.append(Axis(bounds, stride_seen(bounds, index, len(call.field), axis.stride)))
+    return tuple(result)
 
 
 @rule("glu")

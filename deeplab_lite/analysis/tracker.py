@@ -40,9 +40,7 @@ class Tracker(TorchDispatchMode):
         return self.fields.get(id(tensor)) if isinstance(tensor, Tensor) else None
 
     def run(self, model: nn.Module, shape: Sequence[int]) -> None:
-        meta = {name: torch.empty_like(t, device="meta") for name, t in model_state(model)}
-        dtype = next((t.dtype for t in meta.values() if t.is_floating_point()), torch.float32)
-        image = torch.empty(tuple(shape), device="meta", dtype=dtype)
+        meta, image = on_meta(model, shape)
         self.fields[id(image)] = input_field(shape)
         try:
             with torch.no_grad(), self:
@@ -111,6 +109,24 @@ def model_state(model: nn.Module) -> list[tuple[str, Tensor]]:
             "the model has lazy layers without weights yet: run it once on an image first"
         )
     return state
+
+
+def on_meta(model: nn.Module, shape: Sequence[int]) -> tuple[dict[str, Tensor], Tensor]:
+    """The model's state and an image of this shape on the meta device, for `functional_call`."""
+    meta = {name: torch.empty_like(t, device="meta") for name, t in model_state(model)}
+    dtype = next((t.dtype for t in meta.values() if t.is_floating_point()), torch.float32)
+    return meta, torch.empty(tuple(shape), device="meta", dtype=dtype)
+
+
+def runs(model: nn.Module, shape: Sequence[int]) -> bool:
+    """Whether the model takes an image of this shape. Only shapes are computed."""
+    meta, image = on_meta(model, shape)
+    try:
+        with torch.no_grad():
+            functional_call(model, meta, (image,))
+    except Exception:  # whatever its code raises
+        return False
+    return True
 
 
 def _write_through(

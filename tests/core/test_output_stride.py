@@ -487,6 +487,27 @@ def test_a_network_without_convolutions_is_refused(net):
         with_output_stride(net, 2)
 
 
+def test_lazy_layers_are_refused_and_stay_lazy():
+    net = nn.Sequential(nn.LazyConv2d(8, 3, 2, 1), nn.LazyConv2d(4, 3, 2, 1))
+    with pytest.raises(ValueError, match="lazy layers without weights yet: run it once"):
+        with_output_stride(net, 2)
+    assert net(torch.zeros(1, 3, 64, 64)).shape == (1, 4, 16, 16)
+
+
+def test_a_head_may_be_registered_before_the_backbone():
+    class HeadFirst(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head, self.backbone = nn.Conv2d(8, 5, 1), nn.Conv2d(3, 8, 3, 2, 1)
+
+        def forward(self, x):
+            return self.head(self.backbone(x))
+
+    net, image = HeadFirst(), torch.randn(1, 3, 33, 33)
+    dense = with_output_stride(net, 1)
+    torch.testing.assert_close(dense(image)[:, :, ::2, ::2], net(image))
+
+
 @pytest.mark.parametrize("stride", [3, 6, 128])
 def test_strides_that_cannot_be_traded_are_named(stride):
     net = nn.Sequential(conv(1, 2), conv(1, stride))

@@ -49,6 +49,10 @@ def conv(kernel=3, channels=2, **options):
     return nn.Conv2d(channels, channels, kernel, **options)
 
 
+def folded(columns, x):
+    return F.fold(columns.expand(-1, 9 * C, -1), x.shape[-2:], 3, padding=1)
+
+
 C = 2
 CASES = {
     "conv3": conv(),
@@ -182,6 +186,11 @@ CASES = {
         conv(3, padding=1),
     ),
     "unfold": Fn(lambda x: F.unfold(x, 3, padding=1).reshape(-1, C * 9, 12, 12)),
+    "fold of unfold": Fn(lambda x, a: folded(F.unfold(a(x), 3, padding=1), x), conv(padding=1)),
+    "fold of mixed columns": Fn(lambda x: folded(F.unfold(x, 3, padding=1).mean(1, True), x)),
+    "fold with a stride": Fn(
+        lambda x: F.fold(F.unfold(x, 2, stride=2).flip(2), x.shape[-2:], 2, stride=2)
+    ),
     "tensor unfold": Fn(lambda x: x.unfold(2, 3, 2).mean(-1)),
     "canvas filled by slices": Fn(
         lambda x, a: (
@@ -516,6 +525,46 @@ def test_conventions_of_the_edge_cases():
 def test_norms_and_global_pools_see_the_whole_input(norm):
     field = receptive_fields(nn.Sequential(conv(padding=1), norm, conv(padding=1)), (C, 30, 20))[""]
     assert field.is_global and field.size == (30, 20) and field.region(0) == ((0, 29), (0, 19))
+
+
+class HeadFirst(nn.Module):
+    def __init__(self, channels=3):
+        super().__init__()
+        self.head, self.backbone = nn.Conv2d(8, 5, 1), nn.Conv2d(channels, 8, 3, 2, 1)
+
+    def forward(self, x):
+        return self.head(self.backbone(x))
+
+
+class ChannelGate(nn.Module):
+    """The 1-D convolution of ECA-Net, registered before the 2-D one."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate, self.body = nn.Conv1d(1, 1, 3, padding=1), nn.Conv2d(3, 8, 3, 2, 1)
+
+    def forward(self, x):
+        y = self.body(x)
+        return y * self.gate(y.mean((2, 3))[:, None])[:, 0, :, None, None]
+
+
+@pytest.mark.parametrize(
+    "model, channels",
+    [
+        (HeadFirst(), 3),
+        (ChannelGate(), 3),
+        (nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(12, 8, 3)), 3),
+        (HeadFirst(4), 4),
+        (conv(5), C),
+    ],
+)
+def test_channels_and_rank_are_those_the_network_runs_on(model, channels):
+    """Whatever layer was registered first."""
+    (field,) = receptive_fields(model, 16, [""]).values()
+    with_channels = receptive_fields(model, (channels, 16, 16), [""])[""]
+    batched = receptive_fields(model, (1, channels, 16, 16), [""])[""]
+    assert field.region(0) == with_channels.region(0) == batched.region(0)
+    assert field.input_size == (16, 16)
 
 
 def test_a_hundred_layers_reach_two_hundred_pixels():
