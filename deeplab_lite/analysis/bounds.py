@@ -221,6 +221,10 @@ def stride_seen(bounds: Tensor, index: int, spatial: int, stride: Fraction) -> F
     last = bounds[1].movedim(dim - 1, 0)
     period = last[stride.denominator :] - last[: -stride.denominator]
     steps = last[1:] - last[:-1]
-    if bool((period == stride.numerator).all()) or not bool((steps == steps.flatten()[0]).all()):
+    step = steps.flatten()[0]
+    known = bool(
+        (steps == step).all() and step.isfinite()
+    )  # infinite beside units that see nothing
+    if bool((period == stride.numerator).all()) or not known:
         return stride
-    return Fraction(int(steps.flatten()[0]))
+    return Fraction(int(step))

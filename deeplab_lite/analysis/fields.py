@@ -277,7 +277,9 @@ def _map_dims(tensor: Tensor, field: Field) -> list[int]:
     if tensor.ndim != count + 2:
         return []
     last = all(axis.varies(k + 1) for k, axis in enumerate(field))
-    if last and not any(axis.varies(tensor.ndim - 1) for axis in field):
+    # Concatenated channels and rows of padding vary along both of these dimensions on both axes.
+    crossed = any(a.varies(j + 1) for k, a in enumerate(field) for j in range(count) if j != k)
+    if last and not crossed and not any(axis.varies(tensor.ndim - 1) for axis in field):
         return list(range(1, count + 1))
     return list(range(2, count + 2))
 

@@ -527,6 +527,25 @@ def test_norms_and_global_pools_see_the_whole_input(norm):
     assert field.is_global and field.size == (30, 20) and field.region(0) == ((0, 29), (0, 19))
 
 
+def test_a_map_one_unit_wide_is_not_taken_for_channels_last():
+    """Its channels see different pixels, and its last row nothing but padding."""
+
+    def forward(x, a, b):
+        wide, narrow = a(x), b(x)
+        joined = torch.cat([wide[:, :, :1, :2], narrow], 1)[:, 1:3]
+        return F.pad(joined, (0, -1, 0, 1))
+
+    model = Fn(forward, conv(1), conv(4, padding=2, dilation=3))
+    assert assert_every_unit_agrees(model, (C, 6, 7)).map_size == (2, 1)
+
+
+def test_a_sum_where_a_unit_sees_nothing_has_a_field():
+    left = nn.MaxPool2d(4, 2, 2, dilation=3)
+    right = nn.Sequential(conv(1, stride=2), nn.ConvTranspose2d(C, C, 1, 2))
+    model = Fn(lambda x, a, b: a(x) + b(x)[:, :, :1, :2], left, right)
+    assert_every_unit_agrees(model, (C, 7, 8))
+
+
 class HeadFirst(nn.Module):
     def __init__(self, channels=3):
         super().__init__()
