@@ -1,6 +1,5 @@
 """What the Playground shows: one image, one or two answers, their differences. Lesson 08."""
 
-import base64
 import html
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,7 @@ from deeplab_lite.classroom import draw
 from deeplab_lite.classroom.widgets import segmentation_view as segmentation
 from deeplab_lite.classroom.widgets._answers import Choice
 from deeplab_lite.classroom.widgets._subjects import Subject
-from deeplab_lite.classroom.widgets._twin import figure
+from deeplab_lite.classroom.widgets._twin import figure, headline
 from deeplab_lite.classroom.widgets.segmentation_view import Result
 from deeplab_lite.labels import IGNORE
 
@@ -49,7 +48,7 @@ class Compared:
 
 def views(label: np.ndarray | None) -> list[str]:
     """The views that there are, with labels and without."""
-    return [view for view in VIEWS if label is not None or view != "errors"]
+    return segmentation.views(label, VIEWS)
 
 
 def panels(comparison: Compared, view: str, alpha: float) -> dict[str, np.ndarray]:
@@ -127,10 +126,9 @@ def describe(comparison: Compared) -> str:
 
 
 GROUPS = {"where they differ": "differ: {}"}  # in one list of all colours
-Row = tuple[str, np.ndarray]
 
 
-def legend(comparison: Compared, view: str) -> dict[str, list[Row]]:
+def legend(comparison: Compared, view: str) -> dict[str, list[draw.LegendRow]]:
     """(name, colour) of what the panels show: the classes, kinds of error, of difference."""
     classes, palette = comparison.results[0].classes, comparison.results[0].palette
     label = comparison.subject.label
@@ -138,14 +136,16 @@ def legend(comparison: Compared, view: str) -> dict[str, list[Row]]:
     maps += [label] if label is not None else []
     present = sorted({k for each in maps for k in _values(each)} - {IGNORE})
     grey = np.full(3, 150, np.uint8)  # the background keeps the image's grey
-    rows = {"classes": [(classes[k], palette[k] if k else grey) for k in present]}
+    rows: dict[str, list[draw.LegendRow]] = {
+        "classes": [(classes[k], palette[k] if k else grey) for k in present]
+    }
     if view == "errors":
-        rows["errors"] = [(f"{name}: {text}", color) for name, (text, color) in draw.ERRORS.items()]
+        rows["errors"] = draw.kind_rows(draw.ERRORS)
     if len(comparison.results) > 1:
         there = _values(comparison.kinds)
         kinds = enumerate(draw.DISAGREEMENT.values(), 1)
         rows["where they differ"] = [row for kind, row in kinds if kind in there]
-    return {name: score for name, score in rows.items() if score}
+    return {group: each for group, each in rows.items() if each}
 
 
 def _values(labels: np.ndarray) -> list[int]:
@@ -170,8 +170,6 @@ def ends(view: str, classes: int) -> tuple[str, str]:
 
 def picture(comparison: Compared, view: str, alpha: float) -> np.ndarray:
     """The playground's state as a picture, uint8 (H, W, 3): panels, sentences, legend."""
-    from matplotlib.patches import Patch
-
     pictures = panels(comparison, view, alpha)
     height, width = comparison.subject.image.shape[:2]
     columns = len(pictures) if len(pictures) < 4 else -(-len(pictures) // 2)
@@ -184,18 +182,13 @@ def picture(comparison: Compared, view: str, alpha: float) -> np.ndarray:
     for ax, (name, array) in zip(axes, pictures.items(), strict=False):
         draw.show(array, ax, title=fill(name, 96 // columns))
         ax.title.set_fontsize(9.5)
-    text = f"{comparison.subject.title}. {describe(comparison)}"
-    fig.suptitle(fill(text[0].upper() + text[1:], 108), fontsize=9.5, x=0.01, ha="left")
-    patches = [
-        Patch(fc=color / 255, ec="#8A93A0", lw=0.5, label=GROUPS.get(group, "{}").format(name))
-        for group, rows in legend(comparison, view).items()
-        for name, color in rows
+    headline(fig, f"{comparison.subject.title}. {describe(comparison)}", 9.5)
+    colors = [
+        (GROUPS.get(group, "{}").format(name), color)
+        for group, named in legend(comparison, view).items()
+        for name, color in named
     ]
-    if patches:
-        fig.legend(
-            handles=patches, loc="outside lower left", ncols=3 if view == "errors" else 4,
-            fontsize=8, frameon=False, handlelength=1.2, columnspacing=1.2,
-        )  # fmt: skip
+    draw.legend(fig, colors, 3 if view == "errors" else 4, 8)
     return draw.pixels(fig)
 
 
@@ -207,15 +200,11 @@ def title(name: str) -> str:
 
 def text_below(comparison: Compared, view: str, alpha: float, note: str = "") -> str:
     """What stands below the pictures, as HTML: colours, scores, differences, warnings, a note."""
-    lines = "".join(_line(name, rows) for name, rows in legend(comparison, view).items())
+    groups = legend(comparison, view).items()
+    lines = "".join(draw.legend_html(rows, before=group) for group, rows in groups)
     if view in ("confidence", "entropy"):
         classes = len(comparison.results[0].classes)
-        low, high = ends(view, classes)
-        code = base64.b64encode(draw.png(ramp(view, classes, alpha))).decode()
-        lines += (
-            f'<div>{low} <img alt="colours of the scale" src="data:image/png;base64,{code}" '
-            f'style="display:inline;vertical-align:middle"> {high}</div>'
-        )
+        lines += draw.scale_html(ramp(view, classes, alpha), *ends(view, classes))
     paragraph = '<p style="margin:4px 0;line-height:1.4">{}</p>'
     text = comparison.subject.title  # of a file it says what was done to it
     text = "" if comparison.subject.label is not None else f"{text[0].upper()}{text[1:]}."
@@ -226,21 +215,9 @@ def text_below(comparison: Compared, view: str, alpha: float, note: str = "") ->
         note,
     ]
     return (
-        f'<div style="line-height:1.7">{lines}</div>{_table(comparison)}'
+        f"{lines}{_table(comparison)}"
         + "".join(paragraph.format(html.escape(text)) for text in sentences if text)
     )  # fmt: skip
-
-
-def _line(name: str, rows: list[Row]) -> str:
-    swatch = (
-        "display:inline-block;width:13px;height:13px;border:1px solid #8A93A0;vertical-align:-2px"
-    )
-    items = "".join(
-        f'<span style="margin-right:16px;white-space:nowrap"><span style="{swatch};background:'
-        f'rgb({",".join(map(str, color))})"></span> {html.escape(text)}</span>'
-        for text, color in rows
-    )
-    return f'<div><span style="opacity:.7;margin-right:10px">{name}</span>{items}</div>'
 
 
 def _table(comparison: Compared) -> str:

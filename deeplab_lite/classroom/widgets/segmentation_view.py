@@ -1,15 +1,15 @@
 """What a network says of one image: pictures, scores, the commonest mistake. Lesson 03 on."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from textwrap import fill
 
 import numpy as np
 from torch import Tensor
 
 from deeplab_lite import metrics
 from deeplab_lite.classroom import draw
-from deeplab_lite.classroom.widgets._twin import figure
+from deeplab_lite.classroom.widgets._twin import figure, headline
 
 VIEWS = {"prediction": "prediction", "errors": "error map", "confidence": "confidence"}
 WIDTH = 800  # pixels, about, of the pictures side by side
@@ -60,9 +60,9 @@ def answer(result: Result, view: str, alpha: float) -> np.ndarray:
     raise ValueError(f"view {view!r}: expected one of {known} (errors need labels)")
 
 
-def views(label: np.ndarray | None) -> list[str]:
-    """The views that there are, with labels and without."""
-    return [view for view in VIEWS if label is not None or view != "errors"]
+def views(label: np.ndarray | None, known: Iterable[str] = VIEWS) -> list[str]:
+    """The views of those known that there are, with labels and without."""
+    return [view for view in known if label is not None or view != "errors"]
 
 
 def frame(result: Result, view: str, alpha: float) -> np.ndarray:
@@ -133,17 +133,7 @@ def picture(result: Result, view: str, alpha: float, title: str) -> np.ndarray:
     for ax, (name, array) in zip(axes, shown.items(), strict=True):
         draw.show(array, ax, title=name)
         ax.title.set_fontsize(10)
-    fig.suptitle(fill(f"{title}. {describe(result)}", 104), fontsize=9.5, x=0.01, ha="left")
-    rows = legend(result, view)
-    from matplotlib.patches import Patch
-
-    patches = [
-        Patch(fc=color / 255, ec="#8A93A0", lw=0.5, label=f"{name} {number}")
-        for name, color, number in rows
-    ]
-    if patches:
-        fig.legend(
-            handles=patches, loc="outside lower left", ncols=3 if view == "errors" else 5,
-            fontsize=8 if view == "errors" else 9, frameon=False, handlelength=1.2,
-        )  # fmt: skip
+    headline(fig, f"{title}. {describe(result)}", 9.5)
+    rows = [(f"{name} {number}", color) for name, color, number in legend(result, view)]
+    draw.legend(fig, rows, *((3, 8) if view == "errors" else (5, 9)))
     return draw.pixels(fig)

@@ -1,6 +1,5 @@
 """Segmentation viewer: any checkpoint on any scene, its errors and its doubt. Lesson 03 on."""
 
-import base64
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -165,12 +164,8 @@ def _text(result: Result, view: str, alpha: float) -> str:
     """The sentence, and the legends of what the panels show."""
     scale = ""
     if view == "confidence":
-        code = base64.b64encode(draw.png(ramp(result, alpha))).decode()
-        scale = (
-            f'<div>likeliest class: probability 1 <img alt="colours of the scale" src="data:image/'
-            f'png;base64,{code}" style="display:inline;vertical-align:middle"> '
-            f"{1 / len(result.classes):.2f}</div>"
-        )
+        ends = "likeliest class: probability 1", f"{1 / len(result.classes):.2f}"
+        scale = draw.scale_html(ramp(result, alpha), *ends)
     unit = "IoU" if result.label is not None else "share of pixels"
     rows = _legend(legend(result, "errors"), "pixels") if view == "errors" else ""
     rows += _legend(legend(result, "prediction"), unit)
@@ -179,11 +174,6 @@ def _text(result: Result, view: str, alpha: float) -> str:
 
 
 def _legend(rows: list[tuple[str, np.ndarray, str]], unit: str) -> str:
-    box = "display:inline-block;width:13px;height:13px;border:1px solid #8A93A0"
-    items = "".join(
-        f'<span style="margin-right:16px;white-space:nowrap"><span style="{box};vertical-align:'
-        f'-2px;background:rgb({",".join(map(str, color))})"></span> {html.escape(name)} {number}'
-        "</span>"
-        for name, color, number in rows
+    return draw.legend_html(
+        [(f"{name} {number}", color) for name, color, number in rows], after=f"({unit})"
     )
-    return f'<div style="line-height:1.7">{items}<span style="opacity:.7">({unit})</span></div>'
