@@ -75,4 +75,4 @@ def figure(width: float, height: float) -> Any:
 def headline(fig: Any, text: str, size: float = 10) -> None:
     """Write a text above the whole figure, wrapped to its width; `size` in points."""
     characters = int(1.75 * fig.get_figwidth() * 72 / size)
-    fig.suptitle(fill(text[:1].upper() + text[1:], characters), fontsize=size, x=0.01, ha="left")
+    fig.suptitle(fill(text, characters), fontsize=size, x=0.01, ha="left")

@@ -182,7 +182,8 @@ def picture(comparison: Compared, view: str, alpha: float) -> np.ndarray:
     for ax, (name, array) in zip(axes, pictures.items(), strict=False):
         draw.show(array, ax, title=fill(name, 96 // columns))
         ax.title.set_fontsize(9.5)
-    headline(fig, f"{comparison.subject.title}. {describe(comparison)}", 9.5)
+    text = f"{comparison.subject.title}. {describe(comparison)}"
+    headline(fig, text[0].upper() + text[1:], 9.5)
     colors = [
         (GROUPS.get(group, "{}").format(name), color)
         for group, named in legend(comparison, view).items()

@@ -207,7 +207,7 @@ def picture(refined: Refined, view: str, class_name: str) -> np.ndarray:
         draw.show(array, ax, title=name)
         ax.title.set_fontsize(10)
     text = f"{refined.start.title}, {in_words(refined.settings)}. {describe(refined)}"
-    headline(fig, text, 9.5)
+    headline(fig, text[0].upper() + text[1:], 9.5)
     draw.legend(fig, legend(refined, view), 2 if view == "changes" else 6)
     if view == "marginal":
         scale = fig.add_axes((0.36, 0.045, 0.28, 0.03))
