@@ -68,10 +68,14 @@ ONE_PASS = Inference()
 
 def logits(network: nn.Module, images: Tensor) -> Tensor:
     """Logits B x K x H x W of images B x 3 x H x W of any size; of a dict, its "out"."""
-    scores = network(sizes.fit(images, network))
-    scores = scores["out"] if isinstance(scores, dict) else scores
+    scores = _out(network(sizes.fit(images, network)))
     size = images.shape[-2:]
     return scores if scores.shape[-2:] == size else sizes.resize(scores, size, False)
+
+
+def _out(scores: Any) -> Any:
+    """Logits; of a dict, as torchvision's networks return, its "out"."""
+    return scores["out"] if isinstance(scores, dict) else scores
 
 
 @torch.inference_mode()
@@ -91,8 +95,7 @@ def probabilities(
     with _set_up(network, inference) as model:
         parameter = next(network.parameters(), torch.empty(0))
         images = sizes.fit(normalize(image)[None].to(parameter.device), network)
-        scores = model(images)
-    scores = scores["out"] if isinstance(scores, dict) else scores
+        scores = _out(model(images))
     shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
     channels = classes or (shape[1] if len(shape) == 4 else "K")
     if shape != (expected := (1, channels, *images.shape[-2:])):

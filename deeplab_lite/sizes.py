@@ -17,7 +17,7 @@ Size = tuple[int, int]  # height, width
 
 def extra_of(network: Any) -> int:
     """Pixels beyond a multiple of output_stride that fit a network: its `extra`, else 0."""
-    return int(getattr(network, "extra", getattr(network, "align_corners", 0)))
+    return getattr(network, "extra", 0)
 
 
 def check_size(size: Sequence[int], output_stride: int, extra: int) -> None:

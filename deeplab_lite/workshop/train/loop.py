@@ -261,18 +261,18 @@ def validate(fabric: Fabric, model: nn.Module, dataset: Any, config: Config) -> 
     """Confusion matrices of the validation images, N x K x K; leaves the model in eval mode."""
     model.eval()
     loader, mine, count = validation(dataset, config, fabric.global_rank, fabric.world_size)
-    matrices_of = []
+    counts = []
     for batch in itertools.chain.from_iterable(loader):
         images, labels = to_device(batch, fabric, config)
         with fabric.autocast():
             scores = ask.logits(model, images)
-        matrices_of.append(confusion_matrices(scores, labels, scores.shape[1]))
-    classes = torch.tensor(matrices_of[0].shape[-1] if matrices_of else 0, device=fabric.device)
+        counts.append(confusion_matrices(scores, labels, scores.shape[1]))
+    classes = torch.tensor(counts[0].shape[-1] if counts else 0, device=fabric.device)
     fullest = fabric.all_reduce(classes, reduce_op="max")  # a process may have no image at all
     side = int(cast(Tensor, fullest))
     matrices = torch.zeros(count, side, side, dtype=torch.long, device=fabric.device)
-    if matrices_of:
-        matrices[mine] = torch.cat(matrices_of)
+    if counts:
+        matrices[mine] = torch.cat(counts)
     return add_up(fabric, matrices).cpu()
 
 
