@@ -9,6 +9,7 @@ A seed gives the same bytes on every machine: all is drawn with +, -, x, / and s
 all round alike, from the random stream that NumPy has frozen (NEP 19).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from deeplab_lite.labels import IGNORE
-from deeplab_lite.textures import far_from, fill
+from deeplab_lite.textures import far_from, fill, noise
 
 CLASSES = (
     *("background", "disc", "square", "triangle", "star"),
@@ -39,29 +40,48 @@ class Difficulty:
     """What makes a scene hard. Lengths in pixels.
 
     radius: least and largest radius of the shapes' circumscribed circles.
-    shapes: least and largest number of shapes on 129 x 129 pixels.
-    thin: share of shapes with a handle, 2 to 3.5 pixels wide, which is part of the shape.
+    small: 1 makes small shapes frequent, 0 makes all radii alike.
+    shapes: least and largest number of shapes on a scene of `side` x `side` pixels.
+    company: share of shapes that come from one of COMPANIES, drawn for the scene as a whole.
+    thin: share of shapes with a handle, which is part of the shape; handle: its width.
     occlusion: 0 keeps circumscribed circles apart, 0.5 lets them overlap by half.
-    contrast: least distance of a shape's mean colour from the ground's, as a share of 255.
-    texture: strength of the patterns on shapes and ground, 1 as they come, 0 for flat colours.
+    contrast: least distance of a shape's mean colour from the background's, as a share of 255.
+    texture: strength of the patterns on shapes and background, 1 as they come, 0 for flat colours.
+    edge: least and largest width of the soft edge of a shape.
+    light: how much brighter and darker the light is from place to place, as a share.
     """
 
     radius: tuple[float, float] = (8.0, 40.0)
+    small: float = 1.0
     shapes: tuple[int, int] = (4, 9)
+    side: int = 129
+    company: float = 0.0
     thin: float = 0.3
+    handle: tuple[float, float] = (2.0, 3.5)
     occlusion: float = 0.3
     contrast: float = 0.3
     texture: float = 0.6
+    edge: tuple[float, float] = (1.0, 1.0)
+    light: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, least in (("radius", 2), ("shapes", 1)):
+        for name, least in (("radius", 2), ("shapes", 1), ("handle", 1), ("edge", 1)):
             low, high = getattr(self, name)
             if not least <= low <= high:
                 raise ValueError(f"{name} {(low, high)}: expected {least} <= least <= largest")
-        # no colour is further than 0.6 from mid-grey
-        for name, most in (("thin", 1), ("occlusion", 1), ("contrast", 0.6), ("texture", 1)):
+        for name in ("small", "company", "thin", "occlusion", "contrast", "texture", "light"):
+            most = 0.6 if name == "contrast" else 1  # no colour is further from mid-grey
             if not 0 <= getattr(self, name) <= most:
                 raise ValueError(f"{name} {getattr(self, name)}: expected a share from 0 to {most}")
+
+
+# As large as the papers' crops, so that their rates fit; soft edges, uneven light.
+WIDE = Difficulty(
+    radius=(20.0, 140.0), small=0.0, shapes=(3, 8), side=321, company=0.9, handle=(4.0, 8.0),
+    contrast=0.2, texture=0.7, edge=(1.0, 5.0), light=0.35,
+)  # fmt: skip
+# Classes that keep together, as things do in photographs: what else is there tells twins apart.
+COMPANIES = ((1, 2, 4, 8), (3, 5, 6, 7))
 
 
 class Shape(NamedTuple):
@@ -117,12 +137,17 @@ def full_scene(
         box, distance = _distances(shape, size)
         color = far_from(random, ground, difficulty.contrast)
         pattern = fill(random, distance.shape, color, difficulty.texture)
-        cover = np.clip(0.5 - distance, 0, 1)[..., None]  # one pixel of anti-aliasing
+        sharp, soft = difficulty.edge  # a width of 1 pixel is anti-aliasing, no more
+        width = sharp + (soft - sharp) * random.random_sample() if soft > sharp else sharp
+        cover = np.clip(0.5 - distance / np.float32(width), 0, 1)[..., None]
         image[box] += cover * (pattern - image[box])
         inside = distance < 0
         label[box][inside] = shape.label
         label[box][np.abs(distance) < outline] = IGNORE
         owner[box][inside] = index
+    if difficulty.light:
+        light = noise(random, size, size, 128)[..., :1]  # from -0.5 to 0.5
+        image = np.clip(image * (1 + np.float32(2 * difficulty.light) * light), 0, 255)
     return Scene((image + 0.5).astype(np.uint8), label, owner, tuple(shapes))
 
 
@@ -224,19 +249,25 @@ def _arrange(random: np.random.RandomState, size: int, difficulty: Difficulty) -
     """Shapes from back to front, the large ones behind; fewer than asked for where none fits."""
     low, high = difficulty.radius
     least, most = difficulty.shapes
-    share = (size / 129) * (size / 129)
-    count = max(1, int(share * (least + (most + 1 - least) * random.random_sample())))
+    area = (size / difficulty.side) * (size / difficulty.side)
+    count = max(1, int(area * (least + (most + 1 - least) * random.random_sample())))
+    company = COMPANIES[int(2 * random.random_sample())] if difficulty.company else ()
     shapes: list[Shape] = []
     for _ in range(8 * count):
         draw = random.random_sample(9)
-        radius = low + (high - low) * draw[0] * draw[0]  # more small ones than large ones
+        radius = low + (high - low) * draw[0] * (1 - difficulty.small + difficulty.small * draw[0])
         margin = min(0.7 * radius, size / 2)
         center = (margin + (size - 2 * margin) * draw[1], margin + (size - 2 * margin) * draw[2])
         if all(_apart(center, radius, other, difficulty.occlusion) for other in shapes):
             handle = (0.0, 0.0)
             if draw[3] < difficulty.thin:
-                handle = (radius * (0.3 + 0.7 * draw[4]), 1 + 0.75 * draw[5])
-            label = 1 + int(draw[6] * (len(CLASSES) - 1))
+                thin, thick = difficulty.handle
+                width = thin + (thick - thin) * draw[5]
+                handle = (radius * (0.3 + 0.7 * draw[4]), width / 2)
+            pick, share = draw[6], difficulty.company
+            among: Sequence[int] = company if pick < share else range(1, len(CLASSES))
+            pick = pick / share if pick < share else (pick - share) / (1 - share)
+            label = among[int(pick * len(among))]
             shapes.append(Shape(label, center, radius, _turn(draw[7], draw[8]), handle))
         if len(shapes) == count:
             break

@@ -25,9 +25,10 @@ class DeepLabHead(nn.Sequential):
         rates: Iterable[int],
         channels: int = 256,
         dropout: float = 0.5,
+        image_pooling: bool = True,
     ):
         super().__init__(
-            ASPP(in_channels, rates, channels, dropout=dropout),
+            ASPP(in_channels, rates, channels, dropout=dropout, image_pooling=image_pooling),
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
             nn.ReLU(),
@@ -113,7 +114,7 @@ class DeepLabV3(DeepLab):
     rates: of the pyramid at this output_stride; by default 6, 12, 18 at 16, twice that at 8.
     cascade: None for the pyramid; for the cascaded variant the number of its last block, 4 to 7.
     aux: also score layer3's map; forward then returns {"out": logits, "aux": logits}.
-    channels: of the pyramid.
+    channels: of the pyramid; image_pooling: whether the mean of the map is one of its branches.
     H and W are multiples of output_stride, or with align_corners multiples plus 1.
 
     torchvision's deeplabv3_resnet50 and 101 are output_stride=8, multi_grid=(1, 1, 1), aux=True:
@@ -133,6 +134,7 @@ class DeepLabV3(DeepLab):
         rates: Iterable[int] | None = None,
         aux: bool = False,
         channels: int = 256,
+        image_pooling: bool = True,
         cascade: int | None = None,
         align_corners: bool = False,
         dropout: float = 0.5,
@@ -146,7 +148,7 @@ class DeepLabV3(DeepLab):
         if cascade is None:
             rates = fitting_rates(rates, output_stride)
             self.classifier = DeepLabHead(
-                network.out_channels, num_classes, rates, channels, dropout
+                network.out_channels, num_classes, rates, channels, dropout, image_pooling
             )
         else:
             if rates is not None or cascade not in (4, 5, 6, 7):

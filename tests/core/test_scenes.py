@@ -5,6 +5,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,21 +16,35 @@ from hypothesis import strategies as st
 from benchmarks import field_size
 from deeplab_lite import scenes
 from deeplab_lite.receptive_field import receptive_fields
-from deeplab_lite.scenes import CLASSES, Difficulty, Scenes, full_scene, outline_distance, scene
+from deeplab_lite.scenes import (
+    CLASSES,
+    COMPANIES,
+    WIDE,
+    Difficulty,
+    Scenes,
+    full_scene,
+    outline_distance,
+    scene,
+)
 
 FLAT = Difficulty(texture=0, thin=0)
 
 
 DIGEST = """
 import hashlib
-from deeplab_lite.scenes import scene
-digest = hashlib.sha256()
+from deeplab_lite.scenes import WIDE, scene
+small, wide = hashlib.sha256(), hashlib.sha256()
 for seed in range(40):
     for array in scene(seed, 64 + seed):
-        digest.update(array.tobytes())
-print(digest.hexdigest())
+        small.update(array.tobytes())
+    for array in scene(seed, 321, WIDE):
+        wide.update(array.tobytes())
+print(small.hexdigest(), wide.hexdigest())
 """
-CHECKSUM = "79a2ada749fcc012196e83864f8064b79cfee6b447d50828f3b6f9f2ac5f02b3"
+CHECKSUMS = [
+    "79a2ada749fcc012196e83864f8064b79cfee6b447d50828f3b6f9f2ac5f02b3",
+    "5d1862705ee136a1c4d6151c876de1eb684c5648211843ac009667c37f7c7e04",
+]
 
 
 @pytest.mark.parametrize("features", ["", "AVX2 FMA3 AVX512F X86_V3 X86_V4 AVX512_ICL"])
@@ -38,7 +53,7 @@ def test_a_seed_gives_the_same_bytes_everywhere(features):
     where = os.environ | {"NPY_DISABLE_CPU_FEATURES": features}
     command = [sys.executable, "-W", "ignore", "-c", DIGEST]
     found = subprocess.run(command, env=where, capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == CHECKSUM
+    assert found.stdout.split() == CHECKSUMS
 
 
 @settings(max_examples=25, deadline=None)
@@ -72,6 +87,31 @@ def test_every_class_comes_about_as_often_as_the_others():
 def test_radii_span_a_factor_of_five():
     radii = [shape.radius for seed in range(200) for shape in full_scene(seed).shapes]
     assert 8 <= min(radii) < 9 and 36 < max(radii) <= 40
+
+
+def test_wide_scenes_have_shapes_of_all_sizes_that_keep_together():
+    """Radii of 20 to 140 pixels; of two companies, nine shapes in ten are of one."""
+    drawn = [full_scene(seed, 321, WIDE).shapes for seed in range(200)]
+    radii = [shape.radius for shapes in drawn for shape in shapes]
+    assert 20 <= min(radii) < 21 and 125 < max(radii) <= 140
+    assert max(len(shapes) for shapes in drawn) <= 8
+    first = [sum(shape.label in COMPANIES[0] for shape in shapes) for shapes in drawn]
+    together = sum(max(n, len(shapes) - n) for n, shapes in zip(first, drawn, strict=True))
+    assert 0.9 < together / len(radii) < 0.99
+    assert 0.35 < np.mean([n > len(s) / 2 for n, s in zip(first, drawn, strict=True)]) < 0.65
+
+
+def test_edges_are_as_soft_and_the_light_as_uneven_as_asked():
+    plain = Difficulty(shapes=(1, 1), thin=0, texture=0, radius=(20, 30))
+    soft, lit = replace(plain, edge=(6, 6)), replace(plain, light=0.5)
+    mixed = {}  # pixels that are neither the background's colour nor the shape's
+    for what, difficulty in (("sharp", plain), ("soft", soft)):
+        images = [full_scene(seed, 129, difficulty, outline=0) for seed in range(20)]
+        mixed[what] = sum(len(np.unique(each.image.reshape(-1, 3), axis=0)) for each in images)
+    assert mixed["soft"] > 1.5 * mixed["sharp"]
+    flat, uneven = (scene(3, 129, difficulty)[0][:20].std(axis=(0, 1)).max()
+                    for difficulty in (plain, lit))  # fmt: skip
+    assert flat == 0 < 5 < uneven
 
 
 @pytest.mark.parametrize("kind", CLASSES[1:])

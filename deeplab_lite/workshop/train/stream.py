@@ -136,6 +136,12 @@ def open_data(config: Config) -> tuple[Any, Any, Augment | None]:
     from deeplab_lite.workshop import datasets
 
     crop = functools.partial(datasets.augment, size=config.size)
+    if config.data == "wide":
+        from deeplab_lite.scenes import WIDE, Scenes
+
+        scenes = [Scenes(split, size=WIDE.side, difficulty=WIDE) for split in ("train", "val")]
+        part = functools.partial(crop, scale=(1.0, 1.0), colour=False)
+        return scenes[0], scenes[1], None if config.size == WIDE.side else part
     where: dict[str, Any] = {"root": config.root or None, "download": config.download}
     if config.data == "camvid":
         return datasets.CamVid("train", **where), datasets.CamVid("val", **where), crop
@@ -153,6 +159,6 @@ def open_data(config: Config) -> tuple[Any, Any, Augment | None]:
         )
         return train_set, val_set, crop
     raise ValueError(
-        f"no data set is called {config.data!r}: there are scenes, camvid, voc and voc-aug, "
+        f"no data set is called {config.data!r}: there are scenes, wide, camvid, voc and voc-aug, "
         "and no folder is there"
     )

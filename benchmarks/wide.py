@@ -1,0 +1,229 @@
+"""The ladder on wide scenes: each rung beside the one that it differs from by one option.
+
+    python -m benchmarks.wide              all rungs that are trained, on 200 test scenes
+    python -m benchmarks.wide --scenes 50  sooner, and not written
+
+Writes assets/wide/ladder.csv. A step is the paired difference of mIoU on the same scenes, over the
+answers of all seeds that both rungs have, with the interval that other scenes would give (`low`,
+`high`); `step_of_seeds` lists that of each seed, so luck of the scenes and luck of the seed are
+seen apart. Labels are kept in runs/wide/answers: a second call scores only what is new.
+"""
+
+import argparse
+import csv
+from functools import cache
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deeplab_lite import ask, checkpoints, metrics
+from deeplab_lite.ask import Inference
+from deeplab_lite.files import replacing
+from deeplab_lite.scenes import CLASSES, SPLITS, WIDE, full_scene
+from tools.wide import ROOT, WEIGHTS
+
+TABLE = WEIGHTS / "ladder.csv"
+COUNT = 200
+RADII = (20, 35, 60, 90, 141)  # pixels
+DISTANCES = (0, 4, 16, 32, 64, 999)  # pixels from the nearest outline
+SEEDS = (0, 1)
+V1_CRF: dict[str, Any] = {}  # dense_crf's defaults are those of v1's script
+SIX = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+THREE = (0.75, 1.0, 1.25)
+
+
+class Rung(NamedTuple):
+    """A trained network and how it is asked.
+
+    `against`: the rung that it differs from by one option; `paper`: the same step there, in points
+    of mIoU on VOC 2012, and where it stands.
+    """
+
+    name: str
+    against: str
+    idea: str
+    paper: str
+    run: str
+    how: Inference = Inference()
+
+
+AT8 = Inference(output_stride=8)
+LADDER = (
+    Rung("fc6-4x4", "", "", "", "fc6-4x4"),
+    Rung("fc6-3x3", "", "", "", "fc6-3x3"),
+    Rung("LargeFOV", "fc6-3x3", "fc6 at rate 12, not 1", "", "largefov"),
+    Rung("LargeFOV / 4x4", "fc6-4x4", "3x3 at 12, not 4x4 at 4", "+2.45 (v1, table 1)", "largefov"),
+    Rung("ASPP-S", "LargeFOV", "rates 2, 4, 8, 12", "+1.22 (v2, table 3)", "aspp-s"),
+    Rung("ASPP-L", "LargeFOV", "rates 6, 12, 18, 24", "+3.20 (v2, table 3)", "aspp-l"),
+    Rung("v3, OS8", "ASPP-L", "v3's head", "", "v3-os8"),
+    Rung("v3", "", "", "", "v3-os16"),
+    Rung("v3, trained at OS8", "v3", "stride 8 in training", "+1.30 (v3, table 1)", "v3-os8"),
+    Rung("v3, asked at OS8", "v3", "stride 8 at test", "+1.30 (v3, table 6)", "v3-os16", AT8),
+    Rung("v3, second stage", "v3", "500 steps at stride 8", "", "v3-second-stage", AT8),
+    Rung("v3, no pooling", "", "", "", "v3-no-pooling"),
+    Rung("v3, pooling", "v3, no pooling", "image pooling", "+0.63 (v3, table 5)", "v3-os16"),
+    Rung("v3, grid 1 2 1", "v3", "multi-grid", "+0.57 (v3, table 5)", "v3-mg121"),
+    Rung("v3, grid 1 2 4", "v3", "multi-grid", "+1.22 (v3, table 5)", "v3-mg124"),
+    Rung("v3, rates 6 12 18", "v3", "rates for crops of 513", "", "v3-far"),
+    Rung("v3, crop 161", "v3", "small crops", "-9.99 (v3, table 8)", "v3-crop161"),
+    Rung("v3+", "v3", "decoder", "+1.64 (v3+, table 3)", "v3plus-plain"),
+    Rung("v3+, separable", "v3+", "separable", "-0.14 (v3+, table 5)", "v3plus-separable"),
+    Rung("v3, mirror", "v3", "mirror image", "+0.32 (v3, table 6)", "v3-os16",
+         Inference(flip=True)),
+    Rung("v3, three sizes", "v3", "sizes .75 to 1.25", "", "v3-os16", Inference(scales=THREE)),
+    Rung("v3, six sizes", "v3", "sizes .5 to 1.75", "+0.94 (v3, table 6)", "v3-os16",
+         Inference(scales=SIX)),
+    Rung("v3+, mirror", "v3+", "mirror image", "", "v3plus-plain", Inference(flip=True)),
+    Rung("LargeFOV + CRF", "LargeFOV", "CRF", "+4.08 (v2, table 3)", "largefov",
+         Inference(crf=V1_CRF)),
+    Rung("ASPP-L + CRF", "ASPP-L", "CRF", "+2.61 (v2, table 3)", "aspp-l", Inference(crf=V1_CRF)),
+    Rung("v3 + CRF", "v3", "CRF", "", "v3-os16", Inference(crf=V1_CRF)),
+    Rung("v3+ + CRF", "v3+", "CRF", "", "v3plus-plain", Inference(crf=V1_CRF)),
+)  # fmt: skip
+
+
+class Test(NamedTuple):
+    """Test scenes: images, labels with and without 255 on outlines, each pixel's shape's radius and
+    its distance from the nearest outline."""
+
+    images: np.ndarray
+    banded: Tensor
+    exact: Tensor
+    radius: Tensor
+    distance: Tensor
+
+
+@cache
+def test_scenes(count: int) -> Test:
+    drawn = [full_scene(SPLITS["test"][0] + i, WIDE.side, WIDE) for i in range(count)]
+    exact, radius = [], []
+    for each in drawn:  # owner -1, the background, takes the last
+        exact.append(np.array([*(s.label for s in each.shapes), 0], np.uint8)[each.owner])
+        radius.append(np.array([*(s.radius for s in each.shapes), 0], np.float32)[each.owner])
+    labels = torch.from_numpy(np.stack(exact))
+    return Test(
+        np.stack([each.image for each in drawn]),
+        torch.from_numpy(np.stack([each.label for each in drawn])),
+        labels,
+        torch.from_numpy(np.stack(radius)),
+        metrics.boundary_distance(labels),
+    )
+
+
+class Answers(NamedTuple):
+    """Of one network, asked in one way: its labels, N x H x W, and its calibration error."""
+
+    labels: Tensor
+    calibration: float
+
+
+def answers(rung: Rung, seed: int, count: int) -> Answers:
+    """What the network of this seed says of the test scenes; kept, since a CRF takes its time."""
+    weights = WEIGHTS / f"{rung.run}-{seed}.safetensors"
+    key = "".join(c if c.isalnum() else "-" for c in f"{rung.how}").strip("-")
+    digest = checkpoints.card(weights)["sha256"][:12]
+    kept = ROOT / "runs" / "wide" / "answers" / f"{rung.run}-{seed}-{digest}-{key}-{count}.npz"
+    if not kept.exists():
+        test = test_scenes(count)
+        network = checkpoints.load(weights).to(memory_format=torch.channels_last)
+        probs = (ask.probabilities(network, image, rung.how) for image in test.images)
+        labels, table = [], np.zeros((15, 3))
+        for each, label in zip(probs, test.banded.numpy(), strict=True):
+            labels.append(each.argmax(0).astype(np.uint8))
+            counted = label != 255
+            confidence, right = each.max(0)[counted], (labels[-1] == label)[counted]
+            bins = np.minimum((confidence * 15).astype(int), 14)
+            for column, value in enumerate((np.ones_like(confidence), confidence, right)):
+                table[:, column] += np.bincount(bins, value, 15)
+        error = np.abs(table[:, 1] - table[:, 2]).sum() / table[:, 0].sum()
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(kept) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, labels=np.stack(labels), error=error)
+    with np.load(kept) as stored:
+        return Answers(torch.from_numpy(stored["labels"]), float(stored["error"]))
+
+
+def shares(right: Tensor, where: Tensor, edges: tuple[int, ...], what: str) -> dict[str, float]:
+    """The share of right pixels, by what `where` says of them."""
+    return {
+        f"{what}_{low}": round(float(right[(where >= low) & (where < high)].float().mean()), 4)
+        for low, high in pairwise(edges)
+    }
+
+
+def mean(rows: list[dict[str, float]]) -> dict[str, float]:
+    return {key: round(sum(row[key] for row in rows) / len(rows), 4) for key in rows[0]}
+
+
+def trained(run: str) -> tuple[int, ...]:
+    return tuple(s for s in SEEDS if (WEIGHTS / f"{run}-{s}.safetensors").exists())
+
+
+def row(rung: Rung, count: int) -> dict[str, Any]:
+    """A line of the table; scores are means over seeds."""
+    test, classes = test_scenes(count), len(CLASSES)
+    runs = {r.name: r.run for r in LADDER}
+    base = next((r for r in LADDER if r.name == rung.against), None)
+    seeds = trained(rung.run)
+    if base is not None:
+        seeds = tuple(s for s in seeds if s in trained(runs[base.name]))
+    matrices, scores = {}, []
+    for seed in seeds:
+        labels, error = answers(rung, seed, count)
+        matrices[seed] = metrics.confusion_matrices(labels, test.banded, classes)
+        edge = metrics.confusion_matrices(
+            labels, test.exact.masked_fill(test.distance > 4, 255), classes
+        )
+        right, shape = labels == test.exact, test.exact > 0
+        scores.append(
+            {"miou": float(metrics.miou(matrices[seed].sum(0))), "calibration_error": error}
+            | {"trimap_4": float(metrics.miou(edge.sum(0)))}
+            | shares(right[shape], test.radius[shape], RADII, "radius")
+            | shares(right[shape], test.distance[shape], DISTANCES, "distance")
+        )
+    line: dict[str, Any] = {"rung": rung.name, "against": rung.against, "idea": rung.idea}
+    line |= {"paper": rung.paper, "seeds": len(seeds)}
+    if base is None:
+        return line | dict.fromkeys(("step", "low", "high", "step_of_seeds"), "") | mean(scores)
+    other = {
+        s: metrics.confusion_matrices(answers(base, s, count).labels, test.banded, classes)
+        for s in seeds
+    }
+    each = [metrics.paired_difference(matrices[s], other[s]).value for s in seeds]
+    # both seeds' matrices of a scene are drawn together: the interval is that of other scenes
+    mine, theirs = (torch.stack([m[s] for s in seeds]).sum(0) for m in (matrices, other))
+    step, low, high = metrics.paired_difference(mine, theirs)
+    line |= {"step": round(step, 4), "low": round(low, 4), "high": round(high, 4)}
+    line["step_of_seeds"] = " ".join(f"{value:+.4f}" for value in each)
+    return line | mean(scores)
+
+
+def read() -> list[dict[str, str]]:
+    with TABLE.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--scenes", type=int, default=COUNT)
+    count = parser.parse_args().scenes
+    rows = []
+    for rung in LADDER:
+        base = next((r for r in LADDER if r.name == rung.against), rung)
+        if not set(trained(rung.run)) & set(trained(base.run)):
+            print(f"{rung.name}: not trained yet")
+            continue
+        rows.append(row(rung, count))
+        print("  ".join(str(value) for value in rows[-1].values()), flush=True)
+    if count == COUNT:
+        with replacing(TABLE) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
