@@ -15,21 +15,26 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import matplotlib
 import numpy as np
 import torch
 from torch import Tensor
 
 from deeplab_lite import ask, checkpoints, metrics
 from deeplab_lite.ask import Inference
+from deeplab_lite.classroom import draw
 from deeplab_lite.files import replacing
-from deeplab_lite.scenes import CLASSES, SPLITS, WIDE, full_scene
-from tools.wide import ROOT, WEIGHTS
+from deeplab_lite.receptive_field import effective_receptive_field, receptive_fields
+from deeplab_lite.scenes import CLASSES, SPLITS, WIDE, full_scene, normalize
+from tools.wide import ROOT, RUNS, WEIGHTS
 
 TABLE = WEIGHTS / "ladder.csv"
 COUNT = 200
 RADII = (20, 35, 60, 90, 141)  # pixels
 DISTANCES = (0, 4, 16, 32, 64, 999)  # pixels from the nearest outline
 SEEDS = (0, 1)
+SHOWN = (3, 8, 11, 23, 40)  # test scenes of the picture
+IN_PICTURE = ("fc6-3x3", "LargeFOV", "ASPP-L", "v3", "v3, OS8", "v3+")
 V1_CRF: dict[str, Any] = {}  # dense_crf's defaults are those of v1's script
 SIX = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 THREE = (0.75, 1.0, 1.25)
@@ -154,6 +159,19 @@ def shares(right: Tensor, where: Tensor, edges: tuple[int, ...], what: str) -> d
     }
 
 
+@cache
+def field_sides(run: str) -> dict[str, int | str]:
+    """Pixels of the middle score's field: as built, and the square with 95 % of the energy."""
+    network = checkpoints.load(WEIGHTS / f"{run}-0.safetensors")
+    images, middle = normalize(test_scenes(COUNT).images[:16]), WIDE.side // 2
+    energy = effective_receptive_field(network, images, unit=(middle, middle)).numpy()
+    away = np.abs(np.arange(WIDE.side) - middle)
+    rings = np.maximum(away[:, None], away).ravel()  # squares around the middle
+    half = int(np.searchsorted(np.bincount(rings, energy.ravel()).cumsum(), 0.95))
+    field = receptive_fields(network, WIDE.side)[""]
+    return {"field": "all" if field.is_global else field.size[0], "field_95": 2 * half + 1}
+
+
 def mean(rows: list[dict[str, float]]) -> dict[str, float]:
     return {key: round(sum(row[key] for row in rows) / len(rows), 4) for key in rows[0]}
 
@@ -185,7 +203,7 @@ def row(rung: Rung, count: int) -> dict[str, Any]:
             | shares(right[shape], test.distance[shape], DISTANCES, "distance")
         )
     line: dict[str, Any] = {"rung": rung.name, "against": rung.against, "idea": rung.idea}
-    line |= {"paper": rung.paper, "seeds": len(seeds)}
+    line |= {"paper": rung.paper, "seeds": len(seeds)} | field_sides(rung.run)
     if base is None:
         return line | dict.fromkeys(("step", "low", "high", "step_of_seeds"), "") | mean(scores)
     other = {
@@ -199,6 +217,47 @@ def row(rung: Rung, count: int) -> dict[str, Any]:
     line |= {"step": round(step, 4), "low": round(low, 4), "high": round(high, 4)}
     line["step_of_seeds"] = " ".join(f"{value:+.4f}" for value in each)
     return line | mean(scores)
+
+
+def predictions(count: int) -> None:
+    """Five scenes, their labels, and what the networks of the first seed say: predictions.png."""
+    import matplotlib.pyplot as plt
+
+    test = test_scenes(count)
+    maps = {"label": test.banded} | {
+        rung.name: answers(rung, 0, count).labels
+        for rung in LADDER
+        if rung.name in IN_PICTURE and 0 in trained(rung.run)
+    }
+    size = (1.7 * (1 + len(maps)), 1.75 * len(SHOWN) + 0.3)
+    figure, axes = plt.subplots(len(SHOWN), 1 + len(maps), figsize=size)
+    for index, line in zip(SHOWN, axes, strict=True):
+        pictures = {"scene": test.images[index]}
+        pictures |= {name: draw.paint(labels[index].numpy()) for name, labels in maps.items()}
+        for ax, (title, picture) in zip(line, pictures.items(), strict=True):
+            ax.imshow(picture)
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+            if index == SHOWN[0]:
+                ax.set_title(title, fontsize=10, loc="center")
+    figure.savefig(WEIGHTS / "predictions.png", dpi=90)
+
+
+def curves() -> None:
+    """Validation mIoU over the scenes that each rung has seen, all seeds: curves.png."""
+    import matplotlib.pyplot as plt
+
+    figure, ax = plt.subplots(figsize=(7, 4.5))
+    for number, run in enumerate(run for run in RUNS if trained(run)):
+        for seed in trained(run):
+            with (WEIGHTS / "curves" / f"{run}-{seed}.csv").open(newline="") as file:
+                rows = [r for r in csv.DictReader(file) if r["val_miou"]]
+            points = [[float(r[key]) for r in rows] for key in ("images", "val_miou")]
+            style = {"color": f"C{number % 10}", "ls": "-" if number < 10 else "--", "lw": 1.3}
+            ax.plot(*points, alpha=1 - 0.4 * seed, label=run if seed == 0 else None, **style)
+    ax.set(xlabel="scenes seen", ylabel="mIoU of 100 validation scenes")
+    ax.legend(fontsize=8, loc="lower right", ncols=2)
+    figure.savefig(WEIGHTS / "curves.png", dpi=90)
 
 
 def read() -> list[dict[str, str]]:
@@ -223,6 +282,10 @@ def main() -> None:
             writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
+        matplotlib.use("Agg")
+        draw.style()
+        predictions(count)
+        curves()
 
 
 if __name__ == "__main__":
