@@ -1,4 +1,4 @@
-"""The exact receptive field of every layer of any network. Lesson 01, section 4."""
+"""The exact receptive field of every layer of any network. Lesson 01, section 5."""
 
 import difflib
 import warnings
@@ -88,7 +88,7 @@ def unit_index(u: Unit, map_size: Sequence[int]) -> tuple[int, ...]:
 def receptive_fields(
     model: nn.Module, input_size: InputSize, layers: Sequence[str] | None = None
 ) -> dict[str, ReceptiveField]:
-    """Exact receptive field of every layer of any network. Lesson 01, section 4.
+    """Exact receptive field of every layer of any network. Lesson 01, section 5.
 
     One forward pass on the meta device (no values, no memory) carries the interval of input
     positions that each unit sees through every operation. The model runs in the mode it is in:

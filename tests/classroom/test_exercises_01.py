@@ -20,8 +20,8 @@ def said(grader, answer, capsys):
         ((11, 4, ...), "· not attempted yet"),
         ((11, 4, 42), "✓ 11 pixels in steps of 4"),
         ([11, 4, 42.0], "✓ 11 pixels in steps of 4"),
-        ((8, 4, 42), "✗ 8 adds up the kernels as if all strides were 1"),
-        ((17, 4, 42), "✗ 17 steps by each layer's own stride"),
+        ((8, 4, 42), "✗ 8 treats all strides as 1"),
+        ((17, 4, 42), "✗ 17 uses each layer's own stride"),
         ((16, 4, 42), "✗ 16 counts k taps per layer"),
         ((10, 4, 42), "✗ 10 starts from 0"),
         ((30, 4, 42), "✗ 30 multiplies the kernels"),
@@ -30,12 +30,12 @@ def said(grader, answer, capsys):
         ((11, 5, 42), "✗ the stride is not 5: strides multiply"),
         ((11, 8, 42), "✗ the stride is not 8"),
         ((11, 4, 45), "✗ a centre of 45 leaves out the padding"),
-        ((11, 4, 43), "✗ a centre of 43 adds the paddings as they are"),
+        ((11, 4, 43), "✗ a centre of 43 counts every padding once"),
         ((11, 4, 40), "✗ 40 is u S"),
         ((11, 4, 37), "✗ 37 is the first pixel"),
         ((11, 4, 47), "✗ 47 is the last pixel"),
         ((11, 4, 42.5), "✗ 42.5 adds size / 2"),
-        ((11, 4, 32), "✗ a centre of 32 takes half of the size away"),
+        ((11, 4, 32), "✗ a centre of 32 subtracts half of the size"),
         ((11, 4, 0), "✗ the centre is not 0"),
         ((11, 4), "✗ (11, 4): give three numbers"),
         ("11, 4, 42", "✗ '11, 4, 42': give three numbers"),
@@ -62,7 +62,7 @@ def right(layers):
     "answer", [right, lambda layers: list(right(layers)), lambda x: chain(x)[-1]]
 )
 def test_recurrence_right(answer, capsys):
-    assert said(check.recurrence, answer, capsys).startswith("✓ stride below, then above")
+    assert said(check.recurrence, answer, capsys).startswith("✓ right for all 4 stacks")
 
 
 @pytest.mark.parametrize("answer", [..., lambda layers: ..., lambda layers: (..., ..., ...)])
@@ -78,7 +78,7 @@ def with_own_stride(layers):
     return r, S, P
 
 
-def with_notes_dilation(layers):
+def with_dilation_minus_1(layers):
     r, S, P = 1, 1, 0
     for k, s, p, d in layers:
         r, P, S = r + (d - 1) * (k - 1) * S, P + p * S, S * s
@@ -89,12 +89,12 @@ def with_notes_dilation(layers):
     "answer, expected",
     [
         (with_own_stride, "✗ your size grows by the layer's own stride"),
-        (with_notes_dilation, "✗ your size grows by d - 1, as in the notes"),
+        (with_dilation_minus_1, "✗ your size grows by d - 1: at dilation 1"),
         (lambda layers: None, "✗ your function returns nothing"),
         (lambda layers: 7, "✗ your function returned 7"),
         (lambda layers: (1, 1, 0), "✗ for [(3, 1, 0, 1)"),
         (lambda layers: 1 / 0, "✗ your code stopped with ZeroDivisionError"),
-        ((7, 1, 0), "✗ (7, 1, 0) is no function"),
+        ((7, 1, 0), "✗ (7, 1, 0) is not a function"),
     ],
 )
 def test_recurrence_wrong(answer, expected, capsys):
@@ -140,7 +140,7 @@ VGG = [layer for convs in (2, 2, 3, 3, 3) for layer in [(3, 1, 1)] * convs + [(2
             "✗ 26 of the 431 pixels are holes",
         ),
         ([(3, 2)] * 3 + [(3,)] * 13, "✗ 144 weights, 54 are allowed"),
-        ([(3, 2)] * 3 + [(3, 1, 0, 900)], "✗ 14415 pixels are more than any photograph has"),
+        ([(3, 2)] * 3 + [(3, 1, 0, 900)], "✗ 14415 pixels are more than a photograph has"),
         ([(3, 0)], "✗ stride 0 in layer 1"),
         ([(3.5,)], "✗ kernel 3.5 in layer 1"),
         ([("3", "1")], "✗ kernel '3' in layer 1"),

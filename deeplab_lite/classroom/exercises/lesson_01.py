@@ -16,11 +16,11 @@ def field_by_hand(answer: Any) -> str:
     expect(numbers and len(answer) == 3, f"{answer!r}: give three numbers, size, stride and centre")
     size, stride, centre = answer
     sizes = {
-        8: "8 adds up the kernels as if all strides were 1: two layers stand on a map of stride 2",
-        17: "17 steps by each layer's own stride: a kernel steps by the stride of the map below it",
+        8: "8 treats all strides as 1: the last two layers read a map of stride 2",
+        17: "17 uses each layer's own stride: a kernel steps by the stride of the map below it",
         16: "16 counts k taps per layer: from the first tap to the last there are k - 1 steps",
-        10: "10 starts from 0: a pixel sees itself, so the count starts from 1",
-        30: "30 multiplies the kernels: fields of neighbours overlap, each layer adds (k - 1) S",
+        10: "10 starts from 0: a pixel sees itself, so start from 1",
+        30: "30 multiplies the kernels: neighbours' fields overlap, so a layer adds only (k - 1) S",
     }
     expect(size == 11, sizes.get(size, f"the size is not {size}: add (k - 1) S for each layer"))
     strides = {
@@ -29,13 +29,13 @@ def field_by_hand(answer: Any) -> str:
     }
     expect(stride == 4, strides.get(stride, f"the stride is not {stride}: multiply all three"))
     centres = {
-        45: "a centre of 45 leaves out the padding: unit 0 starts before the picture",
-        43: "a centre of 43 adds the paddings as they are: the second one counts in steps of 2",
-        40: "40 is u S: padding and width shift the centre, and here they do not cancel",
-        37: "37 is the first pixel of the field: the centre lies (size - 1) / 2 further",
-        47: "47 is the last pixel of the field: the centre lies (size - 1) / 2 before it",
+        45: "a centre of 45 leaves out the padding: unit 0 starts before the image",
+        43: "a centre of 43 counts every padding once: one unit of the second layer is 2 pixels",
+        40: "40 is u S: padding and size move the centre, and here they don't cancel",
+        37: "37 is the first pixel of the field: the centre is (size - 1) / 2 further",
+        47: "47 is the last pixel of the field: the centre is (size - 1) / 2 before it",
         42.5: "42.5 adds size / 2: from the first of 11 pixels to the middle one there are 5 steps",
-        32: "a centre of 32 takes half of the size away: it lies after the first pixel, not before",
+        32: "a centre of 32 subtracts half of the size: the centre is after the first pixel",
     }
     wrong = f"the centre is not {centre}: u S - P is the first pixel, add (size - 1) / 2"
     expect(centre == 42, centres.get(centre, wrong))
@@ -49,14 +49,14 @@ def _recurrence(
     shift: Callable[..., int] = lambda k, s, p, d, S: p * S,
     start: int = 1,
 ) -> tuple[int, int, int]:
-    """The recurrence of lesson 01, with places to put a slip."""
+    """The recurrence of lesson 01; each argument is a place for a slip."""
     r, S, P = start, 1, 0
     for layer in layers:
         r, P, S = r + grow(*layer, S), P + shift(*layer, S), step(*layer, S)
     return r, S, P
 
 
-#                       what is slipped, the misconception behind it
+# (which of the three results is wrong, the slip, the hint that fits it)
 RECURRENCE_SLIPS: list[tuple[int, dict[str, Any], str]] = [
     (1, {"step": lambda k, s, p, d, S: s}, "your stride is the last layer's: strides multiply"),
     (1, {"step": lambda k, s, p, d, S: S + s - 1}, "your strides add up: they multiply"),
@@ -70,12 +70,12 @@ RECURRENCE_SLIPS: list[tuple[int, dict[str, Any], str]] = [
     (
         0,
         {"grow": lambda k, s, p, d, S: d * (k - 1)},
-        "your size grows as if all strides were 1: a step on a coarse map is S pixels long",
+        "your size treats all strides as 1: a step on a coarse map is S pixels long",
     ),
     (
         0,
         {"grow": lambda k, s, p, d, S: d * (k - 1) * s},
-        "your size grows by one layer's stride: a step is as long as all strides below together",
+        "your size uses one layer's stride: a step is as long as all strides below multiplied",
     ),
     (
         0,
@@ -85,12 +85,12 @@ RECURRENCE_SLIPS: list[tuple[int, dict[str, Any], str]] = [
     (
         0,
         {"grow": lambda k, s, p, d, S: (d * k - 1) * S},
-        "your kernel is d k wide: it has k - 1 gaps, so that d (k - 1) steps are right",
+        "your kernel is d k wide: it has k - 1 gaps, so count d (k - 1) steps",
     ),
     (
         0,
         {"grow": lambda k, s, p, d, S: (d - 1) * (k - 1) * S},
-        "your size grows by d - 1, as in the notes: at dilation 1 nothing would grow at all",
+        "your size grows by d - 1: at dilation 1 it would not grow at all",
     ),
     (
         0,
@@ -100,7 +100,7 @@ RECURRENCE_SLIPS: list[tuple[int, dict[str, Any], str]] = [
     (
         2,
         {"shift": lambda k, s, p, d, S: p},
-        "your paddings add up as they are: one of layer l is S pixels of the picture",
+        "you add paddings as they are: a unit of the map below is S pixels of the image",
     ),
     (
         2,
@@ -110,7 +110,7 @@ RECURRENCE_SLIPS: list[tuple[int, dict[str, Any], str]] = [
     (
         2,
         {"shift": lambda k, s, p, d, S: p * d * S},
-        "your padding grows with dilation: that stretches the kernel, not the border of zeros",
+        "your padding grows with dilation: dilation stretches the kernel, not the border of zeros",
     ),
     (
         2,
@@ -123,7 +123,7 @@ RECURRENCE_SLIPS: list[tuple[int, dict[str, Any], str]] = [
 @grader
 def recurrence(field: Any) -> str:
     """field(layers) -> (size, stride, padding); layers are (kernel, stride, padding, dilation)."""
-    expect(callable(field), f"{field!r} is no function: hand over its name, without brackets")
+    expect(callable(field), f"{field!r} is not a function: pass its name, without brackets")
     stacks = [
         [(3, 1, 0, 1)] * 3,
         [(7, 2, 3, 1), (3, 2, 1, 1), (3, 1, 1, 1)],
@@ -132,21 +132,21 @@ def recurrence(field: Any) -> str:
     ]
     answers = []
     for stack in stacks:
-        given = field(list(stack))
-        expect(given is not None, "your function returns nothing: end it with a return")
+        result = field(list(stack))
+        expect(result is not None, "your function returns nothing: end it with a return")
         expect(
-            isinstance(given, tuple | list) and len(given) == 3,
-            f"your function returned {given!r}: expected a tuple of size, stride and padding",
+            isinstance(result, tuple | list) and len(result) == 3,
+            f"your function returned {result!r}: expected a tuple of size, stride and padding",
         )
-        answers.append(tuple(given))
-    truth = [_recurrence(stack) for stack in stacks]
+        answers.append(tuple(result))
+    expected = [_recurrence(stack) for stack in stacks]
     for part, slip, misconception in RECURRENCE_SLIPS:
         slipped = [_recurrence(stack, **slip)[part] for stack in stacks]
         if [a[part] for a in answers] == slipped:
             raise Wrong(misconception)
-    for stack, given, right in zip(stacks, answers, truth, strict=True):
-        expect(given == right, f"for {stack} you say {given}: expected {right}")
-    return "stride below, then above: the same line gives 7, 212 and 427"
+    for stack, answer, right in zip(stacks, answers, expected, strict=True):
+        expect(answer == right, f"for {stack} your function returns {answer}: expected {right}")
+    return f"right for all {len(stacks)} stacks: every step has the stride below its layer"
 
 
 @grader
@@ -167,16 +167,16 @@ def thrifty_stack(stack: Any) -> str:
     if size < 212 <= chain(swapped)[-1].size:
         raise Wrong(f"{size} pixels: the third number is padding, the fourth is dilation")
     expect(stride == 8, f"the total stride is {stride}, not 8: strides multiply")
-    expect(size >= 212, f"{size} pixels, not yet 212: later layers take longer steps")
-    expect(size <= 4096, f"{size} pixels are more than any photograph has: aim nearer to 212")
+    expect(size >= 212, f"{size} pixels, not yet 212: the later a layer, the longer its steps")
+    expect(size <= 4096, f"{size} pixels are more than a photograph has: aim closer to 212")
     read = {0}
     for kernel, step, _, dilation in reversed(layers):
         read = {u * step + dilation * tap for u in read for tap in range(kernel)}
     expect(
         len(read) == size,
         f"{size - len(read)} of the {size} pixels are holes, which no tap reads: "
-        "a gap of d S pixels must not be wider than what one unit below sees",
+        "taps are d S pixels apart, and must not be further apart than one unit below sees",
     )
-    expect(weights <= 54, f"{weights} weights, 54 are allowed: dilation widens, and costs nothing")
+    expect(weights <= 54, f"{weights} weights, 54 are allowed: dilation widens a kernel at no cost")
     fewest = "no stack has fewer" if weights == 32 else "it can be done with 32"
     return f"{size} pixels at stride 8, every one read, with {weights} weights: {fewest}"
