@@ -36,7 +36,7 @@ def test_a_file_is_sent_in_parts(mounted, size):
         assert (part["at"], part["size"]) == (at, size) and max(part["bytes"]) < LIMIT
         at += part["bytes"][0]
     assert at == size and mounted.page.get_by_text("reading …").count() == 1
-    mounted.set(taken=1)
+    mounted.set(count=1)
     assert mounted.page.get_by_text("reading …").count() == 0 and mounted.errors == []
 
 
@@ -51,8 +51,8 @@ def test_a_file_that_is_too_large_is_told_and_not_sent(mounted):
 def test_parts_become_the_file():
     chooser, data = FileChooser(), bytes(range(250))
     for at in range(0, 250, 100):
-        assert chooser.taken == 0
+        assert chooser.count == 0
         chooser._handle_custom_msg(
             {"at": at, "size": 250}, [memoryview(data)[at : at + 100]]
         )  # fmt: skip
-    assert chooser.file == data and chooser.taken == 1 and "file" not in chooser.get_state()
+    assert chooser.file == data and chooser.count == 1 and "file" not in chooser.get_state()

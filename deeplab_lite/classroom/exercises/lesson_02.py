@@ -10,7 +10,7 @@ from deeplab_lite.classroom.exercises.grading import expect, grader, is_whole
 def effective_kernel(width: Any) -> str:
     """width(kernel, dilation): pixels from the first tap to the last, both included."""
     cases = [(3, 1), (3, 2), (3, 4), (5, 2), (7, 3), (2, 5), (1, 6)]
-    given = [width(*case) for case in cases]
+    widths = [width(*case) for case in cases]
     mistakes = {
         "k·d counts a gap behind the last tap, too: k taps have k − 1 gaps": lambda k, d: k * d,
         "(k − 1)·d is the way from the first tap to the last: both ends count, so add 1": (
@@ -23,8 +23,8 @@ def effective_kernel(width: Any) -> str:
         "that is the number of taps: dilation moves them apart": lambda k, d: k,
     }
     for hint, mistake in mistakes.items():
-        expect(given != [mistake(*case) for case in cases], hint)
-    for (k, d), value in zip(cases, given, strict=True):
+        expect(widths != [mistake(*case) for case in cases], hint)
+    for (k, d), value in zip(cases, widths, strict=True):
         right = k + (k - 1) * (d - 1)
         expect(
             value == right,
@@ -42,7 +42,7 @@ def dilated_field(field: Any) -> str:
         [(3, 2, 1), (3, 1, 2), (5, 1, 1)],
         [(7, 2, 1), (3, 2, 1), (3, 1, 2), (1, 2, 1), (3, 1, 4)],
     ]
-    given = [field(list(case)) for case in cases]
+    sizes = [field(list(case)) for case in cases]
     mistakes: dict[str, dict[str, Any]] = {
         "that is the notes' formula: with (dilation − 1) an ordinary 3-wide kernel would see one "
         "pixel. The factor is the dilation": {"factor": lambda d: d - 1},
@@ -62,8 +62,8 @@ def dilated_field(field: Any) -> str:
         },
     }
     for hint, change in mistakes.items():
-        expect(given != [_field(case, **change) for case in cases], hint)
-    for case, value in zip(cases, given, strict=True):
+        expect(sizes != [_field(case, **change) for case in cases], hint)
+    for case, value in zip(cases, sizes, strict=True):
         expect(
             value == _field(case),
             f"{case} (kernel, stride, dilation) has a field of {_field(case)}, not {value!r}: "
@@ -137,8 +137,8 @@ def dense_by_hand(dense: Any) -> str:
             y = torch.conv2d(y, weights[layer], None, strides[layer], paddings[layer], rates[layer])
         return y
 
-    given, once = dense(x.clone(), *(w.clone() for w in weights)), (1, 1, 1)
-    expect(isinstance(given, torch.Tensor), f"dense returned {type(given).__name__}, no tensor")
+    output, once = dense(x.clone(), *(w.clone() for w in weights)), (1, 1, 1)
+    expect(isinstance(output, torch.Tensor), f"dense returned {type(output).__name__}, no tensor")
     right = stack(once, (1, 2, 4))
     mistakes = {
         "the strides are still there": stack((2, 2, 1), once),
@@ -166,14 +166,14 @@ def dense_by_hand(dense: Any) -> str:
         ),
     }
     for hint, wrong in mistakes.items():
-        expect(given.shape != wrong.shape or not torch.allclose(given, wrong.to(given)), hint)
-    shape = tuple(given.shape)
+        expect(output.shape != wrong.shape or not torch.allclose(output, wrong.to(output)), hint)
+    shape = tuple(output.shape)
     expect(
-        given.shape == right.shape,
+        output.shape == right.shape,
         f"dense gives {shape} for an input of {tuple(x.shape)}: at output stride 1 the map has the "
         "input's height and width",
     )
-    apart = (given - right.to(given)).abs()
+    apart = (output - right.to(output)).abs()
     expect(
         float(apart[..., ::4, ::4].max()) < 1e-4,
         "the shape is right, the values are not: dense(...)[..., ::4, ::4] should be strided(...)",

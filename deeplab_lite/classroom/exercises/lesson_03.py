@@ -12,13 +12,13 @@ Side = Callable[[int], int]
 def map_sides(sides: Any) -> str:
     """sides(side): sides of the maps after pools 1, 2, 3 and 5 of LargeFOV."""
     cases = (321, 513, 320, 306, 500)
-    given = [sides(side) for side in cases]
-    for side, found in zip(cases, given, strict=True):
+    answers = [sides(side) for side in cases]
+    for side, answer in zip(cases, answers, strict=True):
         expect(
-            isinstance(found, list | tuple) and len(found) == 4 and all(map(is_whole, found)),
-            f"sides({side}) is {found!r}: give four whole numbers, after pools 1, 2, 3 and 5",
+            isinstance(answer, list | tuple) and len(answer) == 4 and all(map(is_whole, answer)),
+            f"sides({side}) is {answer!r}: give four whole numbers, after pools 1, 2, 3 and 5",
         )
-    answers = [tuple(map(int, found)) for found in given]
+    answers = [tuple(map(int, answer)) for answer in answers]
     dense: Side = int  # pool4 and pool5 keep the side
     mistakes: dict[str, tuple[Side, Side]] = {
         "rounded down, as PyTorch's pools do unless told ceil_mode=True: Caffe rounds up": (
@@ -48,11 +48,11 @@ def map_sides(sides: Any) -> str:
     }
     for hint, (stride_2, stride_1) in mistakes.items():
         expect(answers != [_sides(side, stride_2, stride_1) for side in cases], hint)
-    for side, found in zip(cases, answers, strict=True):
+    for side, answer in zip(cases, answers, strict=True):
         right = _sides(side, lambda n: -(-(n - 1) // 2) + 1, dense)
         expect(
-            found == right,
-            f"sides({side}) is {found}: take ceil((n + 2 - 3) / stride) + 1 pool by pool",
+            answer == right,
+            f"sides({side}) is {answer}: take ceil((n + 2 - 3) / stride) + 1 pool by pool",
         )
     return "321 gives 161, 81, 41, 41; at 8k + 1 rounding has no say, at 320 it has: 41, not 40"
 
@@ -72,8 +72,10 @@ def decimated_fc6(decimated: Any) -> str:
 
     outputs, channels = 8, 5
     weight = torch.arange(outputs * channels * 49, dtype=torch.float64).view(outputs, -1)
-    given = decimated(weight.clone(), channels)
-    expect(isinstance(given, torch.Tensor), f"decimated returned {type(given).__name__}, no tensor")
+    kernel = decimated(weight.clone(), channels)
+    expect(
+        isinstance(kernel, torch.Tensor), f"decimated returned {type(kernel).__name__}, no tensor"
+    )
     kernels = weight.view(outputs, channels, 7, 7)
     right = kernels[::4, :, ::3, ::3]
     shuffled = weight.view(outputs, 7, 7, channels).movedim(-1, 1)
@@ -103,14 +105,14 @@ def decimated_fc6(decimated: Any) -> str:
         "nothing. Keep one of four": mean,
     }
     for hint, wrong in mistakes.items():
-        expect(given.shape != wrong.shape or not torch.equal(given.double(), wrong), hint)
+        expect(kernel.shape != wrong.shape or not torch.equal(kernel.double(), wrong), hint)
     expect(
-        given.shape == right.shape,
-        f"decimated gives {tuple(given.shape)} for {outputs} outputs and {channels} channels: "
+        kernel.shape == right.shape,
+        f"decimated gives {tuple(kernel.shape)} for {outputs} outputs and {channels} channels: "
         f"expected {tuple(right.shape)}",
     )
     expect(
-        torch.equal(given.double(), right),
+        torch.equal(kernel.double(), right),
         "the shape is right, the values are not: reshape to O x C x 7 x 7, then take slices",
     )
     return "rows and columns 0, 3, 6 of every fourth kernel: 22 times fewer weights, all trained"
@@ -127,11 +129,11 @@ def loss_on_map(loss: Any) -> str:
     labels = torch.randint(0, 4, (2, 41, 17), generator=draw)  # strides 8 and 4
     labels[torch.rand(labels.shape, generator=draw) < 0.3] = 255
     labels[1, 12:] = 255  # so that the second image has fewer that count
-    given = loss(scores.clone(), labels.clone())
-    if isinstance(given, float):
-        given = torch.tensor(given)
-    expect(isinstance(given, torch.Tensor), f"loss returned {type(given).__name__}, no tensor")
-    expect(given.numel() == 1, f"loss has {given.numel()} values: one number is wanted, their mean")
+    value = loss(scores.clone(), labels.clone())
+    if isinstance(value, float):
+        value = torch.tensor(value)
+    expect(isinstance(value, torch.Tensor), f"loss returned {type(value).__name__}, no tensor")
+    expect(value.numel() == 1, f"loss has {value.numel()} values: one number is wanted, their mean")
 
     small = labels[:, ::8, ::4]
     summed = F.cross_entropy(scores, small, ignore_index=255, reduction="sum")
@@ -169,10 +171,10 @@ def loss_on_map(loss: Any) -> str:
         ),
     }
     for hint, wrong in mistakes.items():
-        expect(not torch.isclose(given.double(), wrong, rtol=1e-5), hint)
+        expect(not torch.isclose(value.double(), wrong, rtol=1e-5), hint)
     expect(
-        bool(torch.isclose(given.double(), right, rtol=1e-5)),
-        f"{float(given):.4f} instead of {float(right):.4f}: labels at every n-th pixel, cross "
+        bool(torch.isclose(value.double(), right, rtol=1e-5)),
+        f"{float(value):.4f} instead of {float(right):.4f}: labels at every n-th pixel, cross "
         "entropy, mean over what is not 255",
     )
     empty = torch.as_tensor(loss(scores.clone(), torch.full_like(labels, 255)))

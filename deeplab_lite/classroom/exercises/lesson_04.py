@@ -14,8 +14,8 @@ Formula = Callable[[float, float], float]
 def what_a_vote_is_worth(most_sure: Any) -> str:
     """most_sure(w_appearance, w_smooth): the largest p that certain neighbours can outvote."""
     cases = [(5.0, 3.0), (1.0, 0.5), (0.0, 0.0), (0.25, 2.0)]
-    given = [most_sure(*case) for case in cases]
-    for case, value in zip(cases, given, strict=True):
+    values = [most_sure(*case) for case in cases]
+    for case, value in zip(cases, values, strict=True):
         expect(
             isinstance(value, Real) and not isinstance(value, bool),
             f"most_sure{case} is {value!r}: expected a probability, one number",
@@ -54,8 +54,8 @@ def what_a_vote_is_worth(most_sure: Any) -> str:
         ),
     }
     for hint, mistake in mistakes.items():
-        expect(not _all_close(given, [mistake(*case) for case in cases]), hint)
-    for case, value in zip(cases, given, strict=True):
+        expect(not _all_close(values, [mistake(*case) for case in cases]), hint)
+    for case, value in zip(cases, values, strict=True):
         expect(
             math.isclose(value, right(*case), abs_tol=1e-6),
             f"most_sure{case} is {value:.5g}: set log p equal to log(1 - p) + what B is sent, and "
@@ -94,20 +94,22 @@ def save_the_small(settings: Any) -> str:
         maps = probs.argmax(0), dense_crf(probs, image, **settings).argmax(0)
         truth = torch.from_numpy(label)
         scores += [
-            float(metrics.miou(metrics.confusion_matrices(found, truth, 9)[0])) for found in maps
+            float(metrics.miou(metrics.confusion_matrices(labels, truth, 9)[0])) for labels in maps
         ]
-    told = f"scene 2: {scores[0]:.2f} to {scores[1]:.2f}, scene 12: {scores[2]:.2f} to "
-    told += f"{scores[3]:.2f}"
+    summary = f"scene 2: {scores[0]:.2f} to {scores[1]:.2f}, scene 12: {scores[2]:.2f} to "
+    summary += f"{scores[3]:.2f}"
     gains = scores[1] - scores[0], scores[3] - scores[2]
     if min(gains) <= 0.001:
-        expect(chosen["w_appearance"] != 0, f"{told}. Only smoothness is left: it has no edges")
+        expect(chosen["w_appearance"] != 0, f"{summary}. Only smoothness is left: it has no edges")
         expect(
             chosen["w_smooth"] == 0,
-            f"{told}. A small shape has more ground than friends around it: which term pulls on it "
-            "whatever its colour?",
+            f"{summary}. A small shape has more background than friends around it: which term "
+            "pulls on it whatever its colour?",
         )
-        expect(False, f"{told}. The right term is off; let appearance vote less, or nearer to v1's")
-    return f"{told}. Without a vote that is blind to colour, small shapes keep their own"
+        expect(
+            False, f"{summary}. The right term is off; let appearance vote less, or nearer to v1's"
+        )
+    return f"{summary}. Without a vote that is blind to colour, small shapes keep their own"
 
 
 @grader
@@ -126,11 +128,11 @@ def mean_field_step(step: Any) -> str:
     k1, k2 = (a @ a.t() / pixels for a in (random(pixels, 5), random(pixels, 5)))
     mu = random(classes, classes)
     mu = (mu + mu.t()) * (1 - torch.eye(classes, dtype=torch.float64))
-    given = step(q.clone(), probs.clone(), k1.clone(), k2.clone(), w1, w2, mu.clone())
-    expect(isinstance(given, Tensor), f"step returned {type(given).__name__}, no tensor")
+    marginals = step(q.clone(), probs.clone(), k1.clone(), k2.clone(), w1, w2, mu.clone())
+    expect(isinstance(marginals, Tensor), f"step returned {type(marginals).__name__}, no tensor")
     expect(
-        given.shape == q.shape,
-        f"step gives {tuple(given.shape)} for {pixels} pixels and {classes} classes: expected "
+        marginals.shape == q.shape,
+        f"step gives {tuple(marginals.shape)} for {pixels} pixels and {classes} classes: expected "
         f"{tuple(q.shape)}",
     )
     logits, filtered = probs.log(), w1 * k1 @ q + w2 * k2 @ q
@@ -159,35 +161,35 @@ def mean_field_step(step: Any) -> str:
         ),
     }
     expect(
-        not torch.allclose(given, torch.softmax(logits - filtered @ mu, 0).to(given)),
+        not torch.allclose(marginals, torch.softmax(logits - filtered @ mu, 0).to(marginals)),
         "softmax over pixels: each pixel's classes should sum to 1, so dim=1",
     )
     for hint, wrong in scores.items():
-        for made in (torch.softmax(wrong, 1), wrong):
-            expect(not torch.allclose(given, made.to(given)), hint)
+        for mistake in (torch.softmax(wrong, 1), wrong):
+            expect(not torch.allclose(marginals, mistake.to(marginals)), hint)
     right = logits - filtered @ mu
     expect(
-        not torch.allclose(given, right.to(given)),
+        not torch.allclose(marginals, right.to(marginals)),
         "those are the logits: softmax makes marginals of them",
     )
-    sums = given.sum(1)
+    sums = marginals.sum(1)
     expect(
         torch.allclose(sums, torch.ones_like(sums)),
         f"a pixel's classes sum to {float(sums[0]):.3g}: a softmax over dim=1 makes that 1",
     )
     expect(
-        torch.allclose(given, torch.softmax(right, 1).to(given)),
+        torch.allclose(marginals, torch.softmax(right, 1).to(marginals)),
         "close in form, not in value: softmax of log probs - (w1 k1 q + w2 k2 q) mu",
     )
     certain = torch.eye(classes, dtype=torch.float64)[torch.arange(pixels) % classes]
-    given = step(q.clone(), certain.clone(), k1.clone(), k2.clone(), w1, w2, mu.clone())
+    marginals = step(q.clone(), certain.clone(), k1.clone(), k2.clone(), w1, w2, mu.clone())
     expect(
-        bool((given > 0).all()),
+        bool((marginals > 0).all()),
         "right, until a probability is 0: its log is minus infinity, a veto that no neighbour can "
         "lift. A floor of 1e-5 under probs makes it 11.5 nats",
     )
     return "one step with any matrix of penalties; with 1 off the diagonal it is Potts again"
 
 
-def _all_close(given: list[float], other: list[float]) -> bool:
-    return all(math.isclose(a, b, abs_tol=1e-6) for a, b in zip(given, other, strict=True))
+def _all_close(values: list[float], other: list[float]) -> bool:
+    return all(math.isclose(a, b, abs_tol=1e-6) for a, b in zip(values, other, strict=True))

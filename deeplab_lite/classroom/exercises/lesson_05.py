@@ -10,7 +10,7 @@ from deeplab_lite.classroom.exercises.grading import expect, grader
 def branch_fields(fields: Any) -> str:
     """fields(rates, backbone, stride): what the 3x3 branches of a pyramid see, in pixels."""
     cases = [((6, 12, 18, 24), 227, 8), ((2, 4, 8, 12), 227, 8), ((1, 2, 3), 100, 16), ((5,), 1, 1)]
-    given = [_numbers(fields(*case), len(case[0])) for case in cases]
+    answers = [_numbers(fields(*case), len(case[0])) for case in cases]
     mistakes: dict[str, Callable[[Sequence[int], int, int], list[int]]] = {
         "a 3-wide kernel has two steps, one to each side of its centre: k − 1 is 2, not 1": (
             lambda rates, backbone, stride: [backbone + r * stride for r in rates]
@@ -36,8 +36,8 @@ def branch_fields(fields: Any) -> str:
         "it": lambda rates, backbone, stride: [backbone * (2 * r + 1) for r in rates],
     }
     for hint, mistake in mistakes.items():
-        expect(given != [mistake(*case) for case in cases], hint)
-    for (rates, backbone, stride), values in zip(cases, given, strict=True):
+        expect(answers != [mistake(*case) for case in cases], hint)
+    for (rates, backbone, stride), values in zip(cases, answers, strict=True):
         right = [backbone + 2 * r * stride for r in rates]
         expect(
             values == right,
@@ -72,8 +72,8 @@ def fused_scales(fuse: Any) -> str:
     def enlarged(x: Tensor, corners: bool | None = True, mode: str = "bilinear") -> Tensor:
         return interpolate(x, size, mode=mode, align_corners=corners)
 
-    given = fuse([m.clone() for m in maps], size)
-    expect(isinstance(given, Tensor), f"fuse returned {type(given).__name__}, no tensor")
+    logits = fuse([m.clone() for m in maps], size)
+    expect(isinstance(logits, Tensor), f"fuse returned {type(logits).__name__}, no tensor")
     large = torch.stack([enlarged(m) for m in maps])
     right = large.amax(0)
     mistakes: dict[str, Tensor] = {
@@ -104,16 +104,16 @@ def fused_scales(fuse: Any) -> str:
     }
     for hint, wrong in mistakes.items():
         expect(
-            given.shape != wrong.shape or not torch.allclose(given.to(wrong), wrong, atol=1e-4),
+            logits.shape != wrong.shape or not torch.allclose(logits.to(wrong), wrong, atol=1e-4),
             hint,
         )
-    shape = tuple(given.shape)
+    shape = tuple(logits.shape)
     expect(
         shape == tuple(right.shape),
         f"fuse gives {shape}: expected {tuple(right.shape)}, a logit for each class and pixel",
     )
     expect(
-        torch.allclose(given, right, atol=1e-4),
+        torch.allclose(logits, right, atol=1e-4),
         "the shape is right, the values are not: enlarge each map to `size`, then the largest of "
         "the scales, class by class",
     )
@@ -142,16 +142,18 @@ def one_kernel(merge: Any) -> str:
     for rates in ((1, 2, 4), (2, 4, 6, 8), (3, 3)):
         weights = [torch.randn(4, 3, 3, 3, generator=draw) for _ in rates]
         biases = [torch.randn(4, generator=draw) for _ in rates]
-        given = merge([w.clone() for w in weights], [b.clone() for b in biases], rates)
+        answer = merge([w.clone() for w in weights], [b.clone() for b in biases], rates)
         expect(
-            isinstance(given, tuple | list)
-            and len(given) == 2
-            and all(isinstance(part, Tensor) for part in given),
-            f"merge returned {type(given).__name__}: expected (kernel, bias), two tensors",
+            isinstance(answer, tuple | list)
+            and len(answer) == 2
+            and all(isinstance(part, Tensor) for part in answer),
+            f"merge returned {type(answer).__name__}: expected (kernel, bias), two tensors",
         )
-        kernel, bias = given
+        kernel, bias = answer
         side = 2 * max(rates) + 1
-        told = f"rates {rates}: the kernel is {tuple(kernel.shape)}, expected {(4, 3, side, side)}"
+        sentence = (
+            f"rates {rates}: the kernel is {tuple(kernel.shape)}, expected {(4, 3, side, side)}"
+        )
         sizes = {
             "that is concatenated, with the classes of each branch apart. Scores are summed, so "
             "kernels are added": (4 * len(rates), 3, side, side),
@@ -161,8 +163,8 @@ def one_kernel(merge: Any) -> str:
             "the taps of different rates do not coincide": (4, 3, 3, 3),
         }
         for hint, size in sizes.items():
-            expect(kernel.shape != size, f"{told}: {hint}")
-        expect(kernel.shape == (4, 3, side, side), f"{told}: as wide as the widest branch")
+            expect(kernel.shape != size, f"{sentence}: {hint}")
+        expect(kernel.shape == (4, 3, side, side), f"{sentence}: as wide as the widest branch")
         expect(bias.shape == (4,), f"the bias is {tuple(bias.shape)}: expected a number per class")
         right = _merged(weights, rates)
         mistakes = {

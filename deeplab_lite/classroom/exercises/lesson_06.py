@@ -11,13 +11,13 @@ MULTI_GRID, AT_16 = (1, 2, 4), (6, 12, 18)
 @grader
 def dilations_and_rates(settings: Any) -> str:
     """settings(output_stride): dilations of block 4 with multi-grid 1, 2, 4, rates of the ASPP."""
-    given = {stride: _pair(settings(stride), stride) for stride in (32, 16, 8)}
+    answers = {stride: _pair(settings(stride), stride) for stride in (32, 16, 8)}
     for part, (what, hints) in enumerate((_DILATIONS, _RATES)):
-        found = {stride: pair[part] for stride, pair in given.items()}
+        by_stride = {stride: pair[part] for stride, pair in answers.items()}
         for hint, rule in hints.items():
-            expect(found != {stride: rule(32 // stride) for stride in found}, hint)
+            expect(by_stride != {stride: rule(32 // stride) for stride in by_stride}, hint)
         right = _dilations if part == 0 else _rates
-        for stride, values in found.items():
+        for stride, values in by_stride.items():
             expect(
                 values == right(32 // stride),
                 f"{what} at output stride {stride} are {', '.join(map(str, values))}: strides of "
@@ -111,9 +111,9 @@ def lasting_freeze(freeze: Any) -> str:
         right = model.eval()(x)
     model.train()
 
-    given = freeze(model)
+    answer = freeze(model)
     expect(
-        given is model or given is None,
+        answer is model or answer is None,
         "freeze should change the model that it is given, and return it",
     )
     tracked = all(norm.running_mean is not None for norm in norms)
@@ -187,8 +187,8 @@ def pyramid_by_hand(pyramid: Any) -> str:
     first, mean = F.conv2d(x, one), x.mean((2, 3), keepdim=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        given = pyramid(x.clone(), one.clone(), [w.clone() for w in threes], rates, whole.clone())
-    expect(isinstance(given, torch.Tensor), f"pyramid returned {type(given).__name__}, no tensor")
+        output = pyramid(x.clone(), one.clone(), [w.clone() for w in threes], rates, whole.clone())
+    expect(isinstance(output, torch.Tensor), f"pyramid returned {type(output).__name__}, no tensor")
     right = cat(first, *convs(), spread(mean))
     mistakes = {
         "the ReLU is missing": torch.cat([first, *convs(), spread(mean)], 1),
@@ -229,9 +229,9 @@ def pyramid_by_hand(pyramid: Any) -> str:
         ),
     }
     for hint, wrong in mistakes.items():
-        if given.shape == wrong.shape:
-            expect(not torch.allclose(given, wrong.to(given)), hint)
-    shape = tuple(given.shape)
+        if output.shape == wrong.shape:
+            expect(not torch.allclose(output, wrong.to(output)), hint)
+    shape = tuple(output.shape)
     expect(
         shape == tuple(right.shape),
         f"pyramid gives {shape} for a map of {tuple(x.shape)} and 5 branches of 2 channels: "
@@ -239,8 +239,8 @@ def pyramid_by_hand(pyramid: Any) -> str:
     )
     for name, at in (("the 1x1 branch", 0), *((f"rate {r}", i) for i, r in enumerate(rates, 1))):
         same = torch.allclose(
-            given[:, 2 * at : 2 * at + 2], right[:, 2 * at : 2 * at + 2].to(given)
+            output[:, 2 * at : 2 * at + 2], right[:, 2 * at : 2 * at + 2].to(output)
         )
         expect(same, f"the shape is right, but {name} is not")
-    expect(bool(torch.allclose(given, right.to(given))), "all is right but the image pooling")
+    expect(bool(torch.allclose(output, right.to(output))), "all is right but the image pooling")
     return "1x1, three rates and the mean of the map: 5 branches side by side, as in v3's ASPP"

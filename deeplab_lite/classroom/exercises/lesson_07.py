@@ -10,15 +10,15 @@ from deeplab_lite.classroom.exercises.grading import expect, grader
 def separable_share(share: Any) -> str:
     """share(kernel, entering, leaving): multiply-adds of separable over those of plain."""
     cases = [(3, 304, 256), (3, 64, 8), (5, 16, 32), (7, 24, 12)]
-    given = [share(*case) for case in cases]
-    for case, value in zip(cases, given, strict=True):
+    shares = [share(*case) for case in cases]
+    for case, value in zip(cases, shares, strict=True):
         expect(
             isinstance(value, Real) and not isinstance(value, bool),
             f"share{case} is {value!r}: expected one number",
         )
 
     def rule(of: Any) -> bool:
-        pairs = zip(given, cases, strict=True)
+        pairs = zip(shares, cases, strict=True)
         return all(abs(v - of(*case)) < 1e-9 * abs(of(*case)) for v, case in pairs)
 
     mistakes = {
@@ -49,7 +49,7 @@ def separable_share(share: Any) -> str:
     }
     for hint, wrong in mistakes.items():
         expect(not rule(wrong), hint)
-    for case, value in zip(cases, given, strict=True):
+    for case, value in zip(cases, shares, strict=True):
         kernel, _, leaving = case
         expect(
             abs(value - 1 / leaving - 1 / kernel**2) < 1e-9,
@@ -75,13 +75,13 @@ def merged_separable(merged: Any) -> str:
     middle = F.conv2d(x, depthwise, padding=1, groups=6)
     y = F.conv2d(middle * scale[:, None, None] + shift[:, None, None], pointwise)
 
-    given = merged(depthwise.clone(), scale.clone(), shift.clone(), pointwise.clone())
-    pair = isinstance(given, tuple | list) and len(given) == 2
+    answer = merged(depthwise.clone(), scale.clone(), shift.clone(), pointwise.clone())
+    pair = isinstance(answer, tuple | list) and len(answer) == 2
     expect(
-        pair and all(isinstance(part, torch.Tensor) for part in given),
+        pair and all(isinstance(part, torch.Tensor) for part in answer),
         "return two tensors: the weight, O x C x 3 x 3, and the bias, O",
     )
-    weight, bias = given
+    weight, bias = answer
     expect(
         weight.shape != (6, 4, 3, 3),
         "the weight is C x O x 3 x 3: channels out come first",
@@ -132,9 +132,9 @@ def merged_separable(merged: Any) -> str:
     }
     for hint, wrong in biases.items():
         expect(not torch.allclose(bias, wrong.to(bias)), hint)
-    found = F.conv2d(x, weight.to(x), bias.to(x), padding=1)
+    output = F.conv2d(x, weight.to(x), bias.to(x), padding=1)
     expect(
-        bool(torch.allclose(found, y, atol=1e-5)),
+        bool(torch.allclose(output, y, atol=1e-5)),
         "the weight is right, the bias is not: for output o it is the sum of pointwise[o, c] times "
         "shift[c]",
     )
@@ -169,8 +169,8 @@ def decoder_by_hand(decoder: Any) -> str:
         enlarged = up() if enlarged is None else enlarged
         return torch.cat([enlarged, small.relu() if reduced is None else reduced], 1)
 
-    given = decoder(*(part.clone() for part in (deep, low, reduce, first, second)))
-    expect(isinstance(given, torch.Tensor), f"decoder returned {type(given).__name__}, no tensor")
+    logits = decoder(*(part.clone() for part in (deep, low, reduce, first, second)))
+    expect(isinstance(logits, torch.Tensor), f"decoder returned {type(logits).__name__}, no tensor")
     right = refine(both())
     shrunk = F.interpolate(low, (4, 5), mode="bilinear", align_corners=True)
     shrunk_then = torch.cat([deep, F.conv2d(shrunk, reduce).relu()], 1)
@@ -195,12 +195,12 @@ def decoder_by_hand(decoder: Any) -> str:
         ),
     }
     for hint, wrong in mistakes.items():
-        if given.shape == wrong.shape:
-            expect(not torch.allclose(given, wrong.to(given)), hint)
+        if logits.shape == wrong.shape:
+            expect(not torch.allclose(logits, wrong.to(logits)), hint)
     expect(
-        given.shape == right.shape,
-        f"decoder gives {tuple(given.shape)} for low of {tuple(low.shape)} and 4 channels: "
+        logits.shape == right.shape,
+        f"decoder gives {tuple(logits.shape)} for low of {tuple(low.shape)} and 4 channels: "
         f"expected {tuple(right.shape)}",
     )
-    expect(bool(torch.allclose(given, right.to(given))), "the shape is right, the values are not")
+    expect(bool(torch.allclose(logits, right.to(logits))), "the shape is right, the values are not")
     return "what from deep, where from low: v3+'s decoder, at the size of the low-level map"

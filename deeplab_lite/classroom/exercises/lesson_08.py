@@ -35,14 +35,14 @@ def paired_by_hand(paired: Any) -> str:
     step = float(miou(first.sum(0)) - miou(second.sum(0)))
     mine, theirs = scores(first), scores(second)
     low, high = ends(mine - theirs)
-    given = paired(first.clone(), second.clone(), draws.clone())
+    answer = paired(first.clone(), second.clone(), draws.clone())
     expect(
-        isinstance(given, tuple | list) and len(given) == 3,
+        isinstance(answer, tuple | list) and len(answer) == 3,
         "return three numbers: the step, the low end and the high end of its interval",
     )
-    value, *interval = (float(number) for number in given)
+    value, *interval = (float(number) for number in answer)
 
-    def told(number: float, wrong: float) -> bool:
+    def near(number: float, wrong: float) -> bool:
         return abs(number - wrong) < 1e-7
 
     mistakes = {
@@ -58,8 +58,8 @@ def paired_by_hand(paired: Any) -> str:
         ),
     }
     for hint, wrong in mistakes.items():
-        expect(not told(value, wrong), hint)
-    expect(told(value, step), f"the step is {value:.4f}: miou(first.sum(0)) - miou(second.sum(0))")
+        expect(not near(value, wrong), hint)
+    expect(near(value, step), f"the step is {value:.4f}: miou(first.sum(0)) - miou(second.sum(0))")
 
     own, others = ends(mine), ends(theirs)
     spread = 1.96 * float((mine - theirs).std())
@@ -93,7 +93,7 @@ def paired_by_hand(paired: Any) -> str:
         ),
     }
     for hint, ends_of in intervals.items():
-        expect(not (told(interval[0], ends_of[0]) and told(interval[1], ends_of[1])), hint)
+        expect(not (near(interval[0], ends_of[0]) and near(interval[1], ends_of[1])), hint)
     wide = interval[1] - interval[0] > 1.5 * (high - low)
     expect(
         not wide,
@@ -101,7 +101,7 @@ def paired_by_hand(paired: Any) -> str:
         "same draws?",
     )
     expect(
-        told(interval[0], low) and told(interval[1], high),
+        near(interval[0], low) and near(interval[1], high),
         f"the interval is [{interval[0]:.4f}, {interval[1]:.4f}]: expected the 2.5 % and 97.5 % "
         f"quantiles of 400 differences, [{low:.4f}, {high:.4f}]",
     )
@@ -135,17 +135,17 @@ def pareto_front(front: Any) -> str:
 
     answers = []
     for points in sets:
-        given = np.asarray(front(points.copy()))
+        answer = np.asarray(front(points.copy()))
         expect(
-            given.dtype == bool or given.ndim != 1 or len(given) == len(points),
+            answer.dtype == bool or answer.ndim != 1 or len(answer) == len(points),
             "those are places: return one True or False for each row",
         )
         expect(
-            given.shape == (len(points),) and given.dtype == bool,
-            f"front returned {given.dtype} of shape {given.shape} for {len(points)} points: "
+            answer.shape == (len(points),) and answer.dtype == bool,
+            f"front returned {answer.dtype} of shape {answer.shape} for {len(points)} points: "
             "expected one True or False for each",
         )
-        answers.append(given)
+        answers.append(answer)
     mistakes: dict[str, Any] = {
         "no point is left: each is compared with itself, too, and is as good in every column. To "
         "beat it another one must be better in one at least": lambda p: np.zeros(len(p), bool),
@@ -171,12 +171,12 @@ def pareto_front(front: Any) -> str:
         ),
     }
     for hint, wrong in mistakes.items():
-        told = [wrong(points) for points in sets]
-        if any((mine != right(points)).any() for mine, points in zip(told, sets, strict=True)):
-            same = [np.array_equal(*pair) for pair in zip(answers, told, strict=True)]
+        mistake = [wrong(points) for points in sets]
+        if any((mine != right(points)).any() for mine, points in zip(mistake, sets, strict=True)):
+            same = [np.array_equal(*pair) for pair in zip(answers, mistake, strict=True)]
             expect(not all(same), hint)
-    for points, given in zip(sets, answers, strict=True):
-        off = np.flatnonzero(given != right(points))
+    for points, answer in zip(sets, answers, strict=True):
+        off = np.flatnonzero(answer != right(points))
         expect(
             not len(off),
             f"of {len(points)} points with {points.shape[1]} columns, {len(off)} are judged wrong, "
@@ -233,12 +233,12 @@ def asked_again(ask: Any) -> str:
         )
     ]
     seen.clear()
-    given = ask(network, x.clone(), sides)
-    expect(isinstance(given, torch.Tensor), f"ask returned {type(given).__name__}, no tensor")
-    asked = {shape[-1] for shape in seen}
+    output = ask(network, x.clone(), sides)
+    expect(isinstance(output, torch.Tensor), f"ask returned {type(output).__name__}, no tensor")
+    widths = {shape[-1] for shape in seen}
     expect(
-        asked >= set(sides),
-        f"the network was asked at sides {sorted(asked)}: expected all of {list(sides)}",
+        widths >= set(sides),
+        f"the network was asked at sides {sorted(widths)}: expected all of {list(sides)}",
     )
     mistakes = {
         "the answers for mirror images are not turned back before the mean": mean(parts(back=0)),
@@ -268,12 +268,12 @@ def asked_again(ask: Any) -> str:
         ),
     }
     for hint, wrong in mistakes.items():
-        if given.shape == wrong.shape:
-            expect(not torch.allclose(given, wrong.to(given)), hint)
+        if output.shape == wrong.shape:
+            expect(not torch.allclose(output, wrong.to(output)), hint)
     expect(
-        given.shape == right.shape,
-        f"ask gives {tuple(given.shape)}: expected probabilities {tuple(right.shape)}, of the "
+        output.shape == right.shape,
+        f"ask gives {tuple(output.shape)}: expected probabilities {tuple(right.shape)}, of the "
         "image's size",
     )
-    expect(bool(torch.allclose(given, right.to(given))), "the shape is right, the values are not")
+    expect(bool(torch.allclose(output, right.to(output))), "the shape is right, the values are not")
     return "six answers, each turned back and enlarged, one mean: v3's way of asking again"

@@ -27,36 +27,36 @@ def colours_to_classes(class_ids: Any) -> str:
         masks.append(np.array(named + mixed, np.uint8)[place])
         rights.append(np.where(place < len(named), place, IGNORE))
     for mask, palette in zip(masks, palettes, strict=True):
-        given = np.asarray(class_ids(mask.copy(), palette.copy()))
+        answer = np.asarray(class_ids(mask.copy(), palette.copy()))
         sizes = {
             (6, 9, 3): "those are three numbers for each pixel: all channels together are a class",
             (6, 9, 5): "that has one entry for each class: name the class that matches",
             (9, 6): "rows and columns are exchanged: the classes are H x W, as the mask",
         }
-        hint = sizes.get(given.shape, "expected one class for each pixel")
-        expect(given.shape == (6, 9), f"a mask of (6, 9, 3) became {given.shape}: {hint}")
+        hint = sizes.get(answer.shape, "expected one class for each pixel")
+        expect(answer.shape == (6, 9), f"a mask of (6, 9, 3) became {answer.shape}: {hint}")
         expect(
-            given.dtype.kind in "ui",
-            f"the classes are {given.dtype}: expected whole numbers, uint8; "
+            answer.dtype.kind in "ui",
+            f"the classes are {answer.dtype}: expected whole numbers, uint8; "
             "np.full and np.zeros make floats unless told a dtype",
         )
-        answers.append(given.astype(np.int64))
+        answers.append(answer.astype(np.int64))
 
     def mistaken(matches: Any) -> bool:  # judged where the palette has the colour
-        for mask, palette, given, right in zip(masks, palettes, answers, rights, strict=True):
-            found = matches(mask[right < IGNORE].astype(int)[:, None], palette.astype(int))
-            first, last = found.argmax(-1), len(palette) - 1 - found[:, ::-1].argmax(-1)
-            if not any(np.array_equal(given[right < IGNORE], by) for by in (first, last)):
+        for mask, palette, answer, right in zip(masks, palettes, answers, rights, strict=True):
+            hits = matches(mask[right < IGNORE].astype(int)[:, None], palette.astype(int))
+            first, last = hits.argmax(-1), len(palette) - 1 - hits[:, ::-1].argmax(-1)
+            if not any(np.array_equal(answer[right < IGNORE], by) for by in (first, last)):
                 return False
         return True
 
     def first_wrong() -> str:
-        for mask, given, right in zip(masks, answers, rights, strict=True):
-            for y, x in np.argwhere(given != right)[:1].tolist():
+        for mask, answer, right in zip(masks, answers, rights, strict=True):
+            for y, x in np.argwhere(answer != right)[:1].tolist():
                 its = "no colour" if right[y, x] == IGNORE else f"colour {right[y, x]}"
                 return (
                     f"pixel ({y}, {x}) is {tuple(mask[y, x].tolist())}, {its} of the palette: "
-                    f"expected {right[y, x]}, not {given[y, x]}"
+                    f"expected {right[y, x]}, not {answer[y, x]}"
                 )
         return ""
 
@@ -71,19 +71,19 @@ def colours_to_classes(class_ids: Any) -> str:
     for hint, matches in mistakes.items():
         expect(not mistaken(matches), f"{hint}: {first_wrong()}")
     pairs = list(zip(answers, rights, strict=True))
-    known = [(given[right < IGNORE], right[right < IGNORE]) for given, right in pairs]
-    later = all(np.array_equal(given, right + 1) for given, right in known)
+    known = [(answer[right < IGNORE], right[right < IGNORE]) for answer, right in pairs]
+    later = all(np.array_equal(answer, right + 1) for answer, right in known)
     expect(not later, f"the classes begin at 0, not at 1: {first_wrong()}")
     expect(all(np.array_equal(*pair) for pair in known), first_wrong())
 
-    strange = {int(value) for given, right in pairs for value in given[right == IGNORE]}
+    strange = {int(value) for answer, right in pairs for value in answer[right == IGNORE]}
     zero = "that became class 0, and is trained as such: begin with 255 everywhere"
     near = "near is not equal, and smoothing mixes colours, often to almost that of a third class"
     hint = zero if strange == {0} else near if strange & set(range(5)) else "255 marks what is none"
     expect(strange == {IGNORE}, f"{first_wrong()}: {hint}")
     expect(
-        given.dtype == np.uint8,
-        f"the classes are right, and {given.dtype}: expected uint8, as PNG stores them",
+        answer.dtype == np.uint8,
+        f"the classes are right, and {answer.dtype}: expected uint8, as PNG stores them",
     )
     lost = sum(int((right == IGNORE).sum()) for right in rights)
     return f"each colour its class, and 255 at {lost} of {12 * 9} pixels whose colour is no one's"
@@ -107,16 +107,16 @@ def honest_split(split: Any) -> str:
         names = [f"{s}-{n:04d}.png" for s, frames in sizes.items() for n in range(1, frames + 1)]
         draw = random.Random(1402)  # no seed that a reader takes
         mixed, *others = (draw.sample(names, len(names)) for _ in range(9))
-        given = _halves(split, mixed, share)
-        _judge_split(mixed, share, *given)
+        answer = _halves(split, mixed, share)
+        _judge_split(mixed, share, *answer)
         expect(
-            _halves(split, mixed, share) == given,
+            _halves(split, mixed, share) == answer,
             "two calls with the same names give two splits: scores of different days could not be "
             "compared. Draw with random.Random(0), or do not draw",
         )
         for other in (sorted(mixed), *others):
             expect(
-                _halves(split, other, share) == given,
+                _halves(split, other, share) == answer,
                 "the same names in another order give another split, and folders are listed in "
                 "another order on another machine: sort the sequences first",
             )
@@ -124,10 +124,10 @@ def honest_split(split: Any) -> str:
 
 
 def _halves(split: Any, names: list[str], share: float) -> tuple[list[str], list[str]]:
-    given = split(list(names), share)
-    two = isinstance(given, tuple | list) and len(given) == 2
+    answer = split(list(names), share)
+    two = isinstance(answer, tuple | list) and len(answer) == 2
     expect(two, "return two lists of names: train, val")
-    train, val = (sorted(map(str, part)) for part in given)
+    train, val = (sorted(map(str, part)) for part in answer)
     strange = _first(set(train + val) - set(names))
     hint = ", but a sequence: return all names of it" if strange in map(_sequence, names) else ""
     expect(not strange, f"{strange!r} is none of the names{hint}")
@@ -166,14 +166,14 @@ def _judge_split(names: list[str], share: float, train: list[str], val: list[str
         f"all of {sorted(sizes)} went to one side: a sequence is what stands before the last '-', "
         "not before the first",
     )
-    asked, longest = share * len(names), max(sizes.values())
+    least, longest = share * len(names), max(sizes.values())
 
     def fits(part: list[str]) -> bool:
-        return asked - 1e-9 <= len(part) < asked + longest - 1e-9
+        return least - 1e-9 <= len(part) < least + longest - 1e-9
 
     numbers = (
-        f"val holds {len(val)} of {len(names)} names at share {share}: expected {asked:.4g} or "
-        f"more, but less than {asked + longest:.4g}, as the longest sequence has {longest}"
+        f"val holds {len(val)} of {len(names)} names at share {share}: expected {least:.4g} or "
+        f"more, but less than {least + longest:.4g}, as the longest sequence has {longest}"
     )
     expect(fits(val) or not fits(train), f"train and val are exchanged. {numbers}")
     by_sequences = len({_sequence(name) for name in val}) == share * len(sizes)
@@ -218,9 +218,9 @@ def _judge_freeze(freeze: Any, part: str) -> int:
     for _ in range(3):  # running statistics of their own
         model(2 * images + 1)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    given = freeze(model, part)
+    answer = freeze(model, part)
     expect(
-        given is model or given is None,
+        answer is model or answer is None,
         "freeze should change the model that it is given, and return it",
     )
     now = model.state_dict()

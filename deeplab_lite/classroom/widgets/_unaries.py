@@ -34,7 +34,7 @@ class Unaries(NamedTuple):
     palette: np.ndarray  # uint8 (K, 3) or more rows
 
 
-def given(
+def of_arrays(
     image: Any,
     probs: Any,
     label: Any = None,

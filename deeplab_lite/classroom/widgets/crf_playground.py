@@ -14,7 +14,7 @@ import numpy as np
 from deeplab_lite.classroom import draw
 from deeplab_lite.classroom.widgets._asked import Asked, small
 from deeplab_lite.classroom.widgets._twin import Twin, one_of
-from deeplab_lite.classroom.widgets._unaries import THINGS, Unaries, given, of_photo, of_scene
+from deeplab_lite.classroom.widgets._unaries import THINGS, Unaries, of_arrays, of_photo, of_scene
 from deeplab_lite.classroom.widgets.refinement import (
     PAPERS,
     VIEWS,
@@ -78,7 +78,7 @@ class CRFPlayground(Asked, Twin, ipywidgets.VBox):
     ):
         if (image is None) != (probs is None):
             raise ValueError("image and probs belong together: give both, or neither for a scene")
-        self._given = None if image is None else given(image, probs, label, classes, palette)
+        self._given = None if image is None else of_arrays(image, probs, label, classes, palette)
         source = next((key for key, name in PHOTOS.items() if source == name), source)
         one_of("source", source, (*SIZES, *PHOTOS))
         chosen = _checked(settings)

@@ -24,7 +24,7 @@ function render({ model, el }) {
       model.send({ at, size: file.size }, undefined, [part]);
     }
   }
-  return listen(model, ["taken"], () => { say.textContent = ""; });
+  return listen(model, ["count"], () => { say.textContent = ""; });
 }
 
 export default { render };

@@ -22,7 +22,7 @@ class FileChooser(anywidget.AnyWidget):
     _esm = script("file_chooser")
     _css = sheet("file_chooser")
     most = traitlets.Int(MAX_BYTES).tag(sync=True)
-    taken = traitlets.Int(0).tag(sync=True)  # files so far: the page waits for the next
+    count = traitlets.Int(0).tag(sync=True)  # files so far: the page waits for the next
     file = traitlets.Bytes()
 
     def __init__(self, **options: Any):
@@ -39,4 +39,4 @@ class FileChooser(anywidget.AnyWidget):
         self._parts += b"".join(buffers)
         if len(self._parts) == content["size"]:
             self.file, self._parts = bytes(self._parts), bytearray()
-            self.taken += 1
+            self.count += 1

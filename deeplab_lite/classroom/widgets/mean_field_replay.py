@@ -12,7 +12,7 @@ import traitlets
 from deeplab_lite.classroom import draw
 from deeplab_lite.classroom.draw import crf_steps as pictures
 from deeplab_lite.classroom.widgets._twin import Twin, figure, headline, one_of, script, sheet
-from deeplab_lite.classroom.widgets._unaries import Unaries, given, of_scene
+from deeplab_lite.classroom.widgets._unaries import Unaries, of_arrays, of_scene
 from deeplab_lite.classroom.widgets.mean_field_steps import (
     OF_A_CLASS,
     VIEWS,
@@ -84,7 +84,7 @@ class MeanFieldReplay(Twin, anywidget.AnyWidget):
             start = of_scene(seed)
         else:
             first = trace.marginals[0] if trace else probs
-            start = given(image, first, label, classes, palette)
+            start = of_arrays(image, first, label, classes, palette)
         self._start = start
         self._trace = trace or dense_crf(start.probs, start.image, trace=True, **settings)
         labels = self._trace.marginals.detach().cpu().numpy().argmax(1)

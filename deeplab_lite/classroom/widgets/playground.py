@@ -223,7 +223,7 @@ class Playground(Asked, Twin, ipywidgets.VBox):
         self._watch(self.source, self.seed, self.photo, self.side, self.view, self.alpha)
         for row in self.rows:
             row.listen(self._ask)
-        self.upload.observe(self._take, "taken")
+        self.upload.observe(self._take, "count")
 
     def _take(self, change: Any) -> None:
         """A file has been chosen."""

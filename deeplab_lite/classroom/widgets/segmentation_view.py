@@ -75,9 +75,9 @@ def frame(result: Result, view: str, alpha: float) -> np.ndarray:
 def describe(result: Result) -> str:
     """The scores on this image, and the commonest mistake, in a sentence or two."""
     if result.label is None:
-        found = [result.classes[k] for k in np.unique(result.prediction) if k]
+        names = ", ".join(result.classes[k] for k in np.unique(result.prediction) if k)
+        names = names or "nothing but background"
         sure = float(result.probabilities.max(0).mean())
-        names = ", ".join(found) or "nothing but background"
         return f"Without labels there is no score. Found: {names}; mean confidence {sure:.2f}."
     matrix = result.matrix
     seen = int(metrics.class_iou(matrix).isfinite().sum())
