@@ -280,7 +280,6 @@ def test_the_table_of_forms_says_that_int8_keeps_miou_within_a_point():
         ),
         (lambda: export.load("a.onnx"), FileNotFoundError, "there is no a.onnx"),
         (lambda: export.load("a.pth"), ValueError, "a.pth: expected .* .onnx or .pt2"),
-        (lambda: [*command.run("v1-scenes", "tflite", "a")], ValueError, "onnx, pt2 or int8"),
         (
             lambda: command.fitting(np.zeros((40, 60, 3), np.uint8), 16, 1, (33, 65)),
             ValueError,
@@ -312,7 +311,7 @@ def test_a_missing_extra_is_told_with_the_line_that_brings_it(monkeypatch, missi
     run = CliRunner().invoke(
         app, ["export", "--model", "v3plus-scenes", "--out", "a.onnx", "--format", "int8"]
     )
-    assert missing in str(run.exception) and '".[export]"' in str(run.exception)
+    assert f"needs {missing}, which is not installed" in str(run.exception)
 
 
 def test_an_interrupted_export_leaves_the_old_file(tmp_path, monkeypatch):
@@ -371,9 +370,7 @@ def test_a_network_for_photographs_is_run_on_some_and_int8_asks_for_them(tmp_pat
     assert f"{2 * 97 * 137:,} pixels on 2 images" in run.stdout
 
 
-def test_a_bad_choice_ends_the_command_with_its_sentence(tmp_path):
-    run = CliRunner().invoke(
-        app, ["export", "--out", str(tmp_path / "a.onnx"), "--format", "coreml"]
-    )
-    assert run.exit_code == 1
-    assert "format 'coreml': expected onnx, pt2 or int8" in str(run.exception)
+def test_an_unknown_format_is_refused(tmp_path):
+    words = ["export", "--out", str(tmp_path / "a.onnx"), "--format", "coreml"]
+    run = CliRunner().invoke(app, words)
+    assert run.exit_code == 2 and "Invalid value for '--format'" in run.stderr

@@ -431,11 +431,8 @@ WORDS = {
     "path": (["--model", "./none.safetensors"], "there is no none.json: a checkpoint is"),
     "pickle": (["--model", "./mine.pth"], "mine.pth is a pickle by its name"),
     "scales": (["--scales", "0"], "scales 0: expected numbers from 0.1 to 10"),
-    "fuse": (["--fuse", "median"], "fuse 'median': expected mean or max"),
-    "tile": (["--tile", "3"], "tile 3: expected 65 pixels or more"),
     "overlap": (["--overlap", "900"], "overlap 900: expected 0 to 512 pixels, half of the tile"),
     "device": (["--device", "quantum"], "device 'quantum' is not there: expected auto, cpu"),
-    "out": (["--out", __file__], "test_segment.py is a file: expected a folder"),
     "stride": (["--output-stride", "5"], "output_stride 5: expected 8, 16 or 32"),
 }
 
@@ -446,6 +443,15 @@ def test_wrong_choices_end_with_a_sentence(name, scene, tmp_path):
     status, said, _ = command("segment", scene[0], "--out", tmp_path / "out", *flags)
     assert status == 1 and re.fullmatch(f".*{sentence}.*", said.strip())
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "flag, value",
+    [("--fuse", "median"), ("--tile", "3"), ("--threads", "-1"), ("--out", __file__)],
+)
+def test_wrong_flags_are_refused(flag, value, scene):
+    result = CliRunner().invoke(app, ["segment", str(scene[0]), flag, value])
+    assert result.exit_code == 2 and f"Invalid value for '{flag}'" in result.stderr
 
 
 def test_help_names_the_networks_without_loading_torch():

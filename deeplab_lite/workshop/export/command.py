@@ -12,7 +12,6 @@ from deeplab_lite.workshop.export.formats import compare, onnx, pt2
 from deeplab_lite.workshop.export.program import deployed, sides
 from deeplab_lite.workshop.segment.find_photos import find
 
-FORMATS = ("onnx", "pt2", "int8")
 CALIBRATE, VERIFY = 64, 8  # images
 LARGEST = 513  # side of a photograph, in pixels
 
@@ -27,11 +26,9 @@ def run(
     """Export, verify; yields lines for the reader.
 
     kind: onnx, pt2, or int8, which is ONNX in 8-bit integers. photos: files, folders or patterns to
-    calibrate and to verify on; without them, scenes. Raises ValueError for another kind, and for
-    int8 of a network of other classes than the scenes' without photos; as `onnx` and `pt2` do.
+    calibrate and to verify on; without them, scenes. Raises ValueError for int8 of a network of
+    other classes than the scenes' without photos, and as `onnx` and `pt2` do.
     """
-    if kind not in FORMATS:
-        raise ValueError(f"format {kind!r}: expected {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
     card = checkpoints.card(model)
     if kind == "int8" and not photos and tuple(card["classes"]) != CLASSES:
         raise ValueError(

@@ -77,8 +77,6 @@ def segment_photos(
     """
     out, start = Path(out), time.monotonic()
     segmenter = Segmenter(settings, device)
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file: expected a folder for the results")
     out.mkdir(parents=True, exist_ok=True)
     results.sweep(out)
     photos, failures = find(words)
