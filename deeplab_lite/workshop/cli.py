@@ -55,7 +55,7 @@ def doctor(as_json: bool = Option(False, "--json", help="Print the checks as JSO
     """Report what is installed, what is missing and how to fix it; 1 if lessons cannot run."""
     checks = _doctor.report()
     if as_json:
-        print(json.dumps([asdict(check) | {"ok": check.ok} for check in checks], indent=2))
+        print(json.dumps([asdict(check) for check in checks], indent=2))
     else:
         print(_doctor.table(checks))
     raise Exit(0 if _doctor.healthy(checks) else 1)

