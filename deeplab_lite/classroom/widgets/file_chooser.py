@@ -10,7 +10,6 @@ import anywidget
 import traitlets
 
 from deeplab_lite.classroom.widgets._twin import script, sheet
-from deeplab_lite.image_files import MAX_BYTES
 
 
 class FileChooser(anywidget.AnyWidget):
@@ -21,7 +20,7 @@ class FileChooser(anywidget.AnyWidget):
 
     _esm = script("file_chooser")
     _css = sheet("file_chooser")
-    most = traitlets.Int(MAX_BYTES).tag(sync=True)
+    most = traitlets.Int(100_000_000).tag(sync=True)
     count = traitlets.Int(0).tag(sync=True)  # files so far: the page waits for the next
     file = traitlets.Bytes()
 

@@ -17,7 +17,6 @@ from deeplab_lite.labels import IGNORE
 from deeplab_lite.tables import text_table
 from deeplab_lite.workshop.datasets.folder import class_names, divide, files
 from deeplab_lite.workshop.datasets.pairs import (
-    WHOLE,
     Color,
     Colours,
     Pair,
@@ -159,7 +158,7 @@ def _look(pair: Pair) -> _Look:
     size, counts, problems = None, Counter[int](), []
     colors: dict[int, Color] = {}
     try:
-        height, width = image_files.read(pair.image, WHOLE).image.shape[:2]
+        height, width = image_files.read(pair.image, largest=None).image.shape[:2]
         size = (width, height)
     except (OSError, ValueError) as error:
         problems.append(Problem("unreadable", pair.image.name, str(error)))

@@ -17,7 +17,6 @@ from deeplab_lite.scenes import normalize
 
 VARIABLE = "DEEPLAB_LITE_DATA"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")  # of images
-WHOLE = 10**6  # sides that no image has: image_files.read shrinks nothing
 
 Item = tuple[Tensor, Tensor]
 Color = tuple[int, int, int]
@@ -53,7 +52,7 @@ class Pairs(Dataset[Item]):
     def __getitem__(self, index: int) -> Item:
         """Raises ValueError for a damaged file, unequal sizes or a value that is no class."""
         image, mask = self.pairs[index]
-        pixels = image_files.read(image, WHOLE).image
+        pixels = image_files.read(image, largest=None).image
         label = torch.from_numpy(read_mask(mask)).long()
         for value in self.void:
             label[label == value] = IGNORE

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from deeplab_lite.image_files import LEFT_OUT
+from deeplab_lite.image_files import FORMATS
 from deeplab_lite.workshop.segment.results import is_result
 
 
@@ -96,5 +96,4 @@ def _named(path: Path, root: Path) -> Iterator[PhotoFile]:
 @cache
 def suffixes() -> frozenset[str]:
     """Of the kinds of pictures that can be read: .jpg, .png, ..."""
-    kinds = Image.registered_extensions()
-    return frozenset(s for s, kind in kinds.items() if kind in Image.OPEN and kind not in LEFT_OUT)
+    return frozenset(s for s, kind in Image.registered_extensions().items() if kind in FORMATS)

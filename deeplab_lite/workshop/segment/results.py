@@ -22,7 +22,7 @@ from PIL import Image
 
 from deeplab_lite import __version__, colors
 from deeplab_lite.files import replacing
-from deeplab_lite.image_files import MAX_BYTES, Photo, shrunk
+from deeplab_lite.image_files import Photo, shrunk
 
 LABELS, OVERLAY, TABLE, RECORD = ".labels.png", ".overlay.jpg", ".classes.csv", ".result.json"
 OURS = (LABELS, OVERLAY, TABLE, RECORD)
@@ -32,10 +32,12 @@ LEFT_BEHIND = re.compile(rf"\..+(?:{ENDS})\.(\d+)")  # by `replacing`, where it 
 
 
 def sha256(path: Path) -> str:
-    """Of a file's content; of one that is too large to be read as a picture, none."""
-    if path.stat().st_size > MAX_BYTES:
-        return ""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """Of a file's content."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(2**20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def reference(photo: Path, out: Path) -> str:

@@ -17,7 +17,6 @@ from deeplab_lite.workshop.segment import results
 from deeplab_lite.workshop.segment.find_photos import Failure, PhotoFile, find
 from deeplab_lite.workshop.segment.segmenter import Segmenter, Settings, shares
 
-WHOLE = 10**6  # a side that no picture has: nothing is shrunk
 ENDING = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EPIPE)  # the next photo would fail, too
 SHOWN = 4  # classes in the line of a photo
 
@@ -117,7 +116,7 @@ class Work:
         if not self.overwrite and results.is_done(out, name, source, digest, settings):
             self.report.skipped.append(results.record_of(out, name) or {})
             return
-        image = image_files.read(path, WHOLE)
+        image = image_files.read(path, largest=None)
         quiet = not sys.stderr.isatty()
         track = partial(tqdm, desc=path.name, unit="tile", leave=False, disable=quiet)
         labels = self.segmenter.labels(image.image, track)
