@@ -389,6 +389,21 @@ def test_a_run_is_not_overwritten_and_not_resumed_with_other_choices(tmp_path):
     train(dataclasses.replace(config, resume=True, workers=1, val_every=1), net(), DATA)
 
 
+def test_a_checkpoint_of_another_version_is_not_resumed(tmp_path):
+    train(small(tmp_path, steps=1), net(), DATA)
+    path, state = tmp_path / "checkpoint.pt", torch.load(tmp_path / "checkpoint.pt")
+    changes = {f"it has no {name}": {k: v for k, v in state.items() if k != name} for name in state}
+    changes["its log does not fit"] = state | {"log": {"loss": 0.5}}
+    changes["its schedule does not fit"] = state | {"schedule": {"last_epoch": 1}}
+    changes["its optimizer does not fit"] = state | {"optimizer": {"state": {}, "param_groups": []}}
+    before = (tmp_path / "log.csv").read_bytes()
+    for reason, other in changes.items():
+        torch.save(other, path)
+        with pytest.raises(ValueError, match=rf"of another version .* \({reason}\): finish the run"):
+            train(small(tmp_path, steps=1, resume=True), net(), DATA)
+    assert (tmp_path / "log.csv").read_bytes() == before
+
+
 def test_a_damaged_checkpoint_is_told(tmp_path):
     train(small(tmp_path, steps=1), net(), DATA)
     folder = RunFolder(small(tmp_path, steps=1, resume=True))
@@ -554,9 +569,9 @@ def test_choices_load_without_torch():
         ({"optimizer": "adam"}, "optimizer 'adam': expected adamw or sgd"),
         ({"precision": "16"}, "precision '16': expected 32-true, bf16-mixed or 16-mixed"),
         ({"steps": 0}, "steps 0: expected 1 or more"),
-        ({"val_every": 0}, "val_every 0: expected 1 or more steps"),
-        ({"ema": 1.0}, "ema 1.0: expected a decay from 0"),
-        ({"ohem": 0.0}, "ohem 0.0: expected a share above 0"),
+        ({"val_every": 0}, "val_every 0: expected 1 or more"),
+        ({"ema": 1.0}, "ema 1.0: expected 0 or more, but less than 1"),
+        ({"ohem": 0.0}, "ohem 0.0: expected more than 0"),
         ({"lr": 0.0}, "lr 0.0: expected more than 0"),
         ({"class_weights": (0.0, 0.0)}, r"class_weights \(0.0, 0.0\): expected 0 or more"),
         ({"val_images": 1}, "val_images 1: expected 0 for all, or 2 or more"),

@@ -1,21 +1,32 @@
-"""All choices of a training run in one dataclass; the command line is made from it."""
+"""All choices of a training run in one dataclass, whose fields are the flags of `train`."""
 
 import json
 import os
 import re
 import shlex
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import PurePath
 from typing import Any
 
-#                what a field may be, where it is a word
 CHOICES = {
     "optimizer": ("adamw", "sgd"),
     "schedule": ("poly", "step"),
     "precision": ("32-true", "bf16-mixed", "16-mixed"),
     "freeze_bn": ("none", "backbone", "all"),
 }
-#  fields that change what is seen of a run, or how fast it goes, and not its weights
+#   what a number may be: in words, as a rule, and for which fields
+RANGES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
+    ("1 or more", lambda x: x >= 1, "steps batch accumulate size devices drop_every"),
+    ("1 or more", lambda x: x >= 1, "val_every log_every save_every"),
+    ("0 or more", lambda x: x >= 0, "head_lr weight_decay clip warmup workers threads"),
+    ("0 or more", lambda x: x >= 0, "seed aux_weight"),
+    ("0 for all, or 2 or more", lambda x: x == 0 or x >= 2, "val_images"),
+    ("more than 0", lambda x: x > 0, "lr"),
+    ("0 or more, but less than 1", lambda x: 0 <= x < 1, "ema momentum"),
+    ("more than 0, and 1 at most", lambda x: 0 < x <= 1, "ohem"),
+)
+# Fields that decide what a run shows, or how fast it goes, but not its weights.
 FREE = (
     *("out", "root", "download", "resume", "workers", "threads"),
     *("log_every", "val_every", "val_images"),
@@ -85,26 +96,14 @@ class Config:
         if self.freeze_bn == "trunk":  # what the backbone was called
             object.__setattr__(self, "freeze_bn", "backbone")
         for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"{name} {getattr(self, name)!r}: expected {', '.join(choices[:-1])} "
-                    f"or {choices[-1]}"
-                )
-        for name in ("steps", "batch", "accumulate", "size", "devices", "drop_every"):
-            self._check(name, getattr(self, name) >= 1, "1 or more")
-        for name in ("val_every", "log_every", "save_every"):
-            self._check(name, getattr(self, name) >= 1, "1 or more steps")
-        for name in ("head_lr", "weight_decay", "clip", "warmup", "workers", "threads"):
-            self._check(name, getattr(self, name) >= 0, "0 or more")
-        for name in ("val_images", "seed", "aux_weight"):
-            self._check(name, getattr(self, name) >= 0, "0 or more")
-        self._check("val_images", self.val_images != 1, "0 for all, or 2 or more")
-        self._check("lr", self.lr > 0, "more than 0")
-        self._check("ema", 0 <= self.ema < 1, "a decay from 0 (none) to below 1, as 0.999")
-        self._check("momentum", 0 <= self.momentum < 1, "0 to below 1")
-        self._check("ohem", 0 < self.ohem <= 1, "a share above 0, up to 1 (all pixels)")
-        positive = all(w >= 0 for w in self.class_weights) and any(self.class_weights)
-        self._check("class_weights", positive or not self.class_weights, "0 or more, not all 0")
+            expected = f"{', '.join(choices[:-1])} or {choices[-1]}"
+            self._check(name, getattr(self, name) in choices, expected)
+        for expected, rule, names in RANGES:
+            for name in names.split():
+                self._check(name, rule(getattr(self, name)), expected)
+        if self.class_weights:
+            fine = min(self.class_weights) >= 0 and any(self.class_weights)
+            self._check("class_weights", fine, "0 or more, not all 0")
 
     def _check(self, name: str, fine: bool, expected: str) -> None:
         if not fine:
@@ -124,10 +123,10 @@ class Config:
     def changes(self) -> dict[str, Any]:
         """`options` as keyword arguments: lists are tuples. Raises ValueError if it is no JSON."""
         try:
-            found = json.loads(self.options or "{}")
+            options = json.loads(self.options or "{}")
         except json.JSONDecodeError as error:
             raise ValueError(f"options {self.options!r} is not JSON: {error}") from error
-        return {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
 
     def command(self) -> str:
         """The command line that trains the same weights again."""

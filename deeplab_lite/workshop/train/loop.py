@@ -135,8 +135,7 @@ def run(
     }
     if state is not None:
         fabric.print(f"{folder.path}: going on after step {step}")
-        for name, part in saved.items():
-            part.load_state_dict(state[name])
+        folder.restore(saved, state)
         average.n_averaged.fill_(step)
     log.open(step)
     loader = batches(stream, config, rank, world, step)

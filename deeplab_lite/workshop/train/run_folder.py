@@ -22,7 +22,7 @@ class RunFolder:
         """The state to go on from, None for a new run.
 
         Raises FileExistsError where a run would be overwritten; ValueError where the folder's run
-        was begun with another config, or its checkpoint is damaged.
+        was begun with another config, or its checkpoint is damaged or of another version.
         """
         if not self.checkpoint.exists():
             return None
@@ -37,6 +37,9 @@ class RunFolder:
             raise ValueError(
                 f"{self.checkpoint} is damaged ({type(error).__name__}): delete it to begin anew"
             ) from error
+        for name in ("step", "config"):
+            if name not in state:
+                raise self._other_version(f"it has no {name}")
         here, there = self.config.exact(), state["config"]
         changed = [name for name in here if here[name] != there.get(name, here[name])]
         if changed:
@@ -46,6 +49,22 @@ class RunFolder:
                 "Resume it with the same one, or choose another --out"
             )
         return state
+
+    def restore(self, parts: dict[str, Any], state: State) -> None:
+        """Load the state of each part of a run. Raises ValueError where it does not fit."""
+        for name, part in parts.items():
+            if name not in state:
+                raise self._other_version(f"it has no {name}")
+            try:
+                part.load_state_dict(state[name])
+            except (KeyError, TypeError, ValueError, RuntimeError) as error:
+                raise self._other_version(f"its {name} does not fit") from error
+
+    def _other_version(self, reason: str) -> ValueError:
+        return ValueError(
+            f"{self.checkpoint} is of another version of this package, or of another network "
+            f"({reason}): finish the run with that version, or begin a new one with another --out"
+        )
 
     def save(self, state: State) -> None:
         """Replace checkpoint.pt, whole or not at all, whenever the process is killed.
