@@ -50,6 +50,12 @@ def _digits(share: float) -> str:
     return "-" if math.isnan(share) else f"{share:.3f}"
 
 
+def some(values: Sequence[Any], most: int = 4) -> str:
+    """The first of many values, and how many more there are."""
+    rest = f" and {len(values) - most} more" if len(values) > most else ""
+    return ", ".join(map(str, values[:most])) + rest
+
+
 def text_table(rows: Sequence[Sequence[str]]) -> str:
     """Rows of words as aligned text: the first column to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -104,12 +104,12 @@ def evaluate(
 
 def score(segmenter: Segmenter, samples: Samples, images: int = 0) -> Evaluation:
     """`evaluate` for a segmenter and a split that are open. Raises ValueError as it does."""
-    known = segmenter.classes
-    if samples.classes and len(samples.classes) != len(known):
+    known, labelled = segmenter.classes, samples.classes
+    if labelled and len(labelled) != len(known):
         raise ValueError(
-            f"{segmenter.name} knows {len(known)} classes ({_some(known)}) and {samples.name} has "
-            f"{len(samples.classes)} ({_some(samples.classes)}): evaluate it on the data that it "
-            "was trained on, or fine-tune it to these classes with train --init"
+            f"{segmenter.name} knows {len(known)} classes ({tables.some(known)}) and "
+            f"{samples.name} has {len(labelled)} ({tables.some(labelled)}): evaluate it on the "
+            "data that it was trained on, or fine-tune it to these classes with train --init"
         )
     count = min(images or samples.length, samples.length)
     if count < 2:
@@ -142,10 +142,10 @@ def open_samples(data: str, split: str, root: str | Path | None = None) -> Sampl
     elif data == "voc":
         dataset = datasets.VOC(split, root)
     elif Path(data).is_dir():
-        checked = datasets.check_folder(data)
-        if checked.problems:
-            raise ValueError(str(checked))
-        dataset = datasets.Folder(data, split, classes=checked.classes)
+        report = datasets.check_folder(data)
+        if report.problems:
+            raise ValueError(str(report))
+        dataset = datasets.Folder(data, split, report.classes)
     else:
         raise ValueError(
             f"no data set is called {data!r}: there are {', '.join(DATA)}, and no folder is there"
@@ -164,7 +164,3 @@ def _sample(pixels: Tensor, label: Tensor) -> Sample:
     """An item of `deeplab_lite.workshop.datasets`, its pixels as they were in the file."""
     image = ((pixels + 1) * scenes.HALF).round().clamp(0, 255).byte()
     return Sample(image.movedim(0, -1).numpy(), label, label)
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(map(str, names[:4])) + (", ..." if len(names) > 4 else "")

@@ -1,6 +1,5 @@
 """A folder of your own: what is read, how it is divided, and what the checker finds."""
 
-import json
 import warnings
 
 import numpy as np
@@ -188,8 +187,6 @@ def test_a_good_folder_has_no_problems_and_right_counts(tmp_path):
         "10",
     ]
     assert len(lines) == 5
-    data = json.loads(json.dumps(found.as_dict()))
-    assert data["ok"] is True and data["pixels"] == pixels[:3].tolist()
 
 
 def test_the_checker_leaves_warnings_as_they_were(tmp_path, monkeypatch):
@@ -300,7 +297,7 @@ def test_all_problems_are_told_at_once(tmp_path):
     found = check_folder(tmp_path)
     kinds = sorted(p.kind for p in found.problems)
     assert kinds == sorted(["partner"] * 2 + ["unreadable"] * 2 + ["colours", "size", "value"])
-    assert "7 problems:" in str(found) and len(found.as_dict()["problems"]) == 7
+    assert "7 problems:" in str(found)
 
 
 def test_a_table_stays_short(tmp_path):

@@ -164,7 +164,7 @@ def test_a_network_of_other_classes_is_refused(tmp_path):
         Image.fromarray(np.zeros((20, 30), np.uint8)).save(tmp_path / part / "a.png")
     status, said = command("--model", MODEL, "--data", "camvid", "--root", tmp_path)
     assert status == 1 and said.strip() == (
-        f"{MODEL} knows 9 classes (background, disc, square, triangle, ...) and camvid, val has 11 "
-        "(Sky, Building, Pole, Road, ...): evaluate it on the data that it was trained on, or "
-        "fine-tune it to these classes with train --init"
+        f"{MODEL} knows 9 classes (background, disc, square, triangle and 5 more) and camvid, val "
+        "has 11 (Sky, Building, Pole, Road and 7 more): evaluate it on the data that it was "
+        "trained on, or fine-tune it to these classes with train --init"
     )

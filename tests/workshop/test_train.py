@@ -399,7 +399,9 @@ def test_a_checkpoint_of_another_version_is_not_resumed(tmp_path):
     before = (tmp_path / "log.csv").read_bytes()
     for reason, other in changes.items():
         torch.save(other, path)
-        with pytest.raises(ValueError, match=rf"of another version .* \({reason}\): finish the run"):
+        with pytest.raises(
+            ValueError, match=rf"of another version .* \({reason}\): finish the run"
+        ):
             train(small(tmp_path, steps=1, resume=True), net(), DATA)
     assert (tmp_path / "log.csv").read_bytes() == before
 

@@ -6,15 +6,15 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from deeplab_lite import image_files
 from deeplab_lite.labels import IGNORE
-from deeplab_lite.tables import text_table
+from deeplab_lite.tables import some, text_table
 from deeplab_lite.workshop.datasets.folder import class_names, divide, files
 from deeplab_lite.workshop.datasets.pairs import (
     Color,
@@ -41,7 +41,7 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class Report:
-    """What `check_folder` found. `str(report)` is a table, `as_dict()` data for JSON.
+    """What `check_folder` saw; `str(report)` is a table.
 
     pixels and images: of each class, and how many images hold it. ignored: the share of pixels
     that are 255. smallest and largest: (width, height) by area. train and val: numbers of images.
@@ -64,10 +64,6 @@ class Report:
     def ok(self) -> bool:
         """Whether a training can start."""
         return not self.problems
-
-    def as_dict(self) -> dict[str, Any]:
-        """Numbers, strings, lists and dicts."""
-        return asdict(self) | {"ok": self.ok, "problems": [p._asdict() for p in self.problems]}
 
     def __str__(self) -> str:
         total = sum(self.pixels)
@@ -203,13 +199,13 @@ def _values(
             expected = (
                 f"classes.txt names 0..{known - 1}" if names else f"classes are below {known}"
             )
-            text = f"{pair.mask} has the values {_some(wrong)}: {expected}, and 255 is ignored"
+            text = f"{pair.mask} has the values {some(wrong)}: {expected}, and 255 is ignored"
             if wrong[0] in CUT and len(wrong) == 1:
                 text += f". 255 becomes {wrong[0]} where {CUT_BY}"
             problems.append(Problem("value", pair.mask.name, text))
     if not names and used and used != list(range(len(used))):
         text = (
-            f"the masks have the values {_some(used)}, with gaps between: if these are classes, "
+            f"the masks have the values {some(used)}, with gaps between: if these are classes, "
             "name all of 0, 1, 2, ... in classes.txt; if they are shades of grey, save 0, 1, 2, ..."
         )
         problems.append(Problem("value", "", text))
@@ -248,23 +244,18 @@ def _notes(
     notes = []
     absent = [name for value, name in enumerate(names) if not used[value]]
     if absent:
-        notes.append(f"no pixel is {_some(absent)}: nothing can be learned about it")
+        notes.append(f"no pixel is {some(absent)}: nothing can be learned about it")
     held = dict(zip(pairs, counts, strict=True))
     for split, kept in parts.items():
         there = sum((held[pair] for pair in kept), Counter())
         here = [n for v, n in enumerate(names) if used[v] and not there[v]]
         if kept and here:
-            notes.append(f"{_some(here)} is in no image of {split}")
+            notes.append(f"{some(here)} is in no image of {split}")
     if ignored > MUCH:
         notes.append(f"{ignored:.0%} of the pixels are 255, and teach nothing")
     if empty := [pair.mask.name for pair, count in held.items() if set(count) == {IGNORE}]:
         notes.append(f"{len(empty)} masks are 255 everywhere, as {empty[0]}")
     return notes
-
-
-def _some(values: Sequence[Any], shown: int = 6) -> str:
-    rest = f" and {len(values) - shown} more" if len(values) > shown else ""
-    return ", ".join(map(str, values[:shown])) + rest
 
 
 def _span(smallest: tuple[int, int], largest: tuple[int, int]) -> str:

@@ -46,11 +46,10 @@ class VOC(Dataset[Item]):
         if split not in SPLITS:
             raise ValueError(f"split {split!r}: expected {', '.join(SPLITS)}")
         self.split, self.root = split, find(data_folder(root))
-        if split != "train_aug":
-            parts = [self._voc(split, download)]
-        else:
-            parts = [self._voc("train", download), *self._sbd(download)]
-        held_out = set(_names(self._voc("val", False)) if split == "train_aug" else ())
+        parts, held_out = [self._voc(split.removesuffix("_aug"), download)], set()
+        if split == "train_aug":
+            parts += self._sbd(download)
+            held_out = set(_names(self._voc("val", False)))
         #    name: part and index in it, of the first part that has the name
         items: dict[str, tuple[Any, int]] = {}
         for part in parts:
@@ -72,22 +71,15 @@ class VOC(Dataset[Item]):
 
         url = DATASET_YEAR_DICT["2012"]["url"]
         there = self.root / "VOCdevkit" / "VOC2012"
-        return _open(
-            *(VOCSegmentation, url, there, self.root, download), year="2012", image_set=split
-        )
+        options = {"year": "2012", "image_set": split}
+        return _open(VOCSegmentation, url, there, self.root, download, **options)
 
     def _sbd(self, download: bool) -> list[Any]:
         from torchvision.datasets import SBDataset
 
         there = self.root / "sbd"
-        return [
-            _open(
-                *(SBDataset, SBDataset.url, there, there, download),
-                image_set=split,
-                mode="segmentation",
-            )
-            for split in ("train", "val")
-        ]
+        options = [{"image_set": split, "mode": "segmentation"} for split in ("train", "val")]
+        return [_open(SBDataset, SBDataset.url, there, there, download, **each) for each in options]
 
 
 def find(folder: Path) -> Path:

@@ -14,6 +14,7 @@ from deeplab_lite.models.resnet import ResNet
 from deeplab_lite.models.vgg import VGG16
 from deeplab_lite.models.xception import Xception65
 from deeplab_lite.photos import classifier
+from deeplab_lite.tables import some
 
 # What torchvision's networks take: RGB in [0, 1], less the mean, divided by the deviation.
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -60,12 +61,6 @@ def last_layers(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[
     classes = {(there[0], here[0]) for there, here in other.values()}
     alike = all(there[1:] == here[1:] for there, here in other.values())
     return list(other) if alike and len(classes) == 1 else []
-
-
-def some(names: list[str], most: int = 4) -> str:
-    """The first of many names, and how many more there are."""
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
 
 
 def read(source: str) -> dict[str, Tensor]:

@@ -149,15 +149,13 @@ def open_data(config: Config) -> tuple[Any, Any, Augment | None]:
         first = "train" if config.data == "voc" else "train_aug"
         return datasets.VOC(first, **where), datasets.VOC("val", **where), crop
     if Path(config.data).is_dir():
-        found = datasets.check_folder(config.data)
-        if found.problems:
-            raise ValueError(str(found))
+        report = datasets.check_folder(config.data)
+        if report.problems:
+            raise ValueError(str(report))
         if os.environ.get("RANK", "0") == "0":
-            print(found)
-        train_set, val_set = (
-            datasets.Folder(config.data, split, found.classes) for split in ("train", "val")
-        )
-        return train_set, val_set, crop
+            print(report)
+        train, val = (datasets.Folder(config.data, s, report.classes) for s in ("train", "val"))
+        return train, val, crop
     raise ValueError(
         f"no data set is called {config.data!r}: there are scenes, wide, camvid, voc and voc-aug, "
         "and no folder is there"

@@ -59,22 +59,18 @@ def read(name: str) -> Recipe:
     return Recipe(name, **content)
 
 
+@functools.cache
 def multiply_adds(config: Config) -> int:
     """Multiply-adds of the network on one training crop, forward."""
-    return _multiply_adds(config.model, config.options, config.size)
-
-
-@functools.cache
-def _multiply_adds(model: str, options: str, size: int) -> int:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     from deeplab_lite.checkpoints import Undrawn
     from deeplab_lite.models import zoo
 
-    changes = Config(model, options).changes()
     with torch.device("meta"), Undrawn(), FlopCounterMode(display=False) as counter:
-        zoo.build(model, **changes).eval()(torch.empty(1, 3, size, size))
+        network = zoo.build(config.model, **config.changes()).eval()
+        network(torch.empty(1, 3, config.size, config.size))
     return counter.get_total_flops() // 2
 
 
