@@ -32,19 +32,19 @@ class Placed(NamedTuple):
     pattern: str = "plain"  # one of PATTERNS
 
 
-class Ground(NamedTuple):
+class Background(NamedTuple):
     """What shows where no shape is."""
 
     color: str = "#5f8a78"
     pattern: str = "grass"
 
 
-GROUND = Ground()
+BACKGROUND = Background()
 
 
 def compose(
     shapes: Sequence[Placed | Mapping[str, Any]],
-    ground: Ground | Mapping[str, Any] = GROUND,
+    background: Background | Mapping[str, Any] = BACKGROUND,
     size: int = 129,
     *,
     outline: float = 0.7,
@@ -60,8 +60,8 @@ def compose(
     if len(shapes) > MOST:
         raise ValueError(f"{len(shapes)} shapes: expected at most {MOST}, remove some")
     placed = [_placed(shape, index, size) for index, shape in enumerate(shapes)]
-    below = _as(Ground, ground, "the ground")
-    image = _fill(below.color, below.pattern, (size, size), 0, "the ground")
+    below = _as(Background, background, "the background")
+    image = _fill(below.color, below.pattern, (size, size), 0, "the background")
     label, owner = np.zeros((size, size), np.uint8), np.full((size, size), -1, np.int16)
     drawn = []
     for index, own in enumerate(placed):

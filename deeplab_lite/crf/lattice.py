@@ -78,7 +78,7 @@ def corners(features: Tensor) -> tuple[Tensor, Tensor, list[int]]:
     """
     d, points = features.shape
     place = (_elevation(d).to(features) @ features) / (d + 1)
-    cell = place.round()  # the nearest corner of colour 0, if these sum to 0: mended below
+    cell = place.round()  # the nearest corner of colour 0, if these sum to 0: fixed below
     rest = place - cell
     rank = cell.sum(0).to(torch.int8).repeat(d + 1, 1)  # 0 for the axis with the largest rest
     for i in range(d + 1):

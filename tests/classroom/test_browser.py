@@ -89,6 +89,13 @@ def test_nothing_sticks_out(name, widget_page):
         assert mounted.page.evaluate("document.documentElement.scrollWidth") <= width, width
 
 
+@pytest.mark.parametrize("width", [420, 600, 900, 1300])
+def test_the_button_that_adds_a_layer_stands_above_the_layers(width, widget_page):
+    page = widget_page(made("ReceptiveFieldExplorer"), width).page
+    button, below = page.locator(".dl-add"), page.get_by_label("layer 3 kernel")
+    assert button.bounding_box()["height"] + button.bounding_box()["y"] < below.bounding_box()["y"]
+
+
 @pytest.mark.parametrize("name", IN_THE_PAGE)
 def test_every_control_has_a_name_and_keeps_its_keys_from_jupyterlab(name, widget_page):
     page = widget_page(made(name)).page

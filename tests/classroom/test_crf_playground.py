@@ -145,11 +145,9 @@ def test_what_there_is_no_view_of_is_named(refined):
 
 def test_the_sentences_count_pixels(refined):
     changed = (refined.before != refined.after).sum()
-    mended = (
-        (refined.before != refined.start.label) & (refined.after == refined.start.label)
-    ).sum()
+    fixed = ((refined.before != refined.start.label) & (refined.after == refined.start.label)).sum()
     text = refinement.describe(refined)
-    assert f"gives {changed} pixels" in text and f"{mended} mended" in text
+    assert f"gives {changed} pixels" in text and f"{fixed} fixed" in text
     assert "mIoU 0.934 before" in text and "within 2 pixels of an edge" in text
 
 

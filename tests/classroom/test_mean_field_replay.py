@@ -80,7 +80,7 @@ def decoded(url):
     [
         (1, 1, 1, None),
         (1, 1, 2, None),
-        (1, 2, 2, "mended"),
+        (1, 2, 2, "fixed"),
         (2, 1, 2, "broken"),
         (1, 2, 0, "still wrong"),
         (1, 2, 255, "changed"),
@@ -169,18 +169,18 @@ def test_numbers_are_counted_from_the_label_maps(replay):
         right = counted & (MAPS[step] == LABEL)
         broken = counted & (MAPS[step - 1] == LABEL)
         assert replay.numbers["changed"][step] == changed.sum()
-        assert (replay.numbers["mended"][step], replay.numbers["broken"][step]) == (
+        assert (replay.numbers["fixed"][step], replay.numbers["broken"][step]) == (
             right.sum(),
             broken.sum() if step else 0,
         )
         score = metrics.miou(metrics.confusion_matrices(MAPS[step], LABEL, 3)[0])
         assert replay.numbers["miou"][step] == pytest.approx(float(score), abs=6e-4)
-    assert sum(replay.numbers["mended"]) > 10 and replay.numbers["miou"][-1] > 0.9
+    assert sum(replay.numbers["fixed"]) > 10 and replay.numbers["miou"][-1] > 0.9
 
 
 def test_the_script_says_what_a_step_did(replay):
     numbers = {"changed": [0, 1, 1200], "free": [-100.0, -99.5, -120.0], "miou": []}
-    numbers = {**numbers, "mended": [], "broken": []}
+    numbers = {**numbers, "fixed": [], "broken": []}
     assert call_many(SCRIPT, "describe", [[numbers, step] for step in range(3)]) == [
         "Step 0, the start: what the network says. Free energy −100 nats.",
         "Step 1 of 2 gives 1 pixel another class. Free energy −100 nats, 0.5 nats more than "
@@ -188,9 +188,9 @@ def test_the_script_says_what_a_step_did(replay):
         "Step 2 of 2 gives 1,200 pixels another class. Free energy −120 nats, 21 nats less than "
         "before.",
     ]
-    scored = {**numbers, "mended": [0, 1, 900], "broken": [0, 0, 7], "miou": [0.5, 0.51, 0.9]}
+    scored = {**numbers, "fixed": [0, 1, 900], "broken": [0, 0, 7], "miou": [0.5, 0.51, 0.9]}
     assert call(SCRIPT, "describe", scored, 2).startswith(
-        "Step 2 of 2 gives 1,200 pixels another class (900 mended, 7 broken). Free energy −120 nats"
+        "Step 2 of 2 gives 1,200 pixels another class (900 fixed, 7 broken). Free energy −120 nats"
     )
     assert call(SCRIPT, "describe", dict(replay.numbers), 4).endswith(
         f"; mIoU {replay.numbers['miou'][4]:.3f}."
@@ -277,7 +277,7 @@ def test_a_small_message_keeps_a_scale_up_to_1(replay):
 
 
 def test_the_first_step_of_a_scene_mends_more_than_it_breaks(scene):
-    assert scene.numbers["mended"][1] > 10 * scene.numbers["broken"][1]
+    assert scene.numbers["fixed"][1] > 10 * scene.numbers["broken"][1]
     assert scene.numbers["miou"][-1] > scene.numbers["miou"][0] + 0.03
     assert [name for name, _ in scene.names] == ["background", "disc", "square", "triangle"]
 
@@ -301,7 +301,7 @@ def test_a_trace_that_is_there_is_taken_as_it_is(replay):
 def test_without_labels_there_is_no_score():
     plain = MeanFieldReplay(IMAGE, TRACE, classes=CLASSES)
     assert plain.truth == "" and plain.numbers["miou"] == []
-    assert "mIoU" not in plain.alt() and "mended" not in plain.alt()
+    assert "mIoU" not in plain.alt() and "fixed" not in plain.alt()
 
 
 def test_of_two_classes_the_second_is_shown():

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deeplab_lite import scenes
-from deeplab_lite.classroom.own_scene import MOST, PATTERNS, RADIUS, Ground, Placed, compose
+from deeplab_lite.classroom.own_scene import MOST, PATTERNS, RADIUS, Background, Placed, compose
 from deeplab_lite.labels import IGNORE
 
 KINDS = scenes.CLASSES[1:]
-PLAIN = Ground("#ffffff", "plain")
+PLAIN = Background("#ffffff", "plain")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -59,7 +59,7 @@ def test_angles_turn_clockwise():
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_patterns_vary_around_the_colour(pattern):
-    image = compose([], Ground("#808080", pattern)).image.astype(float)
+    image = compose([], Background("#808080", pattern)).image.astype(float)
     assert np.abs(image.mean((0, 1)) - 128).max() < 16
     assert (image.std() == 0) == (pattern == "plain") and image.std() < 40
 
@@ -116,5 +116,5 @@ def test_limits():
         compose([Placed("disc", 9, 9, 9)] * 25)
     with pytest.raises(ValueError, match="size 16: expected at least 32"):
         compose([], size=16)
-    with pytest.raises(ValueError, match="the ground has color 'x'"):
-        compose([], Ground("x"))
+    with pytest.raises(ValueError, match="the background has color 'x'"):
+        compose([], Background("x"))

@@ -68,8 +68,8 @@ def test_doubt_grows_brighter_to_the_least_that_there_can_be():
     assert not np.ptp(draw.doubt(IMAGE, np.eye(3)[TOLD].transpose(2, 0, 1)).astype(int), 2).any()
     brightest = draw.doubt(IMAGE, even, 1.0)
     assert len(np.unique(brightest.reshape(-1, 3), axis=0)) == 1
-    ramp = segmentation.ramp(result(), 1.0)
-    assert ramp.shape == (10, 160, 3) and (ramp[0, -1] == brightest[0, 0]).all()
+    scale = draw.scale(1.0)
+    assert scale.shape == (10, 160, 3) and (scale[0, -1] == brightest[0, 0]).all()
     grey = np.full_like(IMAGE, 128)
     light = draw.doubt(grey, result().probabilities, 1.0).sum(2)[0].astype(int)
     assert (np.diff(light) > 0).all()  # as SURE falls from left to right

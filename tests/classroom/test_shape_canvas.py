@@ -8,7 +8,7 @@ import pytest
 import traitlets
 from node import call
 
-from deeplab_lite.classroom.own_scene import GROUND, MOST, PATTERNS, RADIUS, Placed, compose
+from deeplab_lite.classroom.own_scene import BACKGROUND, MOST, PATTERNS, RADIUS, Placed, compose
 from deeplab_lite.classroom.widgets import shape_canvas
 from deeplab_lite.classroom.widgets.shape_canvas import START, ShapeCanvas
 from deeplab_lite.scenes import CLASSES, outline_distance
@@ -62,11 +62,13 @@ def test_the_scene_follows_the_shapes():
     canvas = ShapeCanvas()
     before = canvas.drawn
     canvas.shapes = [STAR]
-    assert canvas.drawn != before and (canvas.scene.image == compose([STAR], GROUND).image).all()
+    assert (
+        canvas.drawn != before and (canvas.scene.image == compose([STAR], BACKGROUND).image).all()
+    )
     assert canvas.alt() == "A scene with 1 shape: star of radius 20 at 60, 50."
     assert canvas.picture().shape == (387, 387, 3)
     canvas.shapes = []
-    assert canvas.alt() == "A ground with no shape on it."
+    assert canvas.alt() == "A background with no shape on it."
 
 
 @pytest.mark.parametrize("wrong", [[{"kind": "egg"}], [{**STAR, "x": -4}], [STAR] * (MOST + 1)])
@@ -134,12 +136,12 @@ def test_every_control_changes_the_scene(widget_page):
         assert mounted.get("shapes")[0][field] == before + 1
     page.get_by_label("colour of the shape").fill("#112233")
     assert mounted.get("shapes")[0]["color"] == "#112233"
-    page.get_by_label("colour of the ground").fill("#445566")
-    page.get_by_label("pattern of the ground").select_option("brick")
-    assert mounted.get("ground") == {"color": "#445566", "pattern": "brick"}
+    page.get_by_label("colour of the background").fill("#445566")
+    page.get_by_label("pattern of the background").select_option("brick")
+    assert mounted.get("background") == {"color": "#445566", "pattern": "brick"}
     page.get_by_role("button", name="To the front").click()
     assert mounted.get("shapes")[-1]["kind"] == "hourglass" and mounted.get("selected") == 3
     page.get_by_role("button", name="Remove").click()
     assert [shape["kind"] for shape in mounted.get("shapes")] == ["star", "cross", "disc"]
-    compose(mounted.get("shapes"), mounted.get("ground"))
+    compose(mounted.get("shapes"), mounted.get("background"))
     assert mounted.errors == []

@@ -5,7 +5,7 @@ figure, and return it: a lesson composes them, a widget renders them without pyp
 """
 
 from deeplab_lite.classroom.draw.architecture import Column, layer_chain, unit_on_image
-from deeplab_lite.classroom.draw.arrays import heat, png
+from deeplab_lite.classroom.draw.arrays import heat, png, scale
 from deeplab_lite.classroom.draw.axes import box, pixels, show, style
 from deeplab_lite.classroom.draw.boundary import (
     band_errors,
@@ -27,12 +27,15 @@ from deeplab_lite.classroom.draw.family import FAMILY, family
 from deeplab_lite.classroom.draw.ladder import ladder
 from deeplab_lite.classroom.draw.legend import (
     LegendRow,
+    class_rows,
     hex_color,
     kind_rows,
     kinds,
     legend,
     legend_html,
     scale_html,
+    table_html,
+    titles_html,
 )
 from deeplab_lite.classroom.draw.pyramid import Branch, pyramid_taps
 from deeplab_lite.classroom.draw.rates import map_taps, score_table
@@ -66,6 +69,7 @@ __all__ = [
     "changes",
     "checked",
     "class_bars",
+    "class_rows",
     "cone",
     "disagreement",
     "disagreement_kinds",
@@ -91,15 +95,18 @@ __all__ = [
     "pixels",
     "png",
     "pyramid_taps",
+    "scale",
     "scale_html",
     "score_table",
     "show",
     "strip",
     "style",
     "surprise",
+    "table_html",
     "tap_colors",
     "tap_grid",
     "tap_shade",
+    "titles_html",
     "unit_on_image",
     "window",
 ]

@@ -76,3 +76,9 @@ def heat(
     color = 255 * mpl.colormaps["inferno"](0.15 + 0.8 * unit)[..., :3]
     grey = np.repeat((image @ (0.299, 0.587, 0.114))[..., None], 3, axis=2)
     return blend(0.8 * grey + 25, color, alpha * np.sqrt(unit))
+
+
+def scale(alpha: float = 0.85, width: int = 160) -> np.ndarray:
+    """The colours of `heat` from the least to the greatest value, on mid-grey: (10, width, 3)."""
+    values = np.broadcast_to(np.linspace(0, 1, width), (10, width))
+    return heat(np.full((10, width, 3), 128, np.uint8), values, alpha, 0, 1)

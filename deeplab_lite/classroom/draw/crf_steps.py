@@ -15,7 +15,7 @@ from deeplab_lite.labels import IGNORE
 
 # What can become of a pixel whose class changes, and its colour.
 CHANGES = {
-    "mended": ("wrong before, right now", PALETTE[5]),
+    "fixed": ("wrong before, right now", PALETTE[5]),
     "broken": ("right before, wrong now", PALETTE[6]),
     "still wrong": ("one wrong class for another", PALETTE[4]),
     "changed": ("no truth is given here", PALETTE[7]),

@@ -2,12 +2,10 @@
 
 import base64
 import html
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from deeplab_lite.classroom.draw.arrays import png
+from deeplab_lite.classroom.draw.arrays import png, scale
 
 EDGE = "#8A93A0"  # around each swatch: white and black show on white and black pages
 LegendRow = tuple[str, Any]  # a name, and its colour: uint8 red, green, blue, or "#rrggbb"
@@ -41,14 +39,34 @@ def legend_html(rows: Iterable[LegendRow], before: str = "", after: str = "") ->
     return f'<div style="line-height:1.7">{first}{items}{last}</div>'
 
 
-def scale_html(ramp: np.ndarray, low: str, high: str) -> str:
-    """A line with a colour scale, uint8 (H, W, 3), between what its ends mean."""
-    code = base64.b64encode(png(ramp)).decode()
+def scale_html(low: str, high: str, alpha: float = 0.85) -> str:
+    """A line with the colours of `heat` between what its ends mean."""
+    code = base64.b64encode(png(scale(alpha))).decode()
     return (
         f'<div style="line-height:1.7">{html.escape(low)} <img alt="colours of the scale" '
         f'src="data:image/png;base64,{code}" style="display:inline;vertical-align:middle"> '
         f"{html.escape(high)}</div>"
     )
+
+
+def class_rows(classes: Sequence[str], palette: Any, which: Iterable[int]) -> list[LegendRow]:
+    """Rows for some classes; the background, class 0, keeps the image's grey."""
+    return [(classes[k], palette[k] if k else "#969696") for k in which]
+
+
+def titles_html(names: Iterable[str]) -> str:
+    """What stands above the pictures of a `strip`."""
+    cells = "".join(f'<span style="flex:1">{html.escape(name)}</span>' for name in names)
+    return f'<div style="display:flex;gap:4px;font-weight:600">{cells}</div>'
+
+
+def table_html(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table whose cells are HTML already."""
+    cell = '<{0} style="padding:0 18px 0 0;text-align:left;font-weight:normal">{1}</{0}>'
+    lines = ["".join(cell.format("th", name) for name in head)]
+    lines += ["".join(cell.format("td", text) for text in row) for row in rows]
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f'<table style="line-height:1.5">{body}</table>'
 
 
 def kinds(table: Mapping[str, tuple[str, Any]]) -> list[list[str]]:

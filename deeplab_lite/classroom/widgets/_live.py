@@ -49,7 +49,12 @@ def text(data: bytes) -> str:
 
 def url(picture: np.ndarray, colors: int | None = 192) -> str:
     """A picture as a data URL; `colors` as in `draw.png`."""
-    return "data:image/png;base64," + text(draw.png(picture, level=9, colors=colors))
+    return png_url(draw.png(picture, level=9, colors=colors))
+
+
+def png_url(data: bytes) -> str:
+    """The bytes of a PNG as a data URL."""
+    return "data:image/png;base64," + text(data)
 
 
 def runs(values: Any) -> str:

@@ -35,9 +35,9 @@ def scene(seed: int) -> Subject:
     return Subject(f"scene {seed}", *scenes.scene(seed))
 
 
-def drawing(shapes: Any, ground: Any) -> Subject:
+def drawing(shapes: Any, background: Any) -> Subject:
     """The scene of these shapes. Raises ValueError for shapes that cannot be drawn."""
-    own = compose(shapes, ground)
+    own = compose(shapes, background)
     return Subject("your scene", own.image, own.label)
 
 

@@ -40,12 +40,16 @@ def of_arrays(
     label: Any = None,
     classes: Sequence[str] | None = None,
     palette: np.ndarray | None = None,
-) -> Unaries:
-    """A reader's own image and probabilities, K x H x W; raises ValueError where they do not fit.
+) -> Unaries | None:
+    """A reader's own image and probabilities, K x H x W; None without them.
 
     Classes and palette default to the scenes' if there are as many, else to numbers and to Okabe
-    and Ito's eight colours.
+    and Ito's eight colours. Raises ValueError where these do not fit together.
     """
+    if (image is None) != (probs is None):
+        raise ValueError("image and probs belong together: give both, or neither for a scene")
+    if image is None:
+        return None
     image, probs = draw.checked(image), np.asarray(torch.as_tensor(probs).detach().cpu())
     if probs.ndim != 3 or probs.shape[1:] != image.shape[:2]:
         raise ValueError(

@@ -27,7 +27,6 @@ from deeplab_lite.classroom.widgets.refinement import (
     panels,
     picture,
     text_below,
-    titles,
     views,
 )
 from deeplab_lite.crf import exact
@@ -48,7 +47,7 @@ SLIDERS = {
 
 
 class CRFPlayground(Asked, Twin, ipywidgets.VBox):
-    """Turn the dense CRF's parameters and see what it mends and what it breaks.
+    """Turn the dense CRF's parameters and see what it fixes and what it breaks.
 
     - `source` is one of SIZES, a scene with what v1-scenes says of it, or a photograph of PHOTOS
       with what the dense classifier says; `seed` is the scene's.
@@ -76,9 +75,7 @@ class CRFPlayground(Asked, Twin, ipywidgets.VBox):
         palette: np.ndarray | None = None,
         **settings: Any,
     ):
-        if (image is None) != (probs is None):
-            raise ValueError("image and probs belong together: give both, or neither for a scene")
-        self._given = None if image is None else of_arrays(image, probs, label, classes, palette)
+        self._own = of_arrays(image, probs, label, classes, palette)
         source = next((key for key, name in PHOTOS.items() if source == name), source)
         one_of("source", source, (*SIZES, *PHOTOS))
         chosen = _checked(settings)
@@ -122,8 +119,8 @@ class CRFPlayground(Asked, Twin, ipywidgets.VBox):
         return f"Dense CRF on {refined.start.title} with {settings}. {describe(refined)}"
 
     def _start(self, source: str, seed: int) -> Unaries:
-        if self._given is not None:
-            return self._given
+        if self._own is not None:
+            return self._own
         return of_scene(seed, SIZES[source]) if source in SIZES else of_photo(PHOTOS[source])
 
     def _refine(self, source: str, seed: int, settings: CRFSettings) -> Refined:
@@ -175,7 +172,7 @@ class CRFPlayground(Asked, Twin, ipywidgets.VBox):
         columns = [
             ipywidgets.VBox([self.sliders[name] for name in part], layout=half) for part in names
         ]
-        first = [self.backend] if self._given else [self.source, self.seed, self.backend]
+        first = [self.backend] if self._own else [self.source, self.seed, self.backend]
         papers = ipywidgets.Label("papers' settings", layout={"margin": "2px 4px 2px 12px"})
         return [
             ipywidgets.HBox([*first, ipywidgets.HBox([papers, *self.papers])], layout=flow),
@@ -228,7 +225,7 @@ class CRFPlayground(Asked, Twin, ipywidgets.VBox):
         self._fit(self._start(self.source.value, self.seed.value))
         refined, view, class_name = self.result, self.view.value, self.class_name.value
         self.image.value = draw.png(frame(refined, view, class_name), colors=colors)
-        self.names.value = titles(list(panels(refined, view, class_name)))
+        self.names.value = draw.titles_html(panels(refined, view, class_name))
         self.note.value = text_below(refined, view)
 
 

@@ -27,7 +27,7 @@ export function describe(found, step) {
   if (!step) return `Step 0, the start: what the network says. Free energy ${nats(free[0])}${score}.`;
   const changed = found.changed[step], fall = free[step - 1] - free[step];
   let text = `Step ${step} of ${free.length - 1} gives ${count(changed)} pixel${changed === 1 ? "" : "s"} another class`;
-  if (found.miou.length && changed) text += ` (${count(found.mended[step])} mended, ${count(found.broken[step])} broken)`;
+  if (found.miou.length && changed) text += ` (${count(found.fixed[step])} fixed, ${count(found.broken[step])} broken)`;
   return `${text}. Free energy ${nats(free[step])}, ${nats(Math.abs(fall))} ${fall >= 0 ? "less" : "more"} than before${score}.`;
 }
 

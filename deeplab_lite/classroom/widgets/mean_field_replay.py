@@ -1,6 +1,5 @@
 """Mean-field replay: every step of a CRF's inference on one image, forwards and back. Lesson 04."""
 
-import base64
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,8 +10,9 @@ import traitlets
 
 from deeplab_lite.classroom import draw
 from deeplab_lite.classroom.draw import crf_steps as pictures
+from deeplab_lite.classroom.widgets._live import png_url, url
 from deeplab_lite.classroom.widgets._twin import Twin, figure, headline, one_of, script, sheet
-from deeplab_lite.classroom.widgets._unaries import Unaries, of_arrays, of_scene
+from deeplab_lite.classroom.widgets._unaries import of_arrays, of_scene
 from deeplab_lite.classroom.widgets.mean_field_steps import (
     OF_A_CLASS,
     VIEWS,
@@ -75,16 +75,11 @@ class MeanFieldReplay(Twin, anywidget.AnyWidget):
         class_name: str | None = None,
         **settings: Any,
     ):
-        if (image is None) != (probs is None):
-            raise ValueError("image and probs belong together: give both, or neither for a scene")
         trace = probs if isinstance(probs, Trace) else None
         if trace and settings:
             raise ValueError(f"{', '.join(settings)}: this trace was made with settings of its own")
-        if image is None:
-            start = of_scene(seed)
-        else:
-            first = trace.marginals[0] if trace else probs
-            start = of_arrays(image, first, label, classes, palette)
+        first = trace.marginals[0] if trace else probs
+        start = of_arrays(image, first, label, classes, palette) or of_scene(seed)
         self._start = start
         self._trace = trace or dense_crf(start.probs, start.image, trace=True, **settings)
         labels = self._trace.marginals.detach().cpu().numpy().argmax(1)
@@ -92,13 +87,14 @@ class MeanFieldReplay(Twin, anywidget.AnyWidget):
         # Of two classes the second will do: the other's probability is the rest.
         chosen = shown if len(start.classes) > 2 else [len(start.classes) - 1]
         names = [start.classes[k] for k in chosen]
+        rows = draw.class_rows(start.classes, start.palette, shown)
         self._frames = frames(
             self._trace, labels, start.label, dict(zip(chosen, names, strict=True))
         )
         self._thin = -(-max(labels.shape[1:]) // SIDE)
         super().__init__(
             **self._drawn(),
-            names=[[start.classes[k], draw.hex_color(_swatch(k, start))] for k in shown],
+            names=[[name, draw.hex_color(color)] for name, color in rows],
             kinds=draw.kinds(draw.CHANGES),
             ramp=[draw.hex_color(color) for color in _over_grey(pictures.heat_table())[::3]],
             tops=tops(self._trace),
@@ -156,21 +152,23 @@ class MeanFieldReplay(Twin, anywidget.AnyWidget):
     def _drawn(self) -> dict[str, Any]:
         """The traits that are pictures."""
         thin = slice(None, None, self._thin)
-        image, label = self._start.image[thin, thin], self._start.label
+        image, label, palette = (
+            self._start.image[thin, thin],
+            self._start.label,
+            self._start.palette,
+        )
         truth = ""
         if label is not None:
-            painted = draw.overlay(draw.grey(image), label[thin, thin], 0.6, self._start.palette)
-            truth = _url(draw.png(painted, level=9, colors=192))
+            painted = draw.overlay(draw.grey(image), label[thin, thin], 0.6, palette)
+            truth = url(painted)
         return {
             "size": list(image.shape[:2]),
-            "photo": _url(draw.png(image, level=9, colors=192)),
-            "ground": _url(draw.png(draw.grey(image)[..., 0], level=9)),
+            "photo": url(image),
+            "ground": url(draw.grey(image)[..., 0], None),
             "truth": truth,
             "sheets": {
-                key: _url(
-                    pictures.sheet(
-                        index[:, thin, thin], table(key.partition("/")[0], self._start.palette)
-                    )
+                key: png_url(
+                    pictures.sheet(index[:, thin, thin], table(key.partition("/")[0], palette))
                 )
                 for key, index in self._frames.items()
             },
@@ -216,17 +214,9 @@ def _most(labels: np.ndarray, label: np.ndarray | None) -> list[int]:
     return sorted(np.argsort(-counts, kind="stable")[: min(MOST, (counts > 0).sum())].tolist())
 
 
-def _swatch(k: int, start: Unaries) -> np.ndarray:
-    return start.palette[k] if k else np.full(3, 150, np.uint8)  # background keeps its grey
-
-
 def _over_grey(table: np.ndarray) -> np.ndarray:
     share = table[:, 3:] / 255
     return np.rint(share * table[:, :3] + (1 - share) * 150).astype(np.uint8)
-
-
-def _url(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def _settings(chosen: Mapping[str, Any]) -> str:

@@ -21,25 +21,25 @@ VIEWS = {
 }
 OF_A_CLASS = ("marginal", "appearance", "smoothness")
 
-Numbers = Mapping[str, list[float]]  # per step: changed, mended, broken, free, miou
+Numbers = Mapping[str, list[float]]  # per step: changed, fixed, broken, free, miou
 
 
 def numbers(labels: np.ndarray, free: Sequence[float], label: np.ndarray | None) -> Numbers:
     """What is told of each step: pixels that changed, for the better and the worse; free energy.
 
-    labels: T + 1 x H x W, the likeliest classes. mended, broken and miou are empty without label.
+    labels: T + 1 x H x W, the likeliest classes. fixed, broken and miou are empty without label.
     """
     kinds = [np.zeros_like(labels[0])]
     kinds += [draw.change_kinds(*pair, label) for pair in itertools.pairwise(labels)]
     steps: dict[str, list[float]] = {
         "changed": [int((kind > 0).sum()) for kind in kinds],
-        "mended": [int((kind == 1).sum()) for kind in kinds],
+        "fixed": [int((kind == 1).sum()) for kind in kinds],
         "broken": [int((kind == 2).sum()) for kind in kinds],
         "free": [round(float(value), 1) for value in free],
         "miou": [],
     }
     if label is None:
-        return {**steps, "mended": [], "broken": []}
+        return {**steps, "fixed": [], "broken": []}
     classes = 1 + max(int(labels.max()), int(label[label != IGNORE].max(initial=0)))
     same = np.broadcast_to(label, labels.shape)
     scores = metrics.miou(metrics.confusion_matrices(labels, same, classes))

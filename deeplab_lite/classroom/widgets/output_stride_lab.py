@@ -103,12 +103,6 @@ def frame(state: State) -> np.ndarray:
     return draw.heat(image, values.numpy(), state.alpha, 0, _top(state))
 
 
-def ramp(state: State, width: int = 160) -> np.ndarray:
-    """The colours from probability 0 to the top of the scale, on mid-grey: (10, width, 3)."""
-    values = np.broadcast_to(np.linspace(0, 1, width), (10, width))
-    return draw.heat(np.full((10, width, 3), 128, np.uint8), values, state.alpha, 0, 1)
-
-
 def costs(photo: str) -> list[tuple[str, str, str, str]]:
     """A row for each output stride, in the order of COLUMNS; times are those of stride 32."""
     size = photos.PHOTOS[photo][1]
@@ -152,7 +146,7 @@ def picture(state: State) -> np.ndarray:
     fig = figure(5.6, height + 1.9)
     above, scale, below = fig.subplots(3, 1, height_ratios=(height, 0.12, 0.95))
     draw.show(image, above)
-    scale.imshow(ramp(state), aspect="auto", extent=(0, 1, 0, 1))
+    scale.imshow(draw.scale(state.alpha), aspect="auto", extent=(0, 1, 0, 1))
     ticks = [f"{share * top:.2g}" for share in (0, 0.5, 1)]
     scale.set(yticks=[], xlabel=f"probability of “{state.class_name}”")
     scale.set_xticks([0, 0.5, 1], ticks)
@@ -278,6 +272,6 @@ class OutputStrideLab(Asked, Twin, ipywidgets.VBox):
             rows += f'<tr style="font-weight:{"bold" if here else "normal"}">{inner}</tr>'
         return (
             f"<p>{html.escape(describe(state))}</p>"
-            f"{draw.scale_html(ramp(state), '0', f'{_top(state):.2g}')}"
+            f"{draw.scale_html('0', f'{_top(state):.2g}', state.alpha)}"
             f'<table style="text-align:left;line-height:1.5">{rows}</table>'
         )

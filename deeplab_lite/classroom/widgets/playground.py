@@ -12,7 +12,7 @@ from torch import nn
 
 from deeplab_lite import checkpoints, photos, scenes
 from deeplab_lite.classroom import draw
-from deeplab_lite.classroom.own_scene import GROUND, Placed
+from deeplab_lite.classroom.own_scene import BACKGROUND, Placed
 from deeplab_lite.classroom.widgets import _subjects
 from deeplab_lite.classroom.widgets._answers import Answers, Choice, table_of
 from deeplab_lite.classroom.widgets._asked import Asked, NothingYet
@@ -48,8 +48,8 @@ SLOTS = 5  # pictures at most: image, truth, two answers, their difference
 class Playground(Asked, Twin, ipywidgets.VBox):
     """One image, one or two networks: segmentations, confidence, entropy, where they differ.
 
-    - `source` is one of SOURCES: the scene of a `seed`; `shapes` on a `ground`, to be dragged; a
-      `photo` of photos.photo_names(); or a `file`, the path or bytes of any picture. Photographs
+    - `source` is one of SOURCES: the scene of a `seed`; `shapes` on a `background`, to be dragged;
+      a `photo` of photos.photo_names(); or a `file`, the path or bytes of any picture. Photographs
       and files are shrunk to `side` pixels. Nothing leaves this machine.
     - `first` and `second` are names of `models`, or a `Choice` that also says the output stride,
       multi-scale, flip and CRF; `second` may be None.
@@ -74,7 +74,7 @@ class Playground(Asked, Twin, ipywidgets.VBox):
         photo: str = "coffee",
         file: bytes | str | Path | None = None,
         shapes: Iterable[Placed | Mapping[str, Any]] = START,
-        ground: Mapping[str, Any] | Any = GROUND,
+        background: Mapping[str, Any] | Any = BACKGROUND,
         side: int = 129,
         models: Iterable[str] | Mapping[str, nn.Module | None] | None = None,
         classes: Sequence[str] = scenes.CLASSES,
@@ -104,7 +104,7 @@ class Playground(Asked, Twin, ipywidgets.VBox):
         self._compared = lru_cache(maxsize=8)(self._answered)
         if source == "scene":
             self._scene(seed)
-        self._drawing = tuple(shapes), ground
+        self._drawing = tuple(shapes), background
         self.canvas: ShapeCanvas | None = None  # made when it is first looked at
         self.rows = rows_for(self._answers, first, second)
         self._make_controls(source, seed, view, alpha, photo, side)
@@ -129,7 +129,7 @@ class Playground(Asked, Twin, ipywidgets.VBox):
             return self._scene(self.seed.value)
         if source == "drawing":
             canvas = self._board_of()
-            return self._drawn(json.dumps([canvas.shapes, canvas.ground]))
+            return self._drawn(json.dumps([canvas.shapes, canvas.background]))
         if source == "photograph":
             return self._photograph(self.photo.value, self.side.value)
         return self._upload(self._file, self.side.value)
@@ -159,7 +159,7 @@ class Playground(Asked, Twin, ipywidgets.VBox):
     def _board_of(self) -> ShapeCanvas:
         if self.canvas is None:
             self.canvas = ShapeCanvas(*self._drawing)
-            self.canvas.observe(self._ask, ["shapes", "ground"])
+            self.canvas.observe(self._ask, ["shapes", "background"])
         return self.canvas
 
     # ---- Controls

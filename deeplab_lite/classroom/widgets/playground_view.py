@@ -59,8 +59,8 @@ def panels(comparison: Compared, view: str, alpha: float) -> dict[str, np.ndarra
         raise ValueError(f"view {view!r}: expected one of {known} (errors need labels)")
     pictures = {"image": image}
     if label is not None:
-        ground, palette = draw.grey(image), comparison.results[0].palette
-        pictures["truth"] = draw.overlay(ground, label, alpha, palette)
+        grey, palette = draw.grey(image), comparison.results[0].palette
+        pictures["truth"] = draw.overlay(grey, label, alpha, palette)
     for place, (name, result) in enumerate(
         zip(comparison.names, comparison.results, strict=True), 1
     ):
@@ -135,10 +135,7 @@ def legend(comparison: Compared, view: str) -> dict[str, list[draw.LegendRow]]:
     maps = [result.prediction for result in comparison.results] if view == "prediction" else []
     maps += [label] if label is not None else []
     present = sorted({k for each in maps for k in _values(each)} - {IGNORE})
-    grey = np.full(3, 150, np.uint8)  # the background keeps the image's grey
-    rows: dict[str, list[draw.LegendRow]] = {
-        "classes": [(classes[k], palette[k] if k else grey) for k in present]
-    }
+    rows = {"classes": draw.class_rows(classes, palette, present)}
     if view == "errors":
         rows["errors"] = draw.kind_rows(draw.ERRORS)
     if len(comparison.results) > 1:
@@ -153,16 +150,8 @@ def _values(labels: np.ndarray) -> list[int]:
     return np.flatnonzero(np.bincount(labels.ravel())).tolist()
 
 
-def ramp(view: str, classes: int, alpha: float, width: int = 160) -> np.ndarray:
-    """The colours of the confidence or entropy view, from sure to unsure, on mid-grey."""
-    ground = np.full((10, width, 3), 128, np.uint8)
-    line = np.broadcast_to(np.linspace(0, 1, width), (10, width))
-    high = 1 - 1 / classes if view == "confidence" else 1
-    return draw.heat(ground, line * high, alpha, 0, high)
-
-
 def ends(view: str, classes: int) -> tuple[str, str]:
-    """What the ends of `ramp` mean."""
+    """What the ends of the colour scale mean."""
     if view == "confidence":
         return "likeliest class: probability 1", f"{1 / classes:.2f}"
     return "entropy 0: one class is certain", f"1: all {classes} are equally likely"
@@ -205,7 +194,7 @@ def text_below(comparison: Compared, view: str, alpha: float, note: str = "") ->
     lines = "".join(draw.legend_html(rows, before=group) for group, rows in groups)
     if view in ("confidence", "entropy"):
         classes = len(comparison.results[0].classes)
-        lines += draw.scale_html(ramp(view, classes, alpha), *ends(view, classes))
+        lines += draw.scale_html(*ends(view, classes), alpha)
     paragraph = '<p style="margin:4px 0;line-height:1.4">{}</p>'
     text = comparison.subject.title  # of a file it says what was done to it
     text = "" if comparison.subject.label is not None else f"{text[0].upper()}{text[1:]}."
@@ -222,15 +211,12 @@ def text_below(comparison: Compared, view: str, alpha: float, note: str = "") ->
 
 
 def _table(comparison: Compared) -> str:
-    cell = '<{0} style="padding:0 18px 0 0;text-align:left;font-weight:{1}">{2}</{0}>'
     known = comparison.subject.label is not None
-    heads = ["", *(("mIoU", "pixels right") if known else ()), "mean confidence", "mean entropy"]
-    lines = ["".join(cell.format("th", "normal", text) for text in heads)]
+    head = ["", *(("mIoU", "pixels right") if known else ()), "mean confidence", "mean entropy"]
+    rows = []
     for name, score in zip(comparison.names, comparison.scores, strict=True):
-        cells = [html.escape(name)]
+        row = [html.escape(name)]
         if score.miou is not None and score.right is not None:
-            cells += [f"<b>{score.miou:.3f}</b>", f"{100 * score.right:.1f} %"]
-        cells += [f"{score.confidence:.2f}", f"{score.entropy:.2f}"]
-        lines.append("".join(cell.format("td", "normal", text) for text in cells))
-    rows = "".join(f"<tr>{line}</tr>" for line in lines)
-    return f'<table style="line-height:1.5">{rows}</table>'
+            row += [f"<b>{score.miou:.3f}</b>", f"{100 * score.right:.1f} %"]
+        rows.append([*row, f"{score.confidence:.2f}", f"{score.entropy:.2f}"])
+    return draw.table_html(head, rows)

@@ -147,7 +147,7 @@ def changed(refined: Refined) -> str:
     text = f"The CRF gives {total:,} pixel{'s' * (total != 1)} ({share:.1f} %) another class"
     if refined.start.label is None:
         return f"{text}; without labels nobody knows whether a better one."
-    kinds = ("mended", "broken", "wrong before and after", "where no truth is given")
+    kinds = ("fixed", "broken", "wrong before and after", "where no truth is given")
     rows = enumerate(zip(counts, kinds, strict=True))
     words = [f"{count:,} {kind}" for place, (count, kind) in rows if count or place < 2]
     return f"{text}: {', '.join(words)}." if total else f"{text}."
@@ -186,15 +186,7 @@ def legend(refined: Refined, view: str) -> list[draw.LegendRow]:
     seen = np.union1d(refined.before, refined.after)
     if refined.start.label is not None:
         seen = np.union1d(seen, np.setdiff1d(refined.start.label, [IGNORE]))
-    grey = np.full(3, 150, np.uint8)  # the background keeps the image's grey
-    palette = refined.start.palette
-    return [(refined.start.classes[k], palette[k] if k else grey) for k in seen]
-
-
-def ramp(width: int = 160) -> np.ndarray:
-    """The colours of a marginal from 0 to 1, on mid-grey: uint8 (10, width, 3)."""
-    ground = np.full((10, width, 3), 128, np.uint8)
-    return draw.heat(ground, np.broadcast_to(np.linspace(0, 1, width), (10, width)), 0.85, 0, 1)
+    return draw.class_rows(refined.start.classes, refined.start.palette, seen)
 
 
 def picture(refined: Refined, view: str, class_name: str) -> np.ndarray:
@@ -212,30 +204,21 @@ def picture(refined: Refined, view: str, class_name: str) -> np.ndarray:
     if view == "marginal":
         scale = fig.add_axes((0.36, 0.045, 0.28, 0.03))
         scale.set_in_layout(False)
-        scale.imshow(ramp(), aspect="auto", extent=(0, 1, 0, 1))
+        scale.imshow(draw.scale(), aspect="auto", extent=(0, 1, 0, 1))
         scale.set(xticks=[0, 1], yticks=[])
         scale.tick_params(labelsize=8, length=0, pad=1)
     return draw.pixels(fig)
 
 
-def titles(names: list[str]) -> str:
-    """What stands above the pictures, as HTML."""
-    cells = "".join(f'<span style="flex:1">{html.escape(name)}</span>' for name in names)
-    return f'<div style="display:flex;gap:6px;font-weight:600">{cells}</div>'
-
-
 def text_below(refined: Refined, view: str) -> str:
     """What stands below the pictures, as HTML: the colours, the sentence, the scores."""
-    cell = 'style="padding:0 18px 0 0;text-align:left;font-weight:{}"'
-    rows = "".join(
-        f"<tr><td {cell.format('normal')}>{name}</td><td {cell.format('normal')}>{before:.3f}</td>"
-        f"<td {cell.format('bold')}>{after:.3f}</td></tr>"
-        for name, (before, after) in refined.scores.items()
-    )
-    head = "".join(f"<th {cell.format('normal')}>{name}</th>" for name in ("", "before", "after"))
-    table = f'<table style="line-height:1.5">{"<tr>" + head + "</tr>" + rows}</table>'
     colors = draw.legend_html(legend(refined, view))
     if view == "marginal":
-        colors = draw.scale_html(ramp(), "0", "1")
+        colors = draw.scale_html("0", "1")
+    rows = [
+        (name, f"{before:.3f}", f"<b>{after:.3f}</b>")
+        for name, (before, after) in refined.scores.items()
+    ]
+    table = draw.table_html(("", "before", "after"), rows) if rows else ""
     sentence = f'<p style="margin:4px 0;line-height:1.4">{html.escape(changed(refined))}</p>'
-    return f"{colors}{sentence}{table if rows else ''}"
+    return f"{colors}{sentence}{table}"

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -96,7 +97,7 @@ def describe(result: Result) -> str:
     return text
 
 
-def legend(result: Result, view: str) -> list[tuple[str, np.ndarray, str]]:
+def legend(result: Result, view: str) -> list[tuple[str, Any, str]]:
     """(name, colour, number) of what the view shows: IoU per class, or pixels per kind of error."""
     if view == "errors" and result.label is not None:
         kinds = draw.error_kinds(result.prediction, result.label)
@@ -110,19 +111,8 @@ def legend(result: Result, view: str) -> list[tuple[str, np.ndarray, str]]:
     else:
         scores = metrics.class_iou(result.matrix).tolist()
         numbers = [f"{score:.2f}" if score == score else "" for score in scores]
-    colors = [np.full(3, 150, np.uint8), *result.palette[1:]]  # background keeps the image's grey
-    rows = zip(result.classes, colors, numbers, strict=False)
-    return [row for row in rows if row[2]]
-
-
-def ramp(result: Result, alpha: float, width: int = 160) -> np.ndarray:
-    """The colours of the confidence view, from sure to as unsure as can be, on mid-grey."""
-    k = len(result.classes)
-    top = np.broadcast_to(np.linspace(1, 1 / k, width), (10, width))
-    rest = (1 - top) / max(1, k - 1)
-    return draw.doubt(
-        np.full((10, width, 3), 128, np.uint8), np.stack([top, *[rest] * (k - 1)]), alpha
-    )
+    rows = draw.class_rows(result.classes, result.palette, range(len(result.classes)))
+    return [(*row, number) for row, number in zip(rows, numbers, strict=True) if number]
 
 
 def picture(result: Result, view: str, alpha: float, title: str) -> np.ndarray:

@@ -24,7 +24,6 @@ from deeplab_lite.classroom.widgets.segmentation_view import (
     legend,
     panels,
     picture,
-    ramp,
     views,
 )
 
@@ -145,7 +144,7 @@ class SegmentationViewer(Asked, Twin, ipywidgets.VBox):
     def _show(self, colors: int | None) -> None:
         result, view, alpha = self.result, self.view.value, self.alpha.value
         self.image.value = draw.png(frame(result, view, alpha), colors=colors)
-        self.names.value = _row(list(panels(result, view, alpha)))
+        self.names.value = draw.titles_html(panels(result, view, alpha))
         self.note.value = _text(result, view, alpha)
 
 
@@ -154,18 +153,12 @@ def _pair(image: Any, label: Any) -> tuple[np.ndarray, np.ndarray | None]:
     return draw.checked(image), None if label is None else np.asarray(label)
 
 
-def _row(names: list[str]) -> str:
-    """Titles above the panels."""
-    cells = "".join(f'<span style="flex:1">{html.escape(name)}</span>' for name in names)
-    return f'<div style="display:flex;gap:4px;font-weight:600">{cells}</div>'
-
-
 def _text(result: Result, view: str, alpha: float) -> str:
     """The sentence, and the legends of what the panels show."""
     scale = ""
     if view == "confidence":
-        ends = "likeliest class: probability 1", f"{1 / len(result.classes):.2f}"
-        scale = draw.scale_html(ramp(result, alpha), *ends)
+        least = f"{1 / len(result.classes):.2f}"
+        scale = draw.scale_html("likeliest class: probability 1", least, alpha)
     unit = "IoU" if result.label is not None else "share of pixels"
     rows = _legend(legend(result, "errors"), "pixels") if view == "errors" else ""
     rows += _legend(legend(result, "prediction"), unit)
@@ -173,7 +166,7 @@ def _text(result: Result, view: str, alpha: float) -> str:
     return f'<p style="margin:6px 0 4px;line-height:1.45">{sentence}</p>{scale}{rows}'
 
 
-def _legend(rows: list[tuple[str, np.ndarray, str]], unit: str) -> str:
+def _legend(rows: list[tuple[str, Any, str]], unit: str) -> str:
     return draw.legend_html(
         [(f"{name} {number}", color) for name, color, number in rows], after=f"({unit})"
     )

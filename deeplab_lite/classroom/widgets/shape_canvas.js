@@ -86,8 +86,8 @@ function render({ model, el }) {
   const paint = color("colour of the shape", (value) => change((shape) => ({ ...shape, color: value })));
   const radius = range("radius", ...reach, (value) => change((shape) => ({ ...shape, radius: value })));
   const angle = range("angle", -180, 180, (value) => change((shape) => ({ ...shape, angle: value })));
-  const groundPattern = select("pattern of the ground", patterns, (value) => save({ ground: { ...model.get("ground"), pattern: value } }));
-  const groundColor = color("colour of the ground", (value) => save({ ground: { ...model.get("ground"), color: value } }));
+  const backgroundPattern = select("pattern of the background", patterns, (value) => save({ background: { ...model.get("background"), pattern: value } }));
+  const backgroundColor = color("colour of the background", (value) => save({ background: { ...model.get("background"), color: value } }));
 
   const add = button("Add a shape", () => {
     const count = shapes().length;
@@ -114,7 +114,7 @@ function render({ model, el }) {
     row("shape", kind, pattern, paint), row("radius", radius), row("angle", angle), row("", front, remove));
   const hint = h("p", { class: "dl-hint" },
     "Drag a shape; its round handle resizes and turns it. Keys: arrows, + and −, [ and ], Delete; Shift for large steps.");
-  const side = h("div", { class: "dl-sc-side" }, row("", add), own, row("ground", groundPattern, groundColor), hint);
+  const side = h("div", { class: "dl-sc-side" }, row("", add), own, row("background", backgroundPattern, backgroundColor), hint);
   root.append(h("div", { class: "dl-sc-stage" }, board, side));
   el.append(root);
 
@@ -180,8 +180,8 @@ function render({ model, el }) {
     own.classList.toggle("off", !shape);
     for (const control of [kind, pattern, paint, radius, angle, front, remove]) control.disabled = !shape;
     add.disabled = list.length >= most;
-    const { color: under, pattern: kindOfGround } = model.get("ground");
-    [groundColor.value, groundPattern.value] = [under, kindOfGround];
+    const { color: under, pattern: kindOfBackground } = model.get("background");
+    [backgroundColor.value, backgroundPattern.value] = [under, kindOfBackground];
     if (!shape) return;
     const [x, y] = handle(shape);
     const grip = s("circle", { cx: clamp(x, 2, size - 2), cy: clamp(y, 2, size - 2), r: 3 });
@@ -192,7 +192,7 @@ function render({ model, el }) {
     radius.setAttribute("aria-valuetext", `${shape.radius} pixels`);
     angle.setAttribute("aria-valuetext", `${turned(shape.angle)} degrees`);
   });
-  const stop = listen(model, ["shapes", "ground", "selected", "drawn"], draw);
+  const stop = listen(model, ["shapes", "background", "selected", "drawn"], draw);
   draw();
   return () => { stop(); draw.cancel(); flush.cancel(); };
 }

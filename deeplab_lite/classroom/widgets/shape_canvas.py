@@ -12,11 +12,11 @@ import numpy as np
 import traitlets
 
 from deeplab_lite.classroom.own_scene import (
-    GROUND,
+    BACKGROUND,
     MOST,
     PATTERNS,
     RADIUS,
-    Ground,
+    Background,
     Placed,
     compose,
 )
@@ -33,10 +33,10 @@ START = (
 
 
 class ShapeCanvas(Twin, anywidget.AnyWidget):
-    """Shapes on a ground, moved by pointer and keys.
+    """Shapes on a background, moved by pointer and keys.
 
     - `shapes`: dicts with the fields of `own_scene.Placed`, from back to front.
-    - `ground`: a dict with the fields of `own_scene.Ground`.
+    - `background`: a dict with the fields of `own_scene.Background`.
     - `selected`: the place of the chosen shape in `shapes`, -1 for none.
 
     `scene` is what they make. Raises ValueError for shapes that cannot be drawn.
@@ -45,7 +45,7 @@ class ShapeCanvas(Twin, anywidget.AnyWidget):
     _esm = script("shape_canvas")
     _css = sheet("shape_canvas")
     shapes = traitlets.List(traitlets.Dict()).tag(sync=True)
-    ground = traitlets.Dict().tag(sync=True)
+    background = traitlets.Dict().tag(sync=True)
     selected = traitlets.Int(0).tag(sync=True)
     drawn = traitlets.Unicode().tag(sync=True)  # the scene, as a data URL
     size = traitlets.Int(129).tag(sync=True)
@@ -54,12 +54,12 @@ class ShapeCanvas(Twin, anywidget.AnyWidget):
     def __init__(
         self,
         shapes: Iterable[Placed | Mapping[str, Any]] = START,
-        ground: Ground | Mapping[str, Any] = GROUND,
+        background: Background | Mapping[str, Any] = BACKGROUND,
         size: int = 129,
         **options: Any,
     ):
         value = [s._asdict() if isinstance(s, Placed) else dict(s) for s in shapes]
-        under = ground._asdict() if isinstance(ground, Ground) else dict(ground)
+        under = background._asdict() if isinstance(background, Background) else dict(background)
         scene = compose(value, under, size)
         lists = {
             "kinds": list(CLASSES[1:]),
@@ -70,7 +70,7 @@ class ShapeCanvas(Twin, anywidget.AnyWidget):
         }
         super().__init__(
             shapes=value,
-            ground=under,
+            background=under,
             size=size,
             lists=lists,
             drawn=url(scene.image, 128),
@@ -80,19 +80,19 @@ class ShapeCanvas(Twin, anywidget.AnyWidget):
     @property
     def scene(self) -> Scene:
         """Image and exact labels of the present shapes."""
-        return compose(self.shapes, self.ground, self.size)
+        return compose(self.shapes, self.background, self.size)
 
     @traitlets.validate("shapes")
     def _check_shapes(self, proposal: Any) -> list[dict[str, Any]]:
-        compose(proposal["value"], GROUND, self.size)
+        compose(proposal["value"], BACKGROUND, self.size)
         return proposal["value"]
 
-    @traitlets.validate("ground")
-    def _check_ground(self, proposal: Any) -> dict[str, Any]:
+    @traitlets.validate("background")
+    def _check_background(self, proposal: Any) -> dict[str, Any]:
         compose([], proposal["value"], self.size)
         return proposal["value"]
 
-    @traitlets.observe("shapes", "ground")
+    @traitlets.observe("shapes", "background")
     def _draw(self, change: Any) -> None:
         if self.lists:  # not while the traits are first set
             self.drawn = url(self.scene.image, None)
@@ -112,7 +112,7 @@ def describe(shapes: list[dict[str, Any]]) -> str:
         f"{s['kind']} of radius {s['radius']:.0f} at {s['x']:.0f}, {s['y']:.0f}" for s in shapes
     ]
     if not sentence:
-        return "A ground with no shape on it."
+        return "A background with no shape on it."
     return f"A scene with {len(sentence)} shape{'s' * (len(sentence) > 1)}: {', '.join(sentence)}."
 
 
