@@ -95,7 +95,6 @@ def test_names_that_a_node_binds_are_seen(code):
     assert "found" in [name for node in ast.walk(ast.parse(code)) for name in names_of(node)]
 
 
-@pytest.mark.xfail(strict=False, reason="some of these names are still there")
 def test_names_are_nouns():
     kinds = (ast.Name, ast.arg, ast.FunctionDef, ast.AsyncFunctionDef, ast.Attribute)
     vague = [f"{where} {n}" for node, where in places(kinds) for n in names_of(node) if n in VAGUE]
