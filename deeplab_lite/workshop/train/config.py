@@ -45,7 +45,7 @@ class Config:
 
     model: str = option("v3plus", "A network: v1, v2, v3, v3plus, v3plus-lite0-street, ...")
     options: str = option("", 'Changes of its options as JSON: {"output_stride": 8}.')
-    data: str = option("scenes", "scenes, camvid, voc, voc-aug, or a folder with images/, masks/.")
+    data: str = option("scenes", "scenes, wide, camvid, voc, voc-aug, or a folder of your own.")
     root: str = option("", "Where camvid or voc is; $DEEPLAB_LITE_DATA or a cache if empty.")
     download: bool = option(False, "Fetch camvid or voc, if it is not there.")
     out: str = option("", "The folder of the run; runs/MODEL-DATA-SEED if empty.")
