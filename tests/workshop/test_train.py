@@ -589,7 +589,7 @@ def test_the_old_word_for_the_backbone_still_works():
 
 
 def test_unknown_names_are_told():
-    with pytest.raises(ValueError, match="no data set is called 'vocs': there are scenes, camvid"):
+    with pytest.raises(ValueError, match="no data set is called 'vocs': there are scenes, wide"):
         data.open_data(Config(data="vocs"))
     with pytest.raises(ValueError, match="is not JSON"):
         Config(options="{").changes()
