@@ -39,7 +39,7 @@ def traded_by_hand(answer: Any) -> str:
         "the dilations are right, but the strides are still there": "21 11 21 12 22 14",
     }
     for hint, digits in mistakes.items():
-        expect(pairs != [(int(s), int(d)) for s, d in digits.split()], hint)
+        expect(pairs != [tuple(map(int, pair)) for pair in digits.split()], hint)
     for place, pair, right in zip(
         PLACES, pairs, [(2, 1), (1, 1), (1, 1), (1, 2), (1, 2), (1, 4)], strict=True
     ):
