@@ -71,6 +71,7 @@ V2 = "arXiv:1606.00915, table 4"
 V3 = "arXiv:1706.05587, table 6"
 V3_RESULTS = "arXiv:1706.05587, section 4"
 V3P = "arXiv:1802.02611"
+FCN = "arXiv:1411.4038, table 2"
 
 FACTS: list[Fact | Paper] = [
     Fact("212", "field of VGG-16 at pool5", lambda: field(vgg())),
@@ -100,6 +101,10 @@ FACTS: list[Fact | Paper] = [
     Paper("63.74", "with CRF", V1),
     Paper("62.25", "mIoU of LargeFOV on VOC 2012 val", V1),
     Paper("67.64", "with CRF", V1),
+    Paper("64.21", "LargeFOV with multi-scale features, no CRF", V1),
+    Paper("59.4", "mean IoU of FCN-32s on a part of VOC 2011 val", FCN),
+    Paper("62.4", "FCN-16s: one skip connection", FCN),
+    Paper("62.7", "FCN-8s: two skip connections", FCN),
     Fact("3.94", "gain of the CRF on v1's first model, points", lambda: 63.74 - 59.80),
     Fact("5.39", "gain of the CRF on LargeFOV, points", lambda: 67.64 - 62.25),
     Fact("4.6", "unary of a class that is given one per cent, nats", lambda: -log(0.01)),

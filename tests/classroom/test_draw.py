@@ -90,6 +90,15 @@ def test_heat_marks_the_highest_value_and_leaves_the_lowest_grey():
     assert 0 < np.ptp(smooth[15, 18]) < np.ptp(smooth[15, 25])
 
 
+def test_a_heat_bar_has_the_colours_of_heat():
+    figure = Figure()
+    bar = draw.heat_bar(figure, figure.add_subplot(), "probability")
+    ground = np.full((1, 3, 3), 128, np.uint8)
+    expected = draw.heat(ground, np.array([[0, 0.5, 1]]), vmin=0, vmax=1)[0] / 255
+    assert np.allclose(bar.cmap([0, 0.5, 1.0])[:, :3], expected, atol=0.02)
+    assert (bar.vmin, bar.vmax, bar.ax.get_ylabel()) == (0, 1, "probability")
+
+
 def test_heat_keeps_to_the_scale_it_is_given():
     flat = np.full((40, 60), 0.5)
     assert np.array_equal(draw.heat(PHOTO, flat, vmin=0.5, vmax=1), draw.heat(PHOTO, 0 * flat))

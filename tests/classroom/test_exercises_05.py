@@ -22,7 +22,10 @@ def said(capsys, grader, answer):
         (lambda rates, t, s: [t + r * s for r in rates], "✗ a 3-wide kernel has two steps"),
         (lambda rates, t, s: [t + 2 * r for r in rates], "✗ rates count positions of the map"),
         (lambda rates, t, s: [t + 3 * r * s for r in rates], "✗ a kernel of three taps has two"),
-        (lambda rates, t, s: [t + 2 * (r - 1) * s for r in rates], "✗ that is the notes' slip"),
+        (
+            lambda rates, t, s: [t + 2 * (r - 1) * s for r in rates],
+            "✗ the factor is the rate itself",
+        ),
         (lambda rates, t, s: [1 + 2 * r * s for r in rates], "✗ that is the width of the kernel"),
         (
             lambda rates, t, s: [t + 2 * s * sum(rates[: i + 1]) for i in range(len(rates))],

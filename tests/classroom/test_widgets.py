@@ -158,7 +158,7 @@ def test_every_preset_has_a_picture_and_a_title_of_its_own():
         widget.layers, widget.n = preset["layers"], preset["n"]
         alts.add(widget.alt())
         pictures.add(widget.picture().tobytes())
-    assert len(alts) == len(pictures) == 6
+    assert len(alts) == len(pictures) == 7
     assert any(alt.endswith(": 13 pixels, 9 to 21, 7 read") for alt in alts)
 
 
@@ -196,6 +196,57 @@ def test_tuples_and_dicts_mean_the_same_layer():
     first = {"kernel": 3, "stride": 2, "padding": "same", "dilation": 4}
     by_dict = ReceptiveFieldExplorer([first, {"kernel": 5, "padding": "none"}])
     assert by_tuple.layers == by_dict.layers
+
+
+# ---- strided against dilated ----
+
+
+def test_script_trades_strides_as_python_does():
+    states = [random_stack(random.Random(seed))[:3] for seed in range(200)]
+    twins = call_many(RF, "traded", [state[:1] for state in states])
+    assert twins == [receptive_field_explorer.traded(state[0]) for state in states]
+    expected = [list(receptive_field_explorer.settle_dense(*state)) for state in states]
+    assert call_many(RF, "settleDense", states) == expected
+
+
+def test_a_unit_of_the_strided_stack_reads_what_the_dense_one_reads():
+    shared = 0
+    for seed in range(200):
+        layers, n, unit, _ = random_stack(random.Random(seed))
+        for layer in layers:  # "same" puts an odd zero at the right of an even kernel
+            layer["kernel"] |= 1
+        at, u, own = receptive_field_explorer.settle_dense(layers, n, unit)
+        if own is not None:
+            dense = trace(rows(receptive_field_explorer.traded(layers)), n, u, at)
+            assert dense.counts[0] == trace(rows(layers), n, own, at).counts[0]
+            shared += at > 0
+    assert shared > 50
+
+
+@pytest.mark.parametrize(
+    "unit, sentence",
+    [
+        (12, "Position 12: both stacks have a unit here. Both see 15 pixels, 5 to 19, and read the "
+         "same of them with the same weights: one value."),
+        (13, "Position 13: only the dilated stack has a unit here. It sees 15 pixels, 6 to 20."),
+        (0, "Position 0: both stacks have a unit here. Both see 15 pixels, −7 to 7, and read the "
+         "same of them with the same weights: one value."),
+    ],
+)  # fmt: skip
+def test_the_script_compares_strided_and_dilated(unit, sentence):
+    layers = [receptive_field_explorer.layer_dict(x) for x in [(3, 2, 1), (3, 2, 1), (3, 1, 1)]]
+    assert call(RF, "compare", layers, 25, unit) == sentence
+
+
+def test_the_twin_shows_both_stacks_on_one_scale(twin_figure):
+    widget = ReceptiveFieldExplorer([(3, 2, 1), (3, 2, 1), (3, 1, 1)], n=25, unit=13, dense=True)
+    assert widget.alt() == (
+        "Position 13: only the dilated stack has a unit here, with a field of 15 pixels"
+    )
+    above, below = twin_figure(widget).axes
+    assert above.get_xlim() == below.get_xlim()
+    assert [bar.get_height() for bar in above.containers[0]] == [0] * 25  # no unit reads anything
+    assert "k3 s1 d4: 25 units, field 15" in [text.get_text() for text in below.texts]
 
 
 @pytest.mark.parametrize(
@@ -476,6 +527,20 @@ def test_a_click_beside_a_disc_chooses_it(widget_page, share):
     assert (mounted.get("level"), mounted.get("unit")) == (2, 5)
     drawing.press("ArrowLeft")
     assert mounted.get("unit") == 4 and mounted.errors == []
+
+
+def test_playing_walks_over_the_positions(widget_page):
+    layers = [(3, 2, 1), (3, 2, 1), (3, 1, 1)]
+    mounted = widget_page(ReceptiveFieldExplorer(layers, n=25, unit=24, dense=True))
+    say = mounted.page.locator(".dl-say").last
+    mounted.page.get_by_text("Play", exact=True).click()  # from the last position to the first
+    mounted.page.get_by_text("Pause", exact=True).click()
+    mounted.drawn()
+    assert mounted.get("unit") == 0 and "both stacks" in say.text_content()
+    mounted.page.locator("svg[role=slider]").press("ArrowRight")
+    mounted.drawn()
+    assert mounted.get("unit") == 1 and "only the dilated stack" in say.text_content()
+    assert mounted.page.locator(".dl-rf-drawings svg").count() == 2 and mounted.errors == []
 
 
 def test_layers_are_added_and_removed(widget_page):

@@ -6,7 +6,7 @@ figure, and return it: a lesson composes them, a widget renders them without pyp
 
 from deeplab_lite.classroom.draw.architecture import Column, layer_chain, unit_on_image
 from deeplab_lite.classroom.draw.arrays import heat, png, scale
-from deeplab_lite.classroom.draw.axes import box, pixels, show, style
+from deeplab_lite.classroom.draw.axes import box, heat_bar, pixels, show, style
 from deeplab_lite.classroom.draw.boundary import (
     band_errors,
     banded,
@@ -81,6 +81,7 @@ __all__ = [
     "family",
     "grey",
     "heat",
+    "heat_bar",
     "hex_color",
     "kind_rows",
     "kinds",

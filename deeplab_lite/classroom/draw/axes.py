@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from deeplab_lite.classroom.draw.arrays import heat
 from deeplab_lite.colors import COLORS, checked
 
 
@@ -71,6 +72,17 @@ def show(image: Any, ax: Any = None, *, title: str = "", margin: float = 0) -> A
     ax.set(xticks=[], yticks=[], title=title)
     ax.spines[:].set_visible(False)
     return ax
+
+
+def heat_bar(figure: Any, axes: Any, label: str) -> Any:
+    """A colour bar from 0 to 1 beside pictures that `heat` made with vmin=0 and vmax=1."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap
+
+    ground = np.full((1, 256, 3), 128, np.uint8)
+    ramp = heat(ground, np.linspace(0, 1, 256)[None], vmin=0, vmax=1)[0] / 255
+    scale = ScalarMappable(cmap=ListedColormap(ramp))
+    return figure.colorbar(scale, ax=axes, label=label, ticks=[0, 0.5, 1])
 
 
 def box(region: Any, ax: Any, color: str = "#E69F00", label: str = "", dashed: bool = False) -> Any:

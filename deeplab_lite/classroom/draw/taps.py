@@ -125,7 +125,7 @@ def cone(
     if not seen.spans:
         note = {"color": tap_ink, "ha": "center", "transform": ax.transAxes}
         ax.text(0.5, 0.9, "no output: a kernel is wider than the map below it", **note)
-    paths = np.asarray(seen.counts[0] if seen.spans else [0] * n)
+    paths = np.asarray(seen.counts[0] if shown > 0 else [0] * n)  # an input pixel reads nothing
     tall = 0.7 * paths / max(paths.max(), 1)
     ax.bar(np.arange(n), -tall, 0.56, bottom=-0.45, color=tap_ink, alpha=0.75, lw=0)
     for at in np.flatnonzero(paths) if high - low < 42 and paths.max() < 100 else ():

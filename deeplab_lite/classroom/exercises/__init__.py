@@ -9,9 +9,8 @@ from deeplab_lite.classroom.exercises.lesson_00 import three_layers
 from deeplab_lite.classroom.exercises.lesson_01 import field_by_hand, recurrence, thrifty_stack
 from deeplab_lite.classroom.exercises.lesson_02 import (
     dense_by_hand,
-    dilated_field,
-    effective_kernel,
     rates_without_holes,
+    traded_by_hand,
 )
 from deeplab_lite.classroom.exercises.lesson_03 import decimated_fc6, loss_on_map, map_sides
 from deeplab_lite.classroom.exercises.lesson_04 import (
@@ -44,9 +43,7 @@ __all__ = [
     "decimated_fc6",
     "decoder_by_hand",
     "dense_by_hand",
-    "dilated_field",
     "dilations_and_rates",
-    "effective_kernel",
     "field_by_hand",
     "frozen_part",
     "fused_scales",
@@ -66,5 +63,6 @@ __all__ = [
     "separable_share",
     "three_layers",
     "thrifty_stack",
+    "traded_by_hand",
     "what_a_vote_is_worth",
 ]

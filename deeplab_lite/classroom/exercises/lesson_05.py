@@ -21,7 +21,7 @@ def branch_fields(fields: Any) -> str:
         "a kernel of three taps has two steps between them, not three": (
             lambda rates, backbone, stride: [backbone + 3 * r * stride for r in rates]
         ),
-        "that is the notes' slip of lesson 02: the factor is the rate itself, not the rate − 1": (
+        "the factor is the rate itself, not the rate − 1: lesson 02 measured it": (
             lambda rates, backbone, stride: [backbone + 2 * (r - 1) * stride for r in rates]
         ),
         "that is the width of the kernel alone: each tap already sees the backbone's field": (

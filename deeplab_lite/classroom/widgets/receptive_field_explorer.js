@@ -68,6 +68,33 @@ export function trace(layers, n, unit, level) {
   return out;
 }
 
+/** The stack at stride 1: each stride it loses dilates and pads all that follow (lesson 02). */
+export function traded(layers) {
+  let lost = 1;
+  return layers.map((layer) => {
+    const dilated = { ...layer, stride: 1, dilation: lost * layer.dilation, padding: lost * pads(layer)[0] };
+    lost *= layer.stride;
+    return dilated;
+  });
+}
+
+/** Level, position on the dense map, and the strided stack's unit there; null if it has none. */
+export function settleDense(layers, n, unit) {
+  const [at, u] = settle(traded(layers), n, unit, null);
+  const own = u / chain(layers)[at][1];
+  return [at, u, Number.isInteger(own) && own < sizes(layers, n)[at] ? own : null];
+}
+
+/** Strided against dilated at a position, in a sentence. */
+export function compare(layers, n, unit) {
+  const [at, u, own] = settleDense(layers, n, unit);
+  const [low, high] = trace(traded(layers), n, u, at).spans[0];
+  const where = `${plural(high - low + 1, "pixel")}, ${signed(low)} to ${signed(high)}`;
+  return own === null
+    ? `Position ${u}: only the dilated stack has a unit here. It sees ${where}.`
+    : `Position ${u}: both stacks have a unit here. Both see ${where}, and read the same of them with the same weights: one value.`;
+}
+
 /** What one sees, in a sentence. */
 export function describe(layers, n, unit, level) {
   const [at, u] = settle(layers, n, unit, level);
@@ -100,6 +127,7 @@ const layer = (kernel, stride = 1, dilation = 1, padding = "same") => ({ kernel,
 const PRESETS = [
   { name: "3-3-3 (the notes)", n: 25, layers: [layer(3, 1, 1, 0), layer(3, 1, 1, 0), layer(3, 1, 1, 0)] },
   { name: "VGG block", n: 32, layers: [layer(3), layer(3), layer(2, 2, 1, 0), layer(3), layer(3), layer(2, 2, 1, 0)] },
+  { name: "stride 2-2-1", n: 25, layers: [layer(3, 2, 1, 1), layer(3, 2, 1, 1), layer(3, 1, 1, 1)] },
   { name: "stride 2", n: 32, layers: [layer(3, 2), layer(3, 2), layer(3, 2)] },
   { name: "dilated 1-2-4", n: 31, layers: [layer(3), layer(3, 1, 2), layer(3, 1, 4)] },
   { name: "gridding 2-2-2", n: 31, layers: [layer(3, 1, 2), layer(3, 1, 2), layer(3, 1, 2)] },
@@ -109,23 +137,26 @@ export const presets = () => PRESETS;
 
 // ---- the picture --------------------------------------------------------------------------------
 
+const STRIDED = "strided", DILATED = "dilated, same weights";
 const LIMITS = { kernel: [1, 7], stride: [1, 3], dilation: [1, 6] };
-const HEAD = 30, ROW = 46, BARS = 78;
+const HEAD = 30, ROW = 46, BARS = 78, PACE = 700;  // PACE: milliseconds at a position when playing
 
-/** The drawing's markup, and `find(x, y)`: the unit nearest to a point. */
-function picture(layers, n, at, unit, width, named) {
+/** First and last input position that any cone of the stack reaches: no jumps on hovering. */
+function extent(layers, n) {
+  const maps = sizes(layers, n);
+  return chain(layers).reduce(([first, last], [size, stride, padding], level) => (maps[level]
+    ? [Math.min(first, -padding), Math.max(last, (maps[level] - 1) * stride - padding + size - 1)]
+    : [first, last]), [0, n - 1]);
+}
+
+/** The drawing's markup, and `find(x, y)`: the unit nearest to a point. `names` of the rows, or none. */
+function picture(layers, n, at, unit, width, { names, title = "", span: [first, last] = extent(layers, n) } = {}) {
   const maps = sizes(layers, n), fields = chain(layers), top = layers.length;
   const seen = trace(layers, n, unit, at);
   const centre = (level, u) => u * fields[level][1] - fields[level][2] + (fields[level][0] - 1) / 2;
   const y = (level) => HEAD + (top - level + 0.5) * ROW;
 
-  let first = 0, last = n - 1;  // whatever unit is chosen, its cone must fit: no jumps on hovering
-  for (let level = 1; level <= top && maps[level]; level++) {
-    const [size, stride, padding] = fields[level];
-    first = Math.min(first, -padding);
-    last = Math.max(last, (maps[level] - 1) * stride - padding + size - 1);
-  }
-  const left = named ? 58 : 14, right = width - 146;
+  const left = !names ? 14 : title ? 76 : 58, right = width - 146;
   const gap = Math.min(26, (right - left) / (last - first + 1));
   const start = (left + right - gap * (last - first)) / 2;
   const x = (level, u) => start + (centre(level, u) - first) * gap;
@@ -160,7 +191,7 @@ function picture(layers, n, at, unit, width, named) {
         edges += `M${f(x(level + 1, u))} ${f(y(level + 1))}L${f(x(level, p))} ${f(y(level))}`;
       }
     }
-    if (named) text += `<text class="name ${on}" x="0" y="${y(level) + 4}">${level ? `layer ${level}` : "input"}</text>`;
+    if (names) text += `<text class="name ${on}" x="0" y="${y(level) + 4}">${names[level]}</text>`;
     [maps[level], fields[level][1], fields[level][0]].forEach((value, column) => {
       text += `<text class="cell ${on}" x="${width - 98 + column * 47}" y="${y(level) + 4}">${value}</text>`;
     });
@@ -168,6 +199,8 @@ function picture(layers, n, at, unit, width, named) {
   ["units", "stride", "field"].forEach((name, column) => {
     text += `<text class="head" x="${width - 98 + column * 47}" y="${HEAD - 10}">${name}</text>`;
   });
+
+  text += `<text class="title" x="0" y="${HEAD - 10}">${title}</text>`;
 
   // below the input: how often each pixel is read, and how wide the field is
   const counts = seen.counts[0], most = Math.max(...counts, 1), base = y(0) + 17;
@@ -181,11 +214,11 @@ function picture(layers, n, at, unit, width, named) {
   const [low, high] = seen.spans[0], ruler = base + (digits ? 48 : 36);
   const [a, b] = [x(0, low) - gap / 2 + 1, x(0, high) + gap / 2 - 1];
   const bracket = `M${f(a)} ${ruler - 5}V${ruler}H${f(b)}V${ruler - 5}`;
-  text += `<text class="ruler" x="${f(clamp((a + b) / 2, left + 30, right - 30))}" y="${ruler + 14}">${plural(high - low + 1, "pixel")} wide</text>`;
-  text += `<text class="note" x="${width - 4}" y="${base + 16}">times each</text><text class="note" x="${width - 4}" y="${base + 31}">pixel is read</text>`;
+  if (at) text += `<text class="ruler" x="${f(clamp((a + b) / 2, left + 30, right - 30))}" y="${ruler + 14}">${plural(high - low + 1, "pixel")} wide</text>`;
+  if (at) text += `<text class="note" x="${width - 4}" y="${base + 16}">times each</text><text class="note" x="${width - 4}" y="${base + 31}">pixel is read</text>`;
 
   const markup = path("cone", cone) + path("edges", edges) + path("idle", idle) + path("holes", holes) +
-    path("taps", taps) + path("zeros", zeros) + path("bars", at ? bars : "") + path("bracket", bracket) +
+    path("taps", taps) + path("zeros", zeros) + path("bars", bars) + path("bracket", at ? bracket : "") +
     path("ring", disc(x(at, unit), y(at), r + 3.5)) + path("unit", disc(x(at, unit), y(at), r + 0.8)) + text;
   const find = (px, py) => {
     const level = top - Math.floor((py - HEAD) / ROW);
@@ -212,15 +245,19 @@ function render({ model, el }) {
   const state = () => ({
     layers: model.get("layers"), n: model.get("n"), unit: model.get("unit"), level: model.get("level"),
   });
-  let hover = null, find = () => null, rows = [];
+  const dense = model.get("dense");  // strided against dilated
+  const still = window.matchMedia("(prefers-reduced-motion: reduce)");
+  let hover = null, find = () => null, rows = [], timer = null;
 
-  const bar = presetBar(PRESETS, (preset) => {
+  const bar = presetBar(PRESETS.filter(({ layers }) => !dense || layers.some((l) => l.stride > 1)), (preset) => {
     const { layers, n } = state();
     return n === preset.n && JSON.stringify(layers.map((l) => Object.entries(l).sort())) ===
       JSON.stringify(preset.layers.map((l) => Object.entries(l).sort()));
   }, ({ layers, n }) => commit(model, { layers, n, unit: null, level: null }));
   const controls = h("div", { class: "dl-rf-controls" });
   const drawing = s("svg", { class: "dl-rf-drawing", role: "slider", tabindex: 0, "aria-label": "unit whose cone is shown", ...KEYS });
+  const below = s("svg", { "aria-hidden": "true" });
+  const drawings = h("div", { class: "dl-rf-drawings" }, drawing, ...(dense ? [below] : []));
   const numbers = h("div", { class: "dl-figures" });
   const say = h("p", { class: "dl-say", "aria-live": "polite" });
   const warn = h("p", { class: "dl-say warn", role: "alert" });
@@ -233,11 +270,31 @@ function render({ model, el }) {
     ["cone", "the field, by the formula", '<path class="cone" d="M0 1h14v12h-14z"/>'],
   ].map(([, name, mark]) => `<span><svg width="14" height="14">${mark}</svg>${name}</span>`).join("");
   const result = h("div", { class: "dl-rf-result" }, numbers, h("div", {}, warn, say, sum));
-  const stage = h("div", { class: "dl-rf-stage" }, controls, drawing, result);
-  const hint = h("p", { class: "dl-hint" }, "Point at any unit, click to keep it; or focus the picture and use the arrow keys.");
+  const stage = h("div", { class: "dl-rf-stage" }, ...(dense ? [] : [controls]), drawings, result);
+  const hint = h("p", { class: "dl-hint" }, dense
+    ? "Press Play, point at a position and click to keep it, or focus the picture and use the arrow keys."
+    : "Point at any unit, click to keep it; or focus the picture and use the arrow keys.");
   const root = h("div", { class: "dl dl-rf", role: "group", "aria-label": "receptive-field explorer" },
     bar.root, stage, key, hint);
   el.append(root);
+
+  const halt = () => { clearInterval(timer); timer = null; draw(); };
+  const step = () => {
+    const { layers, n, unit } = state();
+    const [at, u] = settleDense(layers, n, unit);
+    commit(model, { unit: (u + 1) % sizes(traded(layers), n)[at] });
+  };
+  const player = h("button", {
+    type: "button", class: "dl-pill", ...KEYS,
+    onclick: () => {
+      if (timer) { halt(); return; }
+      hover = null;
+      step();
+      if (!still.matches) timer = setInterval(step, PACE);  // otherwise a press is one step
+      draw();
+    },
+  }, "Play");
+  if (dense) bar.root.prepend(player);
 
   const change = (index, part) => {
     const layers = state().layers.map((l, i) => (i === index ? { ...l, ...part } : l));
@@ -287,45 +344,60 @@ function render({ model, el }) {
     rows.pixels.show(n);
     bar.show();
 
-    const [pinnedAt, pinnedUnit] = settle(layers, n, unit, level);
-    const [at, u] = hover ? settle(layers, n, hover[1], hover[0]) : [pinnedAt, pinnedUnit];
-    const room = root.clientWidth - 34, wide = room >= 900;  // room for the controls beside their rows
-    root.classList.toggle("wide", wide);
-    root.classList.toggle("middle", !wide && room >= 620);
-    const width = wide ? room - controls.offsetWidth - 18 : Math.max(280, room);
-    const shown = picture(layers, n, at, u, width, !wide);
-    find = shown.find;
-    drawing.setAttribute("width", width);
-    drawing.setAttribute("height", shown.height);
-    drawing.innerHTML = shown.markup;
+    player.textContent = timer ? "Pause" : "Play";
 
-    const maps = sizes(layers, n), read = trace(layers, n, u, at).counts[0].filter(Boolean).length;
-    const [size, stride, padding] = chain(layers)[at];
-    const text = describe(layers, n, u, at);
-    numbers.innerHTML = figures([
-      [size, "pixels seen", "field"], [read, "pixels read", "tap"], [stride, "stride"], [padding, "padding"],
-    ]);
+    const [at, u] = dense ? settleDense(layers, n, hover ? hover[1] : unit)
+      : hover ? settle(layers, n, hover[1], hover[0]) : settle(layers, n, unit, level);
+    const room = root.clientWidth - 34, wide = !dense && room >= 900;  // room for the controls beside their rows
+    root.classList.toggle("wide", wide);
+    root.classList.toggle("middle", !dense && !wide && room >= 620);
+    const width = wide ? room - controls.offsetWidth - 18 : Math.max(280, room);
+    const put = (svg, shown) => {
+      set(svg, { width, height: shown.height });
+      svg.innerHTML = shown.markup;
+      find = shown.find;  // of the last one: both have one scale
+    };
+    const maps = sizes(dense ? traded(layers) : layers, n), [size, stride, padding] = chain(layers)[at];
+    if (dense) {
+      const own = settleDense(layers, n, u)[2], twin = traded(layers), [a, b] = [extent(layers, n), extent(twin, n)];
+      const span = [Math.min(a[0], b[0]), Math.max(a[1], b[1])];  // a pixel stands under itself
+      const pixel = clamp(Math.floor(u - padding + (size - 1) / 2), 0, n - 1);
+      const lit = own === null ? [0, pixel] : [at, own];
+      const strides = ["input", ...layers.map((l) => `stride ${l.stride}`)];
+      const dilations = ["input", ...twin.map((l) => `dilation ${l.dilation}`)];
+      put(drawing, picture(layers, n, ...lit, width, { names: strides, title: STRIDED, span }));
+      put(below, picture(twin, n, at, u, width, { names: dilations, title: DILATED, span }));
+    } else {
+      const names = wide ? null : ["input", ...layers.map((_, i) => `layer ${i + 1}`)];
+      put(drawing, picture(layers, n, at, u, width, { names }));
+    }
+    const text = dense ? compare(layers, n, u) : describe(layers, n, u, at);
+    const read = trace(dense ? traded(layers) : layers, n, u, at).counts[0].filter(Boolean).length;
+    numbers.innerHTML = figures(dense
+      ? [[sizes(layers, n)[at], "units, strided"], [maps[at], "units, dilated"], [size, "pixels seen by each", "field"]]
+      : [[size, "pixels seen", "field"], [read, "pixels read", "tap"], [stride, "stride"], [padding, "padding"]]);
     say.textContent = text;
     warn.textContent = complaint(layers, n);
-    sum.innerHTML = at ? formula(layers, at) : "";
+    sum.innerHTML = at && !dense ? formula(layers, at) : "";
     set(drawing, { "aria-valuemin": 0, "aria-valuemax": maps[at] - 1, "aria-valuenow": u, "aria-valuetext": text });
   });
 
   const point = (event) => {
     const box = drawing.getBoundingClientRect();
-    return find(event.clientX - box.left, event.clientY - box.top);
+    return find(event.clientX - box.left, dense ? HEAD : event.clientY - box.top);
   };
-  drawing.addEventListener("pointermove", (event) => { hover = point(event); draw(); });
-  drawing.addEventListener("pointerleave", () => { hover = null; draw(); });
-  drawing.addEventListener("click", (event) => {
+  drawings.addEventListener("pointermove", (event) => { if (!timer) { hover = point(event); draw(); } });
+  drawings.addEventListener("pointerleave", () => { hover = null; draw(); });
+  drawings.addEventListener("click", (event) => {
+    if (timer) halt();
     const found = point(event);
     if (found) commit(model, { level: found[0] === state().layers.length ? null : found[0], unit: found[1] });
   });
   drawing.addEventListener("keydown", (event) => {
-    const { layers, n, unit, level } = state();
+    const { n, unit, level } = state(), layers = dense ? traded(state().layers) : state().layers;
     const maps = sizes(layers, n), fields = chain(layers);
-    let [at, u] = settle(layers, n, unit, level);
-    const climb = { ArrowUp: 1, ArrowDown: -1 }[event.key];
+    let [at, u] = settle(layers, n, unit, dense ? null : level);
+    const climb = dense ? 0 : { ArrowUp: 1, ArrowDown: -1 }[event.key];
     if (climb) {  // to the unit above or below that looks at the same place
       const next = at + climb;
       if (next >= 0 && next <= layers.length && maps[next]) {
@@ -346,7 +418,7 @@ function render({ model, el }) {
   const sized = new ResizeObserver(draw);
   sized.observe(root);
   draw();
-  return () => { stop(); sized.disconnect(); draw.cancel(); };
+  return () => { stop(); sized.disconnect(); clearInterval(timer); draw.cancel(); };
 }
 
 export default { render };

@@ -12,6 +12,7 @@ from deeplab_lite.classroom.widgets._twin import Twin, figure, headline, script,
 from deeplab_lite.receptive_field import trace
 
 LIMITS = {"kernel": (1, 7), "stride": (1, 3), "dilation": (1, 6), "padding": (0, 18)}
+STRIDED, DILATED = "strided", "dilated, same weights"
 DEFAULTS = {"kernel": 3, "stride": 1, "dilation": 1, "padding": 0}
 
 
@@ -21,8 +22,9 @@ class ReceptiveFieldExplorer(Twin, anywidget.AnyWidget):
     `layers` are dicts (kernel, stride, dilation, padding: "none", "same" or a number), or tuples
     (kernel, stride=1, padding=0, dilation=1) as in `receptive_field.chain`. `unit` of layer `level`
     (0 is the input) is the one whose cone is lit; None means the middle one, and the last layer.
-    All four are traits: read them, or set them from another cell. Raises ValueError for a layer out
-    of bounds.
+    With `dense` the same stack is drawn again below, its strides traded for dilation; `unit` is
+    then a position of the dense map, and the last layer is shown. All five are traits: read them,
+    or set them from another cell. Raises ValueError for a layer out of bounds.
     """
 
     _esm = script("receptive_field_explorer")
@@ -31,6 +33,7 @@ class ReceptiveFieldExplorer(Twin, anywidget.AnyWidget):
     n = traitlets.Int(25).tag(sync=True)
     unit = traitlets.Int(None, allow_none=True).tag(sync=True)
     level = traitlets.Int(None, allow_none=True).tag(sync=True)
+    dense = traitlets.Bool(False).tag(sync=True)
 
     def __init__(
         self,
@@ -38,10 +41,11 @@ class ReceptiveFieldExplorer(Twin, anywidget.AnyWidget):
         n: int = 25,
         unit: int | None = None,
         level: int | None = None,
+        dense: bool = False,
         **options: Any,
     ):
         table = [layer_dict(layer, at) for at, layer in enumerate(layers, 1)]
-        super().__init__(layers=table, n=n, unit=unit, level=level, **options)
+        super().__init__(layers=table, n=n, unit=unit, level=level, dense=dense, **options)
 
     @traitlets.validate("layers")
     def _check_layers(self, proposal: Any) -> list[dict[str, Any]]:
@@ -57,9 +61,13 @@ class ReceptiveFieldExplorer(Twin, anywidget.AnyWidget):
         return proposal["value"]
 
     def picture(self) -> np.ndarray:
+        if self.dense:
+            return dense_picture(self.layers, self.n, self.unit)
         return picture(self.layers, self.n, self.unit, self.level)
 
     def alt(self) -> str:
+        if self.dense:
+            return dense_title(self.layers, self.n, self.unit)
         return title(self.layers, self.n, self.unit, self.level)
 
 
@@ -110,10 +118,16 @@ def title(layers: list[dict], n: int, unit: int | None, level: int | None) -> st
 def picture(layers: list[dict], n: int, unit: int | None, level: int | None) -> np.ndarray:
     """The explorer's state as a picture, uint8 (H, W, 3)."""
     at, u = settle(layers, n, unit, level)
-    rows = _rows(layers)
     fig = figure(7.6, 1.9 + 0.5 * len(layers))
-    ax = fig.add_subplot()
-    draw.cone(rows, n, u, at, ax=ax)
+    _draw(layers, n, at, u, fig.add_subplot())
+    headline(fig, title(layers, n, u, at), 10.5)
+    return draw.pixels(fig)
+
+
+def _draw(layers: list[dict], n: int, at: int, unit: int, ax: Any) -> None:
+    """The cone of a unit, and at the right of each row its layer, its units and its field."""
+    rows = _rows(layers)
+    draw.cone(rows, n, unit, at, ax=ax)
     stack = trace(rows, n, level=0)
     for depth, (size, field) in enumerate(zip(stack.sizes, stack.fields, strict=True)):
         name = f"input: {n} pixels"
@@ -127,5 +141,55 @@ def picture(layers: list[dict], n: int, unit: int | None, level: int | None) -> 
             1.01, depth, name, transform=ax.get_yaxis_transform(), va="center", fontsize=9,
             color=draw.COLORS["blue"] if depth == at else "#374151",
         )  # fmt: skip
-    headline(fig, title(layers, n, u, at), 10.5)
+
+
+# ---- Strided against dilated ---------------------------------------------------------------------
+
+
+def traded(layers: list[dict]) -> list[dict]:
+    """The stack at stride 1: each stride it loses dilates and pads all that follow.
+
+    An even kernel with padding "same" loses the odd zero at its right.
+    """
+    lost, table = 1, []
+    for layer in layers:
+        reach = layer["dilation"] * (layer["kernel"] - 1)
+        padding = reach // 2 if layer["padding"] == "same" else layer["padding"]
+        dilated = {"stride": 1, "dilation": lost * layer["dilation"], "padding": lost * padding}
+        table.append({**layer, **dilated})
+        lost *= layer["stride"]
+    return table
+
+
+def settle_dense(layers: list[dict], n: int, unit: int | None) -> tuple[int, int, int | None]:
+    """Level, position on the dense map, and the strided stack's unit there; None if it has none."""
+    at, u = settle(traded(layers), n, unit, None)
+    stack = trace(_rows(layers), n, level=0)
+    stride = stack.fields[at].stride
+    return at, u, u // stride if u % stride == 0 and u // stride < stack.sizes[at] else None
+
+
+def dense_title(layers: list[dict], n: int, unit: int | None) -> str:
+    """Whether both stacks have a unit at the position, and how wide its field is."""
+    at, u, own = settle_dense(layers, n, unit)
+    field = trace(_rows(layers), n, level=0).fields[at].size
+    who = "only the dilated stack has" if own is None else "both stacks have"
+    return f"Position {u}: {who} a unit here, with a field of {field} pixels"
+
+
+def dense_picture(layers: list[dict], n: int, unit: int | None) -> np.ndarray:
+    """Both stacks as a picture, uint8 (H, W, 3): strided above, dilated below."""
+    at, u, own = settle_dense(layers, n, unit)
+    field = trace(_rows(traded(layers)), n, level=0).fields[at]
+    pixel = min(max(u - field.padding + (field.size - 1) // 2, 0), n - 1)
+    fig = figure(7.6, 2 * (1.9 + 0.5 * len(layers)))
+    above, below = fig.subplots(2, 1)
+    _draw(layers, n, *((0, pixel) if own is None else (at, own)), above)
+    _draw(traded(layers), n, at, u, below)
+    above.set_title(STRIDED, loc="left", fontsize=10.5)
+    below.set_title(DILATED, loc="left", fontsize=10.5)
+    limits = np.array([above.get_xlim(), below.get_xlim()])
+    for ax in (above, below):  # a pixel stands under itself
+        ax.set_xlim(limits[:, 0].min(), limits[:, 1].max())
+    headline(fig, dense_title(layers, n, unit), 10.5)
     return draw.pixels(fig)
