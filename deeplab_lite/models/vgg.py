@@ -108,6 +108,8 @@ class VGG16(Backbone):
             wide = nn.MaxPool2d(3, stride=1, dilation=2)  # PyTorch pads dilated pools by 1 at most;
             edge = nn.ZeroPad2d(2)  # after a ReLU a 0 takes no maximum
             self.features[self.index["pool5"]] = nn.Sequential(edge, wide)
+        for name in ("pool4", "pool5"):
+            self.features[self.index[name]].train(self.training)  # as the layers that stay
         conv5 = convolutions(self.features)[-3:]
         for conv, multiplier in zip(conv5, self.multi_grid, strict=True):
             set_dilation(conv, multiplier * (2 if output_stride == 8 else 1))
