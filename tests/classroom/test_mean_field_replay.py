@@ -222,11 +222,24 @@ def test_energies_are_whole_from_10_on():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("low, high", [(-3.1e3, 1.4e3), (0, 10), (-0.02, 0.5), (0, 1), (-7, -7)])
+@pytest.mark.parametrize("low, high", [(-3.1e3, 1.4e3), (-0.02, 0.5), (0, 1), (-7, -7)])
 def test_axis_numbers_are_few_and_inside(low, high):
     found = call(SCRIPT, "ticks", low, high)
     assert len(found) <= 7 and all(low <= value <= high for value in found)
     assert low == high or len(found) >= 2
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        [0, 2, 4, 6, 8, 10],
+        [-1000, -500, 0, 500],
+        [-0.6, -0.4, -0.2, 0, 0.2, 0.4],  # 3 * 0.2 is not 0.6 in floats
+        [-0.4, -0.2, 0, 0.2, 0.4, 0.6],
+    ],
+)
+def test_an_axis_with_round_ends_has_a_number_at_both(numbers):
+    assert call(SCRIPT, "ticks", numbers[0], numbers[-1]) == numbers
 
 
 def test_every_state_has_its_picture_and_its_words(replay):
