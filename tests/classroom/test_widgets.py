@@ -414,6 +414,55 @@ def test_the_largest_state_is_redrawn_at_once(widget_page, make, selector, key):
     assert median < 100 and mounted.errors == []  # milliseconds; about 20 on two idle cores
 
 
+PIXELS = """(canvas) => [canvas.width, [...canvas.getContext("2d").getImageData(
+  0, 0, canvas.width, canvas.height).data]]"""
+
+
+def painted(canvas):
+    """What a canvas shows, int (H, W, 3)."""
+    width, values = canvas.evaluate(PIXELS)
+    return np.array(values).reshape(-1, width, 4)[..., :3]
+
+
+def places(canvas, count):
+    """Where the pixels of a dilation explorer's map begin, and the side of each, in CSS pixels."""
+    side = canvas.evaluate("(node) => node.clientWidth")
+    cell = min(36, (side - 12) // count)
+    return round((side - cell * count) / 2) + cell * np.arange(count), cell
+
+
+def test_the_map_of_taps_has_the_colour_of_each_count_in_its_place(widget_page):
+    rates = [2, 2]
+    mounted = widget_page(DilationExplorer(rates))
+    mounted.drawn()
+    canvas, counts = mounted.page.locator(".dl-di-map"), dilation_explorer.counts(rates, 3)
+    at = places(canvas, len(counts))[0] + 2
+    shown, read = painted(canvas)[at[:, None], at], counts > 0
+    assert np.abs(shown - draw.tap_colors(counts))[read].max() <= 1
+    assert shown[~read].min() > 150 and 0 < read.sum() < read.size  # hatched
+
+
+def test_the_taps_of_a_layer_are_a_grid(widget_page):
+    mounted = widget_page(DilationExplorer([3]))
+    mounted.drawn()
+    blue = (painted(mounted.page.locator(".dl-di-row canvas").first) == [0, 114, 178]).all(2)
+    lines = [np.flatnonzero(np.diff(blue.any(axis), prepend=False)) for axis in (0, 1)]
+    assert np.array_equal(blue, np.outer(blue.any(1), blue.any(0)))
+    assert [len(edges) for edges in lines] == [6, 6]  # three taps, each with two edges
+
+
+def test_the_pixel_under_the_pointer_is_framed_and_named(widget_page):
+    mounted = widget_page(DilationExplorer([1, 2]))  # 7 x 7 pixels
+    canvas = mounted.page.locator(".dl-di-map")
+    mounted.drawn()
+    (box, (at, cell)), row, column = (canvas.bounding_box(), places(canvas, 7)), 1, 5
+    mounted.page.mouse.move(box["x"] + at[column] + cell / 2, box["y"] + at[row] + cell / 2)
+    mounted.drawn()
+    assert mounted.page.get_by_text("Row −2, column +2 from the centre: read 1 time.").is_visible()
+    frame = np.argwhere((painted(canvas) == [213, 94, 0]).all(2))
+    assert np.abs(frame.mean(0) - [at[row] + cell / 2, at[column] + cell / 2]).max() < 2
+
+
 def test_pointing_previews_and_a_click_keeps(widget_page):
     mounted = widget_page(ReceptiveFieldExplorer())
     say = mounted.page.locator(".dl-say").last
