@@ -17,7 +17,7 @@ from deeplab_lite.models import DeepLabV1, DeepLabV3, DeepLabV3Plus, zoo
 from deeplab_lite.scenes import CLASSES, SPLITS, normalize, scene
 from deeplab_lite.workshop import export
 from deeplab_lite.workshop.cli import app
-from deeplab_lite.workshop.export import command
+from deeplab_lite.workshop.export import command, program
 
 ROOT = Path(__file__).parents[2]
 FAMILY = ("v1-scenes", "v2-scenes", "v3-scenes", "v3plus-scenes")
@@ -80,6 +80,14 @@ def test_onnxruntime_gives_the_same_labels_on_10_images(shelf, name):
             assert same.float().mean() > 0.9999
             seen += len(batch)
     assert seen == 10
+
+
+def test_an_exported_network_sees_an_image_as_it_was_trained_to():
+    image = photos(1)[0]
+    image[0, :2] = [[0], [255]]
+    (batch,) = program.batches([image])
+    assert (batch.min(), batch.max()) == (0, 1)
+    torch.testing.assert_close(program.Deployed(nn.Identity())(batch), normalize(image[None]))
 
 
 def test_pt2_files_run_in_a_process_that_knows_torch_alone(shelf, tmp_path):
