@@ -376,6 +376,18 @@ def test_the_frame_of_the_step_is_in_the_window(replay, widget_page):
     assert mounted.errors == []
 
 
+@pytest.mark.parametrize("label", [LABEL, None], ids=["with truth", "without"])
+def test_the_key_names_the_kinds_of_changes(label, widget_page):
+    mounted = widget_page(
+        MeanFieldReplay(IMAGE, TRACE, label=label, classes=CLASSES, view="changes")
+    )
+    mounted.drawn()
+    kinds = [f"{name}: {meaning}" for name, (meaning, _) in draw.CHANGES.items()]
+    assert mounted.page.locator(".dl-key > span").all_text_contents() == (
+        kinds[3:] if label is None else kinds  # without truth a change is only a change
+    )
+
+
 def test_steps_are_walked_played_and_chosen_on_the_chart(replay, widget_page):
     replay.view, replay.step = "labels", 1
     mounted = widget_page(replay)
