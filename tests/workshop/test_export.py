@@ -150,6 +150,13 @@ def test_compare_tells_a_file_from_another_network(shelf):
     assert str(own).endswith(f"the largest difference of logits is {own.difference:.2g}")
 
 
+def test_the_difference_is_the_largest_of_all_images(shelf):
+    file, images = shelf("v3plus-scenes", ".onnx"), photos(2)
+    first, second = (export.compare(file, "v1-scenes", [image]).difference for image in images)
+    for order in (images, images[::-1]):
+        assert export.compare(file, "v1-scenes", order).difference == max(first, second)
+
+
 # ---- Sides ---------------------------------------------------------------------------------------
 
 
