@@ -122,20 +122,21 @@ def refine(probs: np.ndarray, image: np.ndarray, inference: Inference) -> np.nda
 @contextmanager
 def _set_up(network: Any, inference: Inference) -> Iterator[nn.Module]:
     """The network in eval mode, set up and wrapped as `inference` says; afterwards as it was."""
-    was_training, own = network.training, getattr(network, "output_stride", None)
-    stride = inference.output_stride or own
-    if own is None and inference.output_stride:
+    own, stride = getattr(network, "output_stride", None), inference.output_stride
+    modes = [(layer, layer.training) for layer in network.modules()]
+    if own is None and stride:
         raise ValueError(f"a {type(network).__name__} has no output_stride that could be set")
     network.eval()
     try:
-        if stride != own:
+        if stride and stride != own:
             network.output_stride = stride
         model: nn.Module = network
         if inference.scales != (1.0,):
             model = MultiScale(network, inference.scales, inference.fuse)
         yield Mirrored(model) if inference.flip else model
     finally:
-        network.train(was_training)
+        for layer, training in modes:
+            layer.training = training
         if own is not None and network.output_stride != own:
             network.output_stride = own
 

@@ -1,9 +1,8 @@
-"""Scenes drawn on the spot: the data that all networks of the course learn from. No download.
+"""Scenes drawn on the spot: the data that the family learns from. No download. Lesson 00.
 
 A scene shows shapes of eight classes. The outline alone tells the class: colours and textures come
 from one lottery. So the middle of a large shape can be named only by a network whose receptive
 field reaches its outline, and small shapes and thin handles suffer from a coarse output stride.
-Used from lesson 00 on; benchmarks/field_size.py measures the first.
 
 A seed gives the same bytes on every machine: all is drawn with +, -, x, / and square roots, which
 all round alike, from the random stream that NumPy has frozen (NEP 19).

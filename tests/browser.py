@@ -6,6 +6,8 @@ import shutil
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -50,6 +52,8 @@ DRAWN = """(root) => {
   parts.push(...[...root.querySelectorAll("canvas")].map((canvas) => canvas.toDataURL()));
   return parts.join("\\n");
 }"""
+PIXELS = """(canvas) => [canvas.width, [...canvas.getContext("2d").getImageData(
+  0, 0, canvas.width, canvas.height).data]]"""
 TWO_FRAMES = "() => new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)))"
 
 
@@ -82,6 +86,12 @@ class Mounted:
     def drawn(self) -> str:
         self.page.evaluate(TWO_FRAMES)
         return self.page.locator("#root").evaluate(DRAWN)
+
+    def painted(self, canvas: Any) -> np.ndarray:
+        """What a canvas shows, whole numbers (H, W, 4): red, green, blue, opacity."""
+        self.page.evaluate(TWO_FRAMES)
+        width, values = canvas.evaluate(PIXELS)
+        return np.array(values).reshape(-1, width, 4)
 
     def get(self, name: str) -> Any:
         return self.page.evaluate("(name) => window.model.get(name)", name)

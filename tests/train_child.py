@@ -146,10 +146,13 @@ def two(out, port):
         }
         half = gradient(small("", **CHOICES), lambda rank: [slice(4 * rank, 4 * rank + 4)])
         frozen = loop.train(small(out / "frozen", steps=5, freeze_bn="all"), net(), DATA)
-        trained = loop.train(small(out / "apart", steps=5), net(), DATA)
+        network, seeds = net(), []
+        network[3].register_forward_pre_hook(lambda *_: seeds.append(torch.initial_seed()))
+        trained = loop.train(small(out / "apart", steps=5, val_every=9), network, DATA)
         scores = {"miou": torch.tensor(frozen.metrics["miou"])}
         torch.save(half | frozen.model.state_dict() | scores, out / f"two-{rank}.pt")
-        torch.save(trained.model.state_dict(), out / f"apart-{rank}.pt")
+        state = trained.model.state_dict() | {"seeds": torch.tensor(seeds[:5])}
+        torch.save(state, out / f"apart-{rank}.pt")
 
     if any(forked([lambda: one_of_two(0), lambda: one_of_two(1)])):
         sys.exit(1)

@@ -102,12 +102,12 @@ class VGG16(Backbone):
     def set_strides(self, output_stride: int) -> None:
         pools = POOLS[self.pools]
         pool4, pool5 = pools.pool4[output_stride < 16], pools.pool5[output_stride < 32]
-        self.features[self.index["pool4"]] = pool4.layer()
-        self.features[self.index["pool5"]] = pool5.layer()
+        self.features[self.index["pool4"]] = pool4.layer().train(self.training)
+        self.features[self.index["pool5"]] = pool5.layer().train(self.training)
         if output_stride == 8 < self.built_at and pool5 == DENSE:  # its map is twice as dense now
             wide = nn.MaxPool2d(3, stride=1, dilation=2)  # PyTorch pads dilated pools by 1 at most;
             edge = nn.ZeroPad2d(2)  # after a ReLU a 0 takes no maximum
-            self.features[self.index["pool5"]] = nn.Sequential(edge, wide)
+            self.features[self.index["pool5"]] = nn.Sequential(edge, wide).train(self.training)
         conv5 = convolutions(self.features)[-3:]
         for conv, multiplier in zip(conv5, self.multi_grid, strict=True):
             set_dilation(conv, multiplier * (2 if output_stride == 8 else 1))

@@ -1,4 +1,4 @@
-"""What the widgets have in common that the kernel draws: when, how large, and what of errors."""
+"""What widgets that ask the kernel have in common: when, how large, errors, the network's mode."""
 
 import asyncio
 import base64
@@ -10,14 +10,20 @@ import pytest
 from ipywidgets.embed import dependency_state
 from matplotlib import pyplot as plt
 from PIL import Image
+from torch import nn
 
+from deeplab_lite import scenes
 from deeplab_lite.classroom.widgets import (
+    ASPPExplorer,
+    BoundaryMicroscope,
     CRFPlayground,
+    FieldOnPhoto,
     OutputStrideLab,
     Playground,
     SegmentationViewer,
     _asked,
 )
+from deeplab_lite.models import DeepLabV2
 
 KINDS = [OutputStrideLab, SegmentationViewer, CRFPlayground, Playground]
 STATE = 150_000  # bytes of a notebook that shows the widget
@@ -103,3 +109,31 @@ def test_a_hint_is_no_error(widget, monkeypatch):
         slider(widget).value += slider(widget).step
     assert widget.note.value == "<p>choose &lt;one&gt;</p>"
     slider(widget).value -= slider(widget).step
+
+
+# ---- the network that is asked ----
+
+ASKING = {
+    "viewer": lambda network: SegmentationViewer(models={"mine": network}),
+    "playground": lambda network: Playground(first="mine", second=None, models={"mine": network}),
+    "microscope": lambda network: BoundaryMicroscope(models={"mine": network}, seeds=[7]),
+    "ASPP explorer": lambda network: ASPPExplorer(model=network),
+    "field on photo": lambda network: FieldOnPhoto(scenes.scene(7)[0], {"mine": network}),
+}
+
+
+@pytest.mark.parametrize("dropout", [False, True], ids=["eval", "dropout in train mode"])
+@pytest.mark.parametrize("ask", ASKING.values(), ids=ASKING)
+def test_a_network_is_left_as_it_was(ask, dropout):
+    network = DeepLabV2(9, rates=(1, 2), width=0.03, batch_norm=True, align_corners=True).eval()
+    for layer in network.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.train(dropout)
+
+    def state():
+        values = {name: value.tolist() for name, value in network.state_dict().items()}
+        return values, [layer.training for layer in network.modules()], network.output_stride
+
+    before = state()
+    ask(network)
+    assert state() == before

@@ -298,6 +298,16 @@ def test_branches_are_switched_and_positions_chosen(widget, widget_page):
     assert mounted.get("unit") == list(widget._shapes[-1].unit) and mounted.errors == []
 
 
+def test_kinds_of_errors_have_their_colours(widget, widget_page):
+    widget.view = "errors"
+    mounted = widget_page(widget)
+    shown = mounted.painted(mounted.page.get_by_label("what the branches that are on say"))
+    kinds = draw.error_kinds(widget.result.labels, widget._scene.label)
+    assert {0, 1, 2, 3} < set(np.unique(kinds)) and not shown[kinds == 0].any()
+    for kind, (_, color) in enumerate(draw.ERRORS.values(), 1):
+        assert np.abs(shown[kinds == kind][:, :3] - color).max() <= 2  # of rounding with opacity
+
+
 def test_another_scene_needs_a_kernel_and_says_so(widget, widget_page):
     mounted = widget_page(widget)
     seed = mounted.page.get_by_label("scene", exact=True)

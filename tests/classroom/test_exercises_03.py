@@ -178,6 +178,7 @@ def one_when_empty(scores, labels):
         (plain, "✗ NaN if all labels are 255"),
         (one_when_empty, "✗ 1.0000 if all labels are 255"),
         (lambda s, t: torch.tensor(7.0), "✗ 7.0000 instead of"),
+        (lambda s, t: 1.001 * right_loss(s, t), "✗ "),
         (lambda s, t: F.cross_entropy(s, shrunk(s, t)), "✗ your code stopped with IndexError"),
         (lambda s, t: s.sum(1), "✗ loss has 60 values"),
         (lambda s, t: "low", "✗ loss returned str, no tensor"),

@@ -222,11 +222,24 @@ def test_energies_are_whole_from_10_on():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("low, high", [(-3.1e3, 1.4e3), (0, 10), (-0.02, 0.5), (0, 1), (-7, -7)])
+@pytest.mark.parametrize("low, high", [(-3.1e3, 1.4e3), (-0.02, 0.5), (0, 1), (-7, -7)])
 def test_axis_numbers_are_few_and_inside(low, high):
     found = call(SCRIPT, "ticks", low, high)
     assert len(found) <= 7 and all(low <= value <= high for value in found)
     assert low == high or len(found) >= 2
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        [0, 2, 4, 6, 8, 10],
+        [-1000, -500, 0, 500],
+        [-0.6, -0.4, -0.2, 0, 0.2, 0.4],  # 3 * 0.2 is not 0.6 in floats
+        [-0.4, -0.2, 0, 0.2, 0.4, 0.6],
+    ],
+)
+def test_an_axis_with_round_ends_has_a_number_at_both(numbers):
+    assert call(SCRIPT, "ticks", numbers[0], numbers[-1]) == numbers
 
 
 def test_every_state_has_its_picture_and_its_words(replay):
@@ -361,6 +374,18 @@ def test_the_frame_of_the_step_is_in_the_window(replay, widget_page):
             key = mounted.page.locator(".dl-key").text_content().split()
             assert key == ["0", f"{replay.tops.get(view, 1):g}"]
     assert mounted.errors == []
+
+
+@pytest.mark.parametrize("label", [LABEL, None], ids=["with truth", "without"])
+def test_the_key_names_the_kinds_of_changes(label, widget_page):
+    mounted = widget_page(
+        MeanFieldReplay(IMAGE, TRACE, label=label, classes=CLASSES, view="changes")
+    )
+    mounted.drawn()
+    kinds = [f"{name}: {meaning}" for name, (meaning, _) in draw.CHANGES.items()]
+    assert mounted.page.locator(".dl-key > span").all_text_contents() == (
+        kinds[3:] if label is None else kinds  # without truth a change is only a change
+    )
 
 
 def test_steps_are_walked_played_and_chosen_on_the_chart(replay, widget_page):

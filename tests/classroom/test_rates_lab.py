@@ -224,6 +224,19 @@ def test_arrow_keys_and_a_click_move_the_position(widget_page):
     assert page.get("place") == [64, 64] and page.errors == []
 
 
+RECALL = """(rows) => rows.map((row) => [
+  row.querySelector("u").style.width, row.querySelector("s").style.left].map(parseFloat))"""
+
+
+def test_recall_is_shown_beside_that_of_the_trained_setting(widget_page):
+    chosen = (8, (2, 4, 6), (1, 1, 1))
+    page = widget_page(RatesLab(*chosen))
+    page.drawn()
+    shown = page.page.locator(".dl-rl-recall > div").evaluate_all(RECALL)
+    now, trained = (rates_lab.settings()[key].recall for key in (chosen, rates_lab.TRAINED))
+    assert np.array(shown) == pytest.approx(100 * np.stack([now, trained], 1), abs=0.01)
+
+
 def test_every_setting_is_drawn_in_the_browser(widget_page):
     page = widget_page(RatesLab())
     seen = set()

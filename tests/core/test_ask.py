@@ -103,6 +103,16 @@ def test_the_network_keeps_its_mode_and_its_stride_when_a_pass_fails():
     assert broken.training and broken.output_stride == 16
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_each_layer_keeps_its_mode(training):
+    """As batch norm that is held in eval mode while the rest trains."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Dropout()).train(training)
+    network[1].train(not training)
+    ask.probabilities(network, IMAGE)
+    modes = [layer.training for layer in network.modules()]
+    assert modes == [training, training, not training, training]
+
+
 def test_a_dict_of_torchvision_is_its_out():
     class Two(nn.Module):
         def forward(self, x):

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 import torchvision.models as zoo
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from timm.layers.pool2d_same import AvgPool2dSame, MaxPool2dSame
 from torch import nn
 
 from deeplab_lite.atrous import with_output_stride
@@ -256,6 +257,23 @@ def test_branches_meet_again(output_stride, size):
     dense = with_output_stride(net, output_stride)
     image = noise(*size, channels=2, dtype=torch.float64)
     assert shared_difference(net, dense, image, 8 // output_stride) < 1e-12
+
+
+@pytest.mark.parametrize("size", [(64, 61), (50, 47)])
+@pytest.mark.parametrize(
+    "pool",
+    [
+        lambda: AvgPool2dSame(3, 2, count_include_pad=True),
+        lambda: AvgPool2dSame(3, 2, count_include_pad=False),
+        lambda: MaxPool2dSame(3, 2),
+    ],
+    ids=["average", "average, padding not counted", "largest"],
+)
+def test_pools_with_same_padding_are_spread(pool, size):
+    """timm's pad first, so that zeros of the border count in an average whatever it is told."""
+    net = nn.Sequential(conv(3, 2, 1), pool(), pool()).double().eval()
+    image = noise(*size, channels=2, dtype=torch.float64)
+    assert shared_difference(net, with_output_stride(net, 2), image, 4) < 1e-12
 
 
 def test_padding_layers_are_spread():

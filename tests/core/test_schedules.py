@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from deeplab_lite.models import DeepLabV1
+from deeplab_lite.models import DeepLabV1, DeepLabV2
 from deeplab_lite.models.v1 import SIDES
 from deeplab_lite.schedules import drop, parameter_groups, poly
 
@@ -30,6 +30,14 @@ def test_parameter_groups_are_the_papers():
         "msc.pool4.0.weight": (0.01, 5e-4),
     }
     assert {name: settings[id(model.get_parameter(name))] for name in table} == table
+
+
+def test_the_scores_of_each_branch_are_new():
+    with torch.device("meta"):
+        model = DeepLabV2(3, rates=(1, 2), width=0.1)
+    rates = {id(p): g["lr"] for g in parameter_groups(model, lr=1.0) for p in g["params"]}
+    for branch in model.branches:
+        assert (rates[id(branch.fc8.weight)], rates[id(branch.fc6.weight)]) == (10, 1)
 
 
 def test_frozen_parameters_are_in_no_group():

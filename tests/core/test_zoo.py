@@ -4,6 +4,7 @@ import warnings
 
 import pytest
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from deeplab_lite.models import DeepLabV2, zoo
@@ -44,6 +45,20 @@ def test_networks_take_the_classes_of_the_data_and_crops_of_the_recipes(name):
         for size in ((257, 257), (369, 481)):
             if "lite0" in name or size[0] > 257:
                 assert network(torch.empty(2, 3, *size, device="meta")).shape == (2, 11, *size)
+
+
+@pytest.mark.parametrize("name", ["v1", "v2", "v3", "v3plus"])
+def test_a_head_has_the_dropout_that_is_chosen(name):
+    layers = on_meta(name, dropout=0.2).modules()
+    assert {layer.p for layer in layers if isinstance(layer, nn.Dropout)} == {0.2}
+
+
+@pytest.mark.parametrize("name", ["v1", "v2", "v3", "v3plus", "v3plus-lite0"])
+def test_another_output_stride_leaves_no_layer_in_train_mode(name):
+    network = on_meta(name)
+    for output_stride in (16, 8):
+        network.output_stride = output_stride
+        assert not any(layer.training for layer in network.modules())
 
 
 def test_one_branch_of_fc_layers_is_large_fov_on_any_backbone():

@@ -283,6 +283,13 @@ def test_the_saved_notebook_is_normalised(lesson):
     assert path.read_bytes().endswith(b"}\n")
 
 
+@pytest.mark.parametrize("kind", ["text/plain", "text/html", "text/markdown"])
+def test_no_form_of_an_output_keeps_an_address(kind):
+    output = {"data": {kind: ["<b>Net</b>\n", "&lt;Net at 0x7f3a52c0&gt;"]}}
+    notebooks.scrub_output(output)
+    assert output == {"data": {kind: "<b>Net</b>\n&lt;Net at 0x0&gt;"}}
+
+
 def test_widget_state_is_saved_under_steady_ids(lesson):
     _, raw = lesson
     state = raw["metadata"]["widgets"][notebooks.WIDGET_STATE]["state"]

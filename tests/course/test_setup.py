@@ -19,6 +19,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tools import constraints
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:  # pytest brings it there
@@ -62,6 +64,20 @@ def test_the_tested_set_installs_on_any_platform():
     for name, pin in pins().items():
         assert "+" not in str(pin.specifier), f"{pin}: a local version is on one index only"
         assert not name.startswith(("nvidia-", "cuda-", "triton")), f"{pin}: not on every platform"
+
+
+@pytest.mark.parametrize(
+    "requires_python, marker",
+    [
+        (None, ""),
+        (">=3.9", ""),
+        (">=3.10,<4", ""),
+        (">=3.11", '; python_version >= "3.11"'),
+        (">=3.10.2", '; python_full_version >= "3.10.2"'),
+    ],
+)
+def test_a_pin_that_an_older_python_cannot_install_says_so(requires_python, marker):
+    assert constraints.marker(requires_python) == marker
 
 
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}

@@ -189,6 +189,14 @@ def test_a_good_folder_has_no_problems_and_right_counts(tmp_path):
     assert len(lines) == 5
 
 
+def test_sizes_are_ordered_by_area(tmp_path):
+    make(tmp_path, count=1)  # 20 x 12
+    save(tmp_path / "images" / "wide.png", np.zeros((5, 40, 3), np.uint8))
+    save(tmp_path / "masks" / "wide.png", np.zeros((5, 40), np.uint8), PALETTE)
+    found = check_folder(tmp_path)
+    assert (found.smallest, found.largest) == ((40, 5), (20, 12))
+
+
 def test_the_checker_leaves_warnings_as_they_were(tmp_path, monkeypatch):
     """Of two threads that silence them for a while, the later one restores the other's silence."""
 

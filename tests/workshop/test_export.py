@@ -17,7 +17,7 @@ from deeplab_lite.models import DeepLabV1, DeepLabV3, DeepLabV3Plus, zoo
 from deeplab_lite.scenes import CLASSES, SPLITS, normalize, scene
 from deeplab_lite.workshop import export
 from deeplab_lite.workshop.cli import app
-from deeplab_lite.workshop.export import command
+from deeplab_lite.workshop.export import command, program
 
 ROOT = Path(__file__).parents[2]
 FAMILY = ("v1-scenes", "v2-scenes", "v3-scenes", "v3plus-scenes")
@@ -82,6 +82,14 @@ def test_onnxruntime_gives_the_same_labels_on_10_images(shelf, name):
     assert seen == 10
 
 
+def test_an_exported_network_sees_an_image_as_it_was_trained_to():
+    image = photos(1)[0]
+    image[0, :2] = [[0], [255]]
+    (batch,) = program.batches([image])
+    assert (batch.min(), batch.max()) == (0, 1)
+    torch.testing.assert_close(program.Deployed(nn.Identity())(batch), normalize(image[None]))
+
+
 def test_pt2_files_run_in_a_process_that_knows_torch_alone(shelf, tmp_path):
     names = ("v1-scenes", "v3plus-scenes")
     batches = [np.stack(photos(count, [size])) for count, size in zip((1, 3), SIZES, strict=True)]
@@ -140,6 +148,13 @@ def test_compare_tells_a_file_from_another_network(shelf):
     assert other.equal < 0.99 and other.difference > 1
     assert (own.images, own.pixels) == (2, 97 * 97 + 65 * 129)
     assert str(own).endswith(f"the largest difference of logits is {own.difference:.2g}")
+
+
+def test_the_difference_is_the_largest_of_all_images(shelf):
+    file, images = shelf("v3plus-scenes", ".onnx"), photos(2)
+    first, second = (export.compare(file, "v1-scenes", [image]).difference for image in images)
+    for order in (images, images[::-1]):
+        assert export.compare(file, "v1-scenes", order).difference == max(first, second)
 
 
 # ---- Sides ---------------------------------------------------------------------------------------

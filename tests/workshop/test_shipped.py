@@ -21,7 +21,7 @@ from deeplab_lite.workshop.cli import app
 from deeplab_lite.workshop.datasets import camvid
 from deeplab_lite.workshop.evaluate import open_samples
 from deeplab_lite.workshop.segment import Segmenter, Settings
-from deeplab_lite.workshop.train import recipes
+from deeplab_lite.workshop.train import Config, log, recipes
 from tools import camvid as streets
 from tools import family as trained
 
@@ -94,6 +94,18 @@ def test_curves_end_where_the_card_begins(model):
             assert card["command"] == config.command()
     assert card["seed"] == trained.KEPT.get(model, 0)
     assert card["metrics"]["val"]["miou"] == last[card["seed"]]
+
+
+def test_a_curve_is_loss_and_score_by_images(tmp_path):
+    config = Config(out=str(tmp_path), batch=16, progress=False, tensorboard=False)
+    run = log.Log(config, tmp_path)
+    run.open(0)
+    for step, score in ((5, None), (10, 0.25)):
+        run.step(1.5)
+        run.row(step, 1e-3, score)
+    trained.save_curve(tmp_path, tmp_path / "curve.csv")
+    curve = (tmp_path / "curve.csv").read_text().split()
+    assert curve == ["images,loss,val_miou", "80,1.5,", "160,1.5,0.2500"]
 
 
 @pytest.mark.parametrize("name", trained.VARIANTS)

@@ -106,11 +106,14 @@ def test_labels_that_are_all_255_have_loss_0_and_gradient_0():
         assert torch.equal(logits.grad, torch.zeros_like(logits))
 
 
-def test_the_auxiliary_head_counts_by_its_weight():
+@pytest.mark.parametrize("ohem", [1.0, 0.4])
+@pytest.mark.parametrize("weights", [None, torch.tensor([0.5, 1, 4])])
+def test_the_auxiliary_head_has_the_same_loss_and_counts_by_its_weight(weights, ohem):
     logits, labels = scores()
     aux = scores(1)[0]
-    both = loss_sum({"out": logits, "aux": aux}, labels, aux_weight=0.4)
-    torch.testing.assert_close(both, loss_sum(logits, labels) + 0.4 * loss_sum(aux, labels))
+    both = loss_sum({"out": logits, "aux": aux}, labels, weights, ohem, aux_weight=0.4)
+    out, other = (loss_sum(each, labels, weights, ohem) for each in (logits, aux))
+    torch.testing.assert_close(both, out + 0.4 * other)
 
 
 def test_labels_that_do_not_fit_are_told():
@@ -233,6 +236,7 @@ def test_the_average_follows_the_weights():
     for step in range(30):
         for p in network.parameters():
             p.data += 1 + step
+        network[1].running_var *= 1 + step / 9
         network[1].num_batches_tracked += 1
         average.update_parameters(network)
         now = network.state_dict()
@@ -318,7 +322,9 @@ def test_two_processes_have_the_gradient_and_the_weights_of_one(tmp_path):
     # are averaged, so that both have the same network.
     assert "batch norm sees the images of one process: only GPUs synchronize it" in text
     apart = [torch.load(tmp_path / f"apart-{r}.pt", weights_only=True) for r in (0, 1)]
+    seeds = [each.pop("seeds").tolist() for each in apart]
     assert same(*apart) and not torch.equal(apart[0]["1.running_mean"], torch.zeros(8))
+    assert len({*seeds[0], *seeds[1]}) == 10  # each process drops other units in each step
 
 
 def test_a_run_that_was_killed_twice_and_resumed_gives_the_weights_of_an_unbroken_one(tmp_path):

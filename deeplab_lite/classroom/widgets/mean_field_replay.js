@@ -56,7 +56,9 @@ export function ticks(low, high) {
   const raw = (high - low) / 5 || 1, ten = 10 ** Math.floor(Math.log10(raw));
   const step = ten * [1, 2, 5, 10].find((m) => m * ten >= raw * 0.999);
   const found = [];
-  for (let k = Math.ceil(low / step); k * step <= high; k++) found.push(k * step);
+  for (let k = Math.ceil(low / step - 1e-9); k <= high / step + 1e-9; k++) {
+    found.push(Number((k * step).toPrecision(12)));  // 0.6 rather than 3 * 0.2
+  }
   return found;
 }
 
