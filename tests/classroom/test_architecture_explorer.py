@@ -298,6 +298,20 @@ def test_a_click_and_the_arrow_keys_choose_a_layer(widget_page):
     assert mounted.errors == []
 
 
+def test_taps_stand_beside_where_they_were_trained(widget_page):
+    state = plain(dense=True)
+    mounted = widget_page(ArchitectureExplorer(*state, layer="conv5_1"))
+    mounted.drawn()
+    steps = []
+    for kind in ("taps", "was"):
+        path = mounted.page.locator(f".dl-ar-image path.{kind}").get_attribute("d")
+        columns = sorted({float(x) for x in re.findall(r"M([\d.]+) ", path)})
+        steps.append(np.diff(columns).mean())
+    row = next(row for row in numbers.rows(state) if row.layer.name == "conv5_1")
+    assert (row.spacing, row.trained) == (8, 16)
+    assert steps[1] / steps[0] == pytest.approx(2, rel=0.05)
+
+
 def test_the_keys_go_on_from_pool5_where_pool5a_is_gone(widget_page):
     mounted = widget_page(ArchitectureExplorer(layer="pool5a"))
     mounted.page.get_by_text("7 × 7", exact=True).click()

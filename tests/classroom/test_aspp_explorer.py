@@ -298,6 +298,17 @@ def test_branches_are_switched_and_positions_chosen(widget, widget_page):
     assert mounted.get("unit") == list(widget._shapes[-1].unit) and mounted.errors == []
 
 
+def test_taps_are_drawn_where_they_read(widget, widget_page):
+    widget.unit = [3, 12]
+    mounted = widget_page(widget)
+    mounted.drawn()
+    shown = mounted.page.locator("circle.tap").evaluate_all(
+        "(taps) => taps.map((tap) => ['cy', 'cx'].map((name) => tap.getAttribute(name) - 0.5))"
+    )
+    read = {place for branch in widget.taps() for place in branch.taps}
+    assert set(map(tuple, shown)) == read - {(24, 96)}  # the middle has a mark of its own
+
+
 def test_kinds_of_errors_have_their_colours(widget, widget_page):
     widget.view = "errors"
     mounted = widget_page(widget)

@@ -3,6 +3,7 @@
 import base64
 import json
 import random
+import re
 
 import numpy as np
 import pytest
@@ -310,12 +311,6 @@ def test_edges_are_visited_and_windows_moved(widget, widget_page):
     assert mounted.errors == []
 
 
-ALPHA = """(canvas) => {
-  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-  return [...data].filter((_, n) => n % 4 === 3);
-}"""
-
-
 @pytest.mark.parametrize("width", [1, 2, 5])
 def test_the_canvas_is_dense_exactly_in_the_band(widget, widget_page, width):
     known = widget._known[23]
@@ -325,18 +320,26 @@ def test_the_canvas_is_dense_exactly_in_the_band(widget, widget_page, width):
     panels = mounted.page.locator("canvas")
 
     def alpha(panel):
-        return np.array(panels.nth(panel).evaluate(ALPHA)).reshape(129, 129)
+        return mounted.painted(panels.nth(panel))[..., 3]
 
-    mounted.drawn()
     assert not alpha(0).any()  # the image is not painted over
     for panel, labels in enumerate((known.truth, *known.maps.values()), 1):
         assert np.array_equal(alpha(panel), np.where(band, 204, np.where(labels > 0, 71, 0)))
     mounted.set(view="errors")
-    mounted.drawn()
     for panel, labels in enumerate(known.maps.values(), 2):
         wrong = labels != known.truth
         assert np.array_equal(alpha(panel), np.where(band, np.where(wrong, 230, 128), 0))
     assert band.any() and not band.all() and mounted.errors == []
+
+
+def test_dots_are_on_the_wrong_pixels_of_the_band(widget, widget_page):
+    known = widget._known[23]
+    mounted = widget_page(widget)
+    mounted.drawn()
+    wrong = metrics.trimap(known.truth, 2).numpy() & (known.maps["v1"] != known.truth)
+    dots = mounted.page.locator("path.dots").first.get_attribute("d")
+    places = [(int(y), int(x)) for x, y in re.findall(r"M(\d+)\.5 (\d+)\.5", dots)]
+    assert places == [*map(tuple, np.argwhere(wrong))]
 
 
 def test_the_lens_shows_the_window(widget, widget_page):

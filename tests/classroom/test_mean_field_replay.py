@@ -4,6 +4,7 @@ import base64
 import io
 import itertools
 import json
+import re
 
 import numpy as np
 import pytest
@@ -374,6 +375,17 @@ def test_the_frame_of_the_step_is_in_the_window(replay, widget_page):
             key = mounted.page.locator(".dl-key").text_content().split()
             assert key == ["0", f"{replay.tops.get(view, 1):g}"]
     assert mounted.errors == []
+
+
+def test_curves_rise_with_their_energies(replay, widget_page):
+    mounted = widget_page(replay)
+    mounted.drawn()
+    paths = mounted.page.locator("path.curve").evaluate_all(
+        "(paths) => paths.map((path) => path.getAttribute('d'))"
+    )
+    heights = [-float(y) for path in paths for y in re.findall(r"[ML][\d.]+ ([\d.]+)", path)]
+    values = [value for curve in replay.curves.values() for value in curve]
+    assert np.corrcoef(heights, values)[0, 1] > 0.999
 
 
 @pytest.mark.parametrize("label", [LABEL, None], ids=["with truth", "without"])

@@ -89,6 +89,24 @@ def test_outlines_follow_the_signed_distances(kind):
 # ---- In a browser ----
 
 
+OUTLINE = """(path) => {
+  const { matrix } = path.transform.baseVal.consolidate(), all = path.getTotalLength();
+  return [...Array(40).keys()].map((i) => path.getPointAtLength(all * i / 40))
+    .map((point) => point.matrixTransform(matrix)).map(({ x, y }) => [x, y]);
+}"""
+
+
+def test_an_outline_lies_on_its_shape(widget_page):
+    canvas = ShapeCanvas([STAR])
+    mounted = widget_page(canvas)
+    mounted.drawn()
+    x, y = np.array(mounted.page.locator(".dl-sc-board path").evaluate(OUTLINE)).T
+    (shape,) = canvas.scene.shapes
+    (cos, sin), (dy, dx) = shape.turn, (y - shape.center[0], x - shape.center[1])
+    u, v = (cos * dx + sin * dy) / shape.radius, (cos * dy - sin * dx) / shape.radius
+    assert np.abs(outline_distance("star", u, v)).max() < 0.03
+
+
 def test_shapes_are_dragged_resized_added_and_removed(widget_page):
     mounted = widget_page(ShapeCanvas())
     page = mounted.page

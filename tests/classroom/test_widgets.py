@@ -522,6 +522,21 @@ def test_pointing_previews_and_a_click_keeps(widget_page):
     assert mounted.get("level") is None and "layer 3 sees 7" in say.text_content()
 
 
+def test_units_stride_and_field_stand_under_their_names(widget_page):
+    widget = ReceptiveFieldExplorer([(3, 2), (5, 1, "same", 2)], n=20)
+    cone = trace(rows(widget.layers), widget.n)
+    mounted = widget_page(widget)
+    mounted.drawn()
+    table = mounted.page.locator("text.head, text.cell").all_text_contents()
+    named = {name: table[at:-3:3] for at, name in enumerate(table[-3:])}
+    expected = {
+        "units": cone.sizes,
+        "stride": [field.stride for field in cone.fields],
+        "field": [field.size for field in cone.fields],
+    }
+    assert named == {name: [*map(str, values)] for name, values in expected.items()}
+
+
 def test_bars_are_as_high_as_a_pixel_is_read_often(widget_page):
     mounted = widget_page(ReceptiveFieldExplorer())  # three 3x3
     mounted.drawn()
@@ -606,6 +621,16 @@ def test_layers_are_added_and_removed(widget_page):
     mounted.drawn()
     expected = {"kernel": 5, "stride": 1, "dilation": 1, "padding": 2}
     assert mounted.get("layers")[-1] == expected and mounted.errors == []
+
+
+def test_the_crop_shows_what_the_unit_sees(widget_page):
+    widget = FieldOnPhoto(GREY, ["alexnet"], layer="features.3", unit=(1, 4))
+    mounted = widget_page(widget)
+    mounted.drawn()
+    image = mounted.page.locator(".dl-fp-crop image")
+    x, y, width = (float(image.get_attribute(name)) for name in ("x", "y", "width"))
+    (top, _), (left, _) = field_on_photo.region(*widget.shown())
+    assert [-y * 128 / width, -x * 128 / width] == pytest.approx([top, left]) and top != left
 
 
 @pytest.mark.parametrize(
