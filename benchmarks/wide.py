@@ -1,6 +1,6 @@
 """The ladder on wide scenes: each rung beside the one that it differs from by one option.
 
-    python -m benchmarks.wide              all rungs that are trained, on 200 test scenes
+    python -m benchmarks.wide              all rungs that are trained, on 200 test scenes: 20 minutes
     python -m benchmarks.wide --scenes 50  sooner, and not written
 
 Writes assets/wide/ladder.csv. A step is the paired difference of mIoU on the same scenes, over the
@@ -11,6 +11,7 @@ seen apart. Labels are kept in runs/wide/answers: a second call scores only what
 
 import argparse
 import csv
+from collections.abc import Iterable, Mapping
 from functools import cache
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -263,6 +264,20 @@ def curves() -> None:
 def read() -> list[dict[str, str]]:
     with TABLE.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def markdown(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The table as README shows it."""
+    lines = ["| | against | mIoU | step | in the papers |", "|---|---|---|---|---|"]
+    for each in rows:
+        step = ""
+        if each["against"]:
+            value, low, high = (f"{float(each[key]):+.3f}" for key in ("step", "low", "high"))
+            step = f"{value} [{low}, {high}]"
+        miou = f"{float(each['miou']):.3f}"
+        cells = (each["rung"], each["against"], miou, step, each["paper"])
+        lines.append("".join(f"| {cell} " if cell else "| " for cell in cells) + "|")
+    return "\n".join(lines)
 
 
 def main() -> None:
