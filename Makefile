@@ -45,6 +45,7 @@ bench: .venv/.test  ## ratios against peers, what the scenes are for, the scores
 	$(BIN)/python -m benchmarks.rates
 	$(BIN)/python -m benchmarks.export
 	$(BIN)/python -m benchmarks.ladder
+	$(BIN)/python -m benchmarks.wide
 
 clean:  ## remove the environment and everything else that make made
 	rm -rf .venv build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache

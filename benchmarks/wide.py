@@ -1,6 +1,6 @@
 """The ladder on wide scenes: each rung beside the one that it differs from by one option.
 
-    python -m benchmarks.wide              all rungs that are trained, on 200 test scenes
+    python -m benchmarks.wide              all trained rungs on 200 test scenes: 20 minutes
     python -m benchmarks.wide --scenes 50  sooner, and not written
 
 Writes assets/wide/ladder.csv. A step is the paired difference of mIoU on the same scenes, over the
@@ -11,6 +11,7 @@ seen apart. Labels are kept in runs/wide/answers: a second call scores only what
 
 import argparse
 import csv
+from collections.abc import Iterable, Mapping
 from functools import cache
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ from deeplab_lite.receptive_field import effective_receptive_field, receptive_fi
 from deeplab_lite.scenes import CLASSES, SPLITS, WIDE, full_scene, normalize
 from tools.wide import ROOT, RUNS, WEIGHTS
 
+ASSETS = ROOT / "assets"
 TABLE = WEIGHTS / "ladder.csv"
 COUNT = 200
 RADII = (20, 35, 60, 90, 141)  # pixels
@@ -240,7 +242,7 @@ def predictions(count: int) -> None:
             ax.spines[:].set_visible(False)
             if index == SHOWN[0]:
                 ax.set_title(title, fontsize=10, loc="center")
-    figure.savefig(WEIGHTS / "predictions.png", dpi=90)
+    figure.savefig(ASSETS / "wide/predictions.png", dpi=90)
 
 
 def curves() -> None:
@@ -263,6 +265,20 @@ def curves() -> None:
 def read() -> list[dict[str, str]]:
     with TABLE.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def markdown(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The table as README shows it."""
+    lines = ["| | against | mIoU | step | in the papers |", "|---|---|---|---|---|"]
+    for each in rows:
+        step = ""
+        if each["against"]:
+            value, low, high = (f"{float(each[key]):+.3f}" for key in ("step", "low", "high"))
+            step = f"{value} [{low}, {high}]"
+        miou = f"{float(each['miou']):.3f}"
+        cells = (each["rung"], each["against"], miou, step, each["paper"])
+        lines.append("".join(f"| {cell} " if cell else "| " for cell in cells) + "|")
+    return "\n".join(lines)
 
 
 def main() -> None:

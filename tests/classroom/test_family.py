@@ -13,9 +13,9 @@ from deeplab_lite.classroom import draw
 
 def drawn():
     """The map on a figure of its own, with its renderer."""
-    fig = Figure(figsize=(1000 / 96, 656 / 96), dpi=96)
+    fig = Figure(figsize=(1000 / 96, 664 / 96), dpi=96)
     ax = fig.add_axes((0, 0, 1, 1))
-    ax.set(xlim=(0, 1000), ylim=(656, 0))
+    ax.set(xlim=(0, 1000), ylim=(664, 0))
     draw.family(ax)
     canvas = FigureCanvasAgg(fig)
     canvas.draw()

@@ -2,11 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
 from benchmarks import wide as scored
+from deeplab_lite import ask, checkpoints, metrics
 from deeplab_lite.models import DeepLabV1, DeepLabV2
+from deeplab_lite.scenes import CLASSES
 from deeplab_lite.workshop.train import Config
 from deeplab_lite.workshop.train.stream import Stream, open_data
 from tools import wide as trained
@@ -76,6 +79,24 @@ def test_large_fov_is_v2_with_one_branch():
     image = torch.randn(1, 3, 161, 161)
     with torch.inference_mode():
         torch.testing.assert_close(one(image), other(image))
+
+
+def test_the_readme_shows_the_ladder():
+    assert scored.markdown(scored.read()) in (trained.ROOT / "README.md").read_text("utf-8")
+
+
+PLAIN = {row["rung"]: row for row in scored.read() if RUNGS[row["rung"]].how == ask.Inference()}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_the_table_is_that_of_the_weights(name):
+    """Ten of the two hundred scenes, whose interval holds the score of all."""
+    network = checkpoints.load(scored.WEIGHTS / f"{RUNGS[name].run}-0.safetensors")
+    test = scored.test_scenes(10)
+    labels = [ask.label(network, image) for image in test.images]
+    matrices = metrics.confusion_matrices(np.stack(labels), test.banded, len(CLASSES))
+    _, low, high = metrics.confidence_interval(matrices, level=0.998)
+    assert low < float(PLAIN[name]["miou"]) < high
 
 
 @pytest.mark.parametrize("size", [161, 321])

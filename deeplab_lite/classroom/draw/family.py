@@ -1,4 +1,4 @@
-"""The map of the DeepLab family: what each network adds, drops and scores. Lesson 00, section 3."""
+"""The DeepLab family in a picture: the maps of each network, what it adds and scores. Lesson 00."""
 
 from typing import Any, NamedTuple
 
@@ -9,9 +9,12 @@ class Member(NamedTuple):
     """A network, as its paper has it."""
 
     name: str
-    about: str  # year, backbone, lessons
-    output_stride: int
-    also: str  # what else there is to say of the output stride
+    about: str  # year and backbone
+    strides: tuple[int, ...]  # of its maps, from the image down; repeated where a stage dilates
+    branches: tuple[bool, ...]  # of its head, side by side; whether a branch is new
+    new_holes: bool  # whether it is the first whose last stages dilate
+    decoder: bool
+    crf: bool
     adds: tuple[str, ...]
     drops: tuple[str, ...]
     miou: tuple[tuple[str, str], ...]  # per cent on VOC 2012 val, as published, and with what
@@ -21,45 +24,44 @@ class Member(NamedTuple):
 # mIoU: v1 table 1, v2 table 4, v3 table 6, v3+ tables 3 and 5; the ledger has the arXiv ids
 FAMILY = (
     Member(
-        "VGG-16", "2014 · a classifier", 32, "a single answer",
-        ("only 3 × 3 kernels", "five pools of stride 2", "fully connected layers"),
-        (),
-        (), "#6B7280",
+        "VGG-16", "2014 · a classifier", (1, 2, 4, 8, 16, 32), (), False, False, False,
+        (), (), (), "#6B7280",
     ),
     Member(
-        "DeepLab v1", "2015 · VGG-16", 8, "then × 8, bilinear",
-        ("convolutional head", "atrous convolution", "3 × 3 fc6 at rate 12", "dense CRF"),
-        ("stride of pools 4 and 5", "7 × 7 fc6"),
+        "DeepLab v1", "2015 · VGG-16", (1, 2, 4, 8, 8, 8), (True,), True, False, True,
+        ("a class per position", "atrous convolution", "dense CRF"), (),
         (("62.25", ""), ("67.64", "CRF")), COLORS["blue"],
     ),
     Member(
-        "DeepLab v2", "2016 · ResNet-101", 8, "then × 8, bilinear",
-        ("ASPP: four rates", "residual backbone", "fusion of three scales", "poly schedule"),
-        ("head with a single rate", "step schedule"),
+        "DeepLab v2", "2016 · ResNet-101", (1, 2, 4, 8, 8, 8), (True,) * 4, False, False, True,
+        ("ASPP: four rates", "image at three sizes"), (),
         (("76.35", ""), ("77.69", "CRF")), COLORS["green"],
     ),
     Member(
-        "DeepLab v3", "2017 · ResNet-101", 16, "8 at test time",
-        ("image pooling", "batch norm in ASPP", "1 × 1 branch", "multi-grid rates"),
-        ("dense CRF", "rate 24", "adding up of scores"),
+        "DeepLab v3", "2017 · ResNet-101", (1, 2, 4, 8, 16, 16),
+        (True, False, False, False, True), False, False, False,
+        ("image pooling", "1 × 1 branch"), ("dense CRF",),
         (("77.21", "stride 16"), ("78.51", "stride 8"), ("79.77", "scales, flip")),
         COLORS["vermillion"],
     ),
     Member(
-        "DeepLab v3+", "2018 · Xception", 16, "decoder: 4",
-        ("decoder", "low-level features", "atrous separable conv", "adapted Xception"),
-        ("a single jump × 16",),
+        "DeepLab v3+", "2018 · Xception", (1, 2, 4, 8, 16, 16), (False,) * 5, False, True, False,
+        ("decoder", "separable convolutions"), (),
         (("78.85", "ResNet-101"), ("79.93", "Xception")), COLORS["purple"],
     ),
 )  # fmt: skip
 
 WIDTH, GAP, LOW, HIGH, SCALE = 186, 15, 60, 81, 14  # pixels; per cent; pixels per cent
-STRIDE, LISTS, CHART = 76, 164, 336  # where the rows of the cards begin
-GREY, INK, RED = "#4B5563", "#101820", COLORS["vermillion"]
+MAPS, LIST, CHART = 76, 262, 344  # where the rows of the cards begin
+FULL, THICK, STEP = 150, 8, 13  # a map at stride 1, its thickness, from one map to the next
+GREY, INK, OLD, PALE = "#4B5563", "#101820", "#A3ABB6", "#DDE2E8"
 
 
 def family(ax: Any = None) -> Any:
-    """Five cards from VGG-16 to v3+, their published mIoU below; 1000 pixels wide at 96 dpi."""
+    """Five cards from VGG-16 to v3+, their published mIoU below; 1000 pixels wide at 96 dpi.
+
+    In a card a bar is a feature map, as wide as the map; what the paper adds has its colour.
+    """
     if ax is None:
         import matplotlib.pyplot as plt
 
@@ -81,6 +83,12 @@ def _write(ax: Any, x: float, y: float, text: str, size: float = 9.5, **look: An
     ax.text(x, y, text, fontsize=size, va="center", **{"color": INK, **look})
 
 
+def _bar(ax: Any, middle: float, top: float, width: float, color: str) -> None:
+    from matplotlib.patches import Rectangle
+
+    ax.add_patch(Rectangle((middle - width / 2, top), width, THICK, fc=color, lw=0, zorder=2))
+
+
 def _card(ax: Any, left: float, member: Member) -> None:
     from matplotlib.patches import Rectangle
 
@@ -88,39 +96,79 @@ def _card(ax: Any, left: float, member: Member) -> None:
     ax.add_patch(Rectangle((left, 0), WIDTH, 7, fc=member.color, lw=0))
     _write(ax, left + 12, 28, member.name, 13, weight="bold")
     _write(ax, left + 12, 52, member.about, color=GREY)
-    for y in (STRIDE - 8, LISTS - 10):
-        ax.plot([left + 12, left + WIDTH - 12], [y, y], color="#D5DAE1", lw=1)
-    _stride(ax, left + 12, member)
+    _network(ax, left + WIDTH / 2, member)
     lines = [("+", COLORS["green"], what) for what in member.adds]
-    lines += [("−", RED, what) for what in member.drops]
+    lines += [("−", COLORS["vermillion"], what) for what in member.drops]
     for row, (sign, color, what) in enumerate(lines):
-        y = LISTS + 9 + 21 * row
+        y = LIST + 9 + 21 * row
         _write(ax, left + 17, y, sign, 12, color=color, weight="bold", ha="center")
         _write(ax, left + 29, y, what, color=GREY if sign == "−" else INK)
     for value, with_what in member.miou:
         level = _height(float(value))
         ax.plot(left + 20, level, "o", ms=7, color=member.color, zorder=3)
-        _write(ax, left + 34, level, value, weight="bold", bbox=_ground())
+        _write(ax, left + 34, level, value, weight="bold", bbox=_halo())
         if with_what:
-            _write(ax, left + 82, level, with_what, 9, color=GREY, bbox=_ground())
+            _write(ax, left + 82, level, with_what, 9, color=GREY, bbox=_halo())
     if len(member.miou) > 1:
         ends = [_height(float(value)) for value, _ in (member.miou[0], member.miou[-1])]
         ax.plot([left + 20] * 2, ends, color=member.color, lw=2)
 
 
-def _stride(ax: Any, left: float, member: Member) -> None:
-    """A square of 32 pixels with a position in each cell: what the output stride means."""
-    from matplotlib.patches import Rectangle
+def _network(ax: Any, middle: float, member: Member) -> None:
+    """The maps from the image at the top to the answer at the bottom."""
+    y, above = MAPS, 0
+    for stride in member.strides:
+        width = FULL / stride
+        if stride == above:  # a dilated stage: its kernel's taps stand apart
+            color = member.color if member.new_holes else OLD
+            for tap in (-1, 0, 1):
+                _bar(ax, middle + 7 * tap, y, 4, color)
+        else:
+            _bar(ax, middle, y, width, OLD)
+        y, above = y + STEP, stride
+    _write(ax, middle + 22, y - STEP + 3, f"stride {above}", 8.5, color=GREY)
+    for at, new in enumerate(member.branches):
+        x = middle + 22 * (at - (len(member.branches) - 1) / 2)
+        _bar(ax, x, y + 6, 16, member.color if new else OLD)
+    if len(member.branches) > 1:
+        _write(ax, x + 11, y + 9, "ASPP", 8.5, color=GREY)
+    if not member.branches:
+        ax.scatter(middle, y + 10, 36, color=OLD, lw=0)
+        _write(ax, middle, y + 28, "one answer", 8.5, color=GREY, ha="center")
+        return
+    y += 6 + STEP
+    if member.decoder:
+        _decoder(ax, middle, y, member.color)
+    else:
+        _grow(ax, middle, y, FULL / above, FULL, 40, f"× {above}")
+    y += 42
+    _bar(ax, middle, y, FULL, OLD)
+    if member.crf:
+        _bar(ax, middle, y + STEP, FULL, member.color if member.new_holes else OLD)
+        _write(ax, middle, y + STEP + 16, "CRF", 8.5, color=GREY, ha="center")
 
-    side, step = 56, 7 * member.output_stride // 4
-    for x in range(0, side, step):
-        for y in range(0, side, step):
-            corner = (left + x + 0.75, STRIDE + 6 + y + 0.75)
-            cell = Rectangle(corner, step - 1.5, step - 1.5, fc=member.color, alpha=0.75, lw=0)
-            ax.add_patch(cell)
-    _write(ax, left + 68, STRIDE + 13, "output stride", 9, color=GREY)
-    _write(ax, left + 68, STRIDE + 34, str(member.output_stride), 14, weight="bold")
-    _write(ax, left + 68, STRIDE + 56, member.also, 8.5, color=GREY)
+
+def _grow(
+    ax: Any, middle: float, y: float, narrow: float, wide: float, tall: float, text: str
+) -> None:
+    """Bilinear enlargement: a trapezoid from the small map to the large one."""
+    x = [middle - narrow / 2, middle + narrow / 2, middle + wide / 2, middle - wide / 2]
+    ax.fill(x, [y, y, y + tall, y + tall], color=PALE, lw=0, zorder=1)
+    _write(ax, middle, y + tall - 9, text, 8.5, color=GREY, ha="center")
+
+
+def _decoder(ax: Any, middle: float, y: float, color: str) -> None:
+    """Enlarge by 4, join the early map at stride 4, enlarge by 4."""
+    early, at = MAPS + 2 * STEP + THICK / 2, y + 12
+    _grow(ax, middle, y, FULL / 16, FULL / 4, 12, "")
+    _bar(ax, middle, at, FULL / 4, color)
+    _write(ax, middle + 25, at + 3, "decoder", 8.5, color=GREY)
+    _grow(ax, middle, at + THICK, FULL / 4, FULL, 20, "× 4")
+    side, edge = middle - FULL / 2 + 2, middle - FULL / 8
+    ax.plot([edge, side, side], [early, early, at + THICK / 2], color=color, lw=2)
+    arrow = {"arrowstyle": "-|>", "color": color, "lw": 2, "shrinkA": 0, "shrinkB": 0}
+    ends = ((edge - 2, at + THICK / 2), (side - 1, at + THICK / 2))
+    ax.annotate("", *ends, arrowprops=arrow)
 
 
 def _scale(ax: Any) -> None:
@@ -132,9 +180,11 @@ def _scale(ax: Any) -> None:
     notes = """Pascal VOC 2012 val,
 as published
 
-+ adds   − drops
-a square: 32 × 32 pixels,
-a cell for each position"""
+a bar: a feature map,
+as wide as the map
+three dashes: made
+by dilated kernels
+in colour: what is new"""
     for row, text in enumerate(notes.splitlines()):
         _write(ax, 4, _height(80) + 22 + 17 * row, text, 9, color=GREY)
 
@@ -143,5 +193,5 @@ def _height(value: float) -> float:
     return CHART + 8 + (HIGH - value) * SCALE
 
 
-def _ground() -> dict[str, Any]:
+def _halo() -> dict[str, Any]:
     return {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
