@@ -43,12 +43,12 @@ const COLORS = ["#d98c3a", "#3f7fbf", "#c9d44f", "#b04a6f", "#4fae8f", "#8f6fd0"
 
 function render({ model, el }) {
   const { kinds, patterns, radius: reach, most, paths } = model.get("lists");
-  const size = model.get("size");
+  const size = model.get("size"), unit = size / 129; // marks are as large on larger scenes
   const root = h("div", { class: "dl dl-sc", role: "group", "aria-label": "Scene to draw" });
   const picture = s("image", { x: 0, y: 0, width: size, height: size, preserveAspectRatio: "none" });
   const layer = s("g"), knob = s("g", { class: "knob" });
   const board = s("svg", {
-    viewBox: `0 0 ${size} ${size}`, class: "dl-sc-board", role: "application",
+    viewBox: `0 0 ${size} ${size}`, class: "dl-sc-board", role: "application", style: `--unit: ${unit}`,
     "aria-label": "Scene: drag shapes, Tab and arrow keys move them",
   }, picture, layer, knob);
 
@@ -94,7 +94,7 @@ function render({ model, el }) {
     if (count >= most) return;
     const made = {
       kind: kinds[count % kinds.length], x: size * (0.3 + 0.4 * ((count * 0.618) % 1)),
-      y: size * (0.3 + 0.4 * ((count * 0.382) % 1)), radius: 18, angle: 0,
+      y: size * (0.3 + 0.4 * ((count * 0.382) % 1)), radius: Math.round(18 * unit), angle: 0,
       color: COLORS[count % COLORS.length], pattern: patterns[count % patterns.length],
     };
     save({ shapes: [...shapes(), made], selected: count });
@@ -184,7 +184,7 @@ function render({ model, el }) {
     [backgroundColor.value, backgroundPattern.value] = [under, kindOfBackground];
     if (!shape) return;
     const [x, y] = handle(shape);
-    const grip = s("circle", { cx: clamp(x, 2, size - 2), cy: clamp(y, 2, size - 2), r: 3 });
+    const grip = s("circle", { cx: clamp(x, 2, size - 2), cy: clamp(y, 2, size - 2), r: 3 * unit });
     grip.addEventListener("pointerdown", (event) => hold(event, index, true));
     knob.append(s("line", { x1: shape.x, y1: shape.y, x2: x, y2: y }), grip);
     [kind.value, pattern.value, paint.value] = [shape.kind, shape.pattern, shape.color];

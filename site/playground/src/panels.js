@@ -1,0 +1,144 @@
+// The right half of the page: two answers, the truth, where they differ, and what all that means.
+
+import data from "data";
+import { AGREE, FIRST, IGNORE, NEITHER, OUTLINE, SECOND, UNKNOWN, differences, mean, score } from "./answers.js";
+import { known } from "./networks.js";
+import { classMap, doubt, tint } from "./paint.js";
+
+// Their colours are far from those of all classes, for every kind of eye; a test measures that.
+const KINDS = {
+  [FIRST]: ["only A right", [51, 17, 238], "where only A is right"],
+  [SECOND]: ["only B right", [170, 0, 34], "where only B is right"],
+  [NEITHER]: ["both wrong", [136, 255, 170], "where both are wrong"],
+  [OUTLINE]: ["outline", [255, 255, 255], "on outlines, which do not count"],
+  [UNKNOWN]: ["A and B differ", [51, 0, 85], ""],
+};
+const COLORS = Object.entries(KINDS).reduce((table, [kind, [, color]]) => {
+  table[kind] = [...color, 0.9];
+  return table;
+}, []);
+const at = (id) => document.getElementById(id);
+const number = (value) => value.toLocaleString("en");
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+
+export function element(tag, attributes = {}, ...children) {
+  const node = Object.assign(document.createElement(tag), attributes);
+  node.append(...children);
+  return node;
+}
+
+/** Background is no object: it stays grey. */
+function palette(network) {
+  return network.palette.map((color, k) => (network.classes[k] === "background" ? null : color));
+}
+
+/** The labels that these networks can be measured by, or null. */
+function truthOf(image, network) {
+  return image?.label && network.classes.join() === data.classes.join() ? image.label : null;
+}
+
+/** Show what networks say of an image; where they have not answered yet, the image in grey. */
+export function show({ image, names, answers, view, strength }) {
+  const networks = names.map((name) => known.get(name)), truth = truthOf(image, networks[0]);
+  for (const [place, id] of ["a", "b"].entries()) {
+    const network = networks[place], answer = answers[place];
+    at(id).hidden = !network;
+    if (!network) continue;
+    const { title, classes } = network;
+    caption(id, title);
+    if (!answer) tint(canvas(id), image);
+    else if (view === "confidence") doubt(canvas(id), image, answer.confidence, classes.length, strength);
+    else classMap(canvas(id), image, answer.label, palette(network), strength);
+    describe(id, answer ? `${title}: ${shares(answer.label, classes)}` : `${title}: no answer yet`);
+  }
+  at("truth").hidden = !truth;
+  if (truth) {
+    classMap(canvas("truth"), image, truth, palette(networks[0]), strength);
+    describe("truth", `Truth: ${shares(truth, networks[0].classes)}`);
+  }
+  const kinds = answers.length > 1 ? differences(answers[0].label, answers[1].label, truth) : null;
+  const sentence = kinds ? differ(kinds) : "";
+  at("differ").hidden = networks.length < 2;
+  tint(canvas("differ"), image, kinds ?? [], COLORS);
+  describe("differ", sentence || "Where A and B differ: no answer yet");
+  at("sentence").textContent = sentence;
+  at("panels").classList.toggle("single", networks.length < 2 && !truth);
+  table(networks, answers, truth);
+  legend(networks, view, truth);
+}
+
+const canvas = (id) => at(id).querySelector("canvas");
+const describe = (id, text) => canvas(id).setAttribute("aria-label", text);
+
+function caption(id, title) {
+  at(id).querySelector("figcaption").replaceChildren(
+    element("span", { className: `badge ${id}` }, id.toUpperCase()), ` ${title}`,
+  );
+}
+
+/** The classes of a label map, the most frequent first. */
+function shares(label, classes) {
+  const counts = new Array(256).fill(0);
+  for (const k of label) counts[k]++;
+  const there = classes.map((name, k) => [counts[k], name]).filter(([count]) => count);
+  return there.sort(([a], [b]) => b - a).map(([n, name]) => `${name} ${percent(n / label.length)}`).join(", ");
+}
+
+/** Where two answers differ, in a sentence. */
+function differ(kinds) {
+  const counts = new Array(6).fill(0);
+  for (const kind of kinds) counts[kind]++;
+  const total = kinds.length - counts[AGREE];
+  const known = [FIRST, SECOND, NEITHER, OUTLINE].filter((kind) => counts[kind]);
+  const detail = known.map((kind) => `${number(counts[kind])} ${KINDS[kind][2]}`).join(", ");
+  return `A and B differ at ${number(total)} pixels (${percent(total / kinds.length)})${detail && `: ${detail}`}.`;
+}
+
+/** A column for each network. */
+function table(networks, answers, truth) {
+  const rows = [["", networks.map((_, place) => element("span", { className: `badge ${"ab"[place]}` }, "AB"[place]))]];
+  const row = (name, of) => rows.push([name, answers.length ? answers.map(of) : networks.map(() => "…")]);
+  if (truth) {
+    const scores = answers.map(({ label }) => score(label, truth, networks[0].classes.length));
+    row("mIoU", (_, place) => scores[place].miou.toFixed(3));
+    row("right", (_, place) => percent(scores[place].right));
+  }
+  row("confidence", ({ confidence }) => mean(confidence).toFixed(2));
+  row("time", ({ time }) => `${Math.round(time)} ms`);
+  at("scores").replaceChildren(...rows.map(([name, cells], i) => element("tr", {},
+    element(i ? "th" : "td", i ? { scope: "row" } : {}, name),
+    ...cells.map((cell) => element(i ? "td" : "th", i ? {} : { scope: "col" }, cell)),
+  )));
+}
+
+/** What each colour on the page means. */
+function legend(networks, view, truth) {
+  const colors = palette(networks[0]).map((color, k) => swatch(networks[0].classes[k], color ?? [150, 150, 150]));
+  const groups = [["classes", colors]];
+  if (view === "confidence") {
+    const last = data.heat.length - 1;
+    const ramp = data.heat.map((color, level) => `rgb(${color.join(" ")} / ${Math.sqrt(level / last).toFixed(2)})`);
+    const scale = element("i", { className: "scale", style: `background: linear-gradient(90deg, ${ramp}), #969696` });
+    groups.unshift(["confidence", [element("span", {}, "sure", scale, "unsure")]]);
+  }
+  if (networks.length > 1) {
+    const kinds = truth ? [FIRST, SECOND, NEITHER, OUTLINE] : [UNKNOWN];
+    groups.push(["differ", kinds.map((kind) => swatch(...KINDS[kind]))]);
+  }
+  at("legend").replaceChildren(...groups.map(([name, items]) => element("p", {}, element("b", {}, name), ...items)));
+}
+
+function swatch(name, color) {
+  return element("span", {}, element("i", { style: `background: rgb(${color})` }), name);
+}
+
+/** What is at a pixel, in words. */
+export function readout({ image, names, answers }, { x, y }) {
+  const i = y * image.width + x, networks = names.map((name) => known.get(name)), truth = truthOf(image, networks[0]);
+  const parts = networks.map(({ classes }, place) => {
+    const answer = answers[place];
+    return answer && `${"AB"[place]}: ${classes[answer.label[i]]} (${answer.confidence[i].toFixed(2)})`;
+  });
+  if (truth) parts.unshift(`truth: ${truth[i] === IGNORE ? "outline, not counted" : data.classes[truth[i]]}`);
+  return `Column ${x}, row ${y} · ${parts.filter(Boolean).join(" · ")}`;
+}
