@@ -9,7 +9,6 @@ here from the package. Needs Node with npm, and the network once, for site/playg
 """
 
 import base64
-import dataclasses
 import gzip
 import hashlib
 import io
@@ -29,7 +28,7 @@ from PIL import Image
 
 from deeplab_lite import checkpoints, photos, scenes, textures
 from deeplab_lite.classroom.draw.crf_steps import heat_table
-from deeplab_lite.classroom.own_scene import GROUND, MOST, PATTERNS, RADIUS
+from deeplab_lite.classroom.own_scene import BACKGROUND, MOST, PATTERNS, RADIUS
 from deeplab_lite.classroom.widgets import _subjects, _twin, shape_canvas
 from deeplab_lite.files import package_folder
 from deeplab_lite.image_files import shrunk
@@ -53,9 +52,10 @@ WORLDS = {
 def build(out: Path, names: Iterable[str] | None = None, home: str | None = None) -> Path:
     """Write the playground into a folder, which is made anew; returns it.
 
-    names: of the checkpoints that can be chosen; all that come with the package by default. home:
-    where the link to the course leads, from the page; without it there is none. Raises
-    FileNotFoundError without npm, and RuntimeError with what npm or esbuild says when it fails.
+    names: of the checkpoints that can be chosen, or their paths; all that come with the package by
+    default. home: where the link to the course leads, from the page; without it there is none.
+    Raises FileNotFoundError without npm, and RuntimeError with what npm or esbuild says when it
+    fails; ValueError as `checkpoints.load`, and for weights that half precision cannot hold.
     """
     install()
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -123,13 +123,13 @@ def write_data(page: Path, names: list[str]) -> None:
     skimage = Path(package_folder("skimage", "scikit-image", "the textures")) / "data"
     data = {
         "networks": networks,
-        "first": first,
+        "first": [Path(name).stem for name in first],
         "runtime": store(page, "runtime", runtime()),
         "classes": scenes.CLASSES,
         "companies": scenes.COMPANIES,
         "handles": scenes.HANDLES_AT,
         "worlds": [
-            {"name": name, "title": title, "size": world.side} | {"difficulty": plain(world)}
+            {"name": name, "title": title, "size": world.side, "difficulty": vars(world)}
             for name, (title, world) in WORLDS.items()
         ],
         "textures": {
@@ -140,12 +140,12 @@ def write_data(page: Path, names: list[str]) -> None:
         "own": {
             "kinds": scenes.CLASSES[1:],
             "patterns": PATTERNS,
-            "textures": textures.TEXTURES,
             "radius": RADIUS,
             "most": MOST,
             "paths": {kind: shape_canvas.path(kind) for kind in scenes.CLASSES[1:]},
+            "size": shape_canvas.ShapeCanvas.size.default_value,
             "shapes": [shape._asdict() for shape in shape_canvas.START],
-            "ground": GROUND._asdict(),
+            "background": BACKGROUND._asdict(),
         },
         "heat": heat_table()[:, :3].tolist(),
         "strange": _subjects.STRANGE,
@@ -153,16 +153,12 @@ def write_data(page: Path, names: list[str]) -> None:
     (page / "data.json").write_text(json.dumps(data, indent=1), "utf-8")
 
 
-def plain(difficulty: scenes.Difficulty) -> dict[str, Any]:
-    return dataclasses.asdict(difficulty)
-
-
 def network(page: Path, name: str, home: str) -> dict[str, Any]:
     """What the page must know of a network, whichever it is; its file goes to the assets.
 
     home: the data of the first choice; the titles of others say what they have learnt from.
     """
-    path, card = exported(name), checkpoints.card(name)
+    path, card, name = exported(name), checkpoints.card(name), Path(name).stem
     about = export.read_card(path)
     graph, weights = halved(path)
     data = card["data"]["name"]
@@ -188,14 +184,18 @@ def title(name: str, data: str) -> str:
 
 
 def first_choice(names: Iterable[str]) -> list[str]:
-    """Of the networks for scenes those with the highest and the lowest mIoU: they differ most."""
+    """The network with the highest mIoU on scenes, and the one with the lowest on the same scenes.
+
+    These differ most. Where there is none for scenes, the first; where there is one, that one.
+    """
     cards = {name: checkpoints.card(name) for name in names}
-    scores = {
-        name: card["metrics"]["val"]["miou"]
-        for name, card in cards.items()
-        if card["data"]["name"] in WORLDS
-    }
-    return [max(scores, key=scores.__getitem__), min(scores, key=scores.__getitem__)]
+    ranked = sorted(
+        (name for name in cards if cards[name]["data"]["name"] in WORLDS),
+        key=lambda name: cards[name]["metrics"].get("val", {}).get("miou", 0),
+    )
+    best = ranked[-1] if ranked else next(iter(cards))
+    same = [name for name in ranked if cards[name]["data"]["name"] == cards[best]["data"]["name"]]
+    return [best, *same[:1]] if len(same) > 1 else [best, "none"]
 
 
 # ---- Files ---------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ def exported(name: str) -> Path:
     digest = hashlib.sha256(f"{checkpoints.card(name)['sha256']} {torch.__version__}".encode())
     for module in sorted(Path(export.__file__).parent.glob("*.py")):
         digest.update(module.read_bytes())
-    path = CACHE / f"{name}-{digest.hexdigest()[:12]}.onnx"
+    path = CACHE / f"{Path(name).stem}-{digest.hexdigest()[:12]}.onnx"
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         export.onnx(name, path)
@@ -225,7 +225,8 @@ def halved(path: Path) -> tuple[bytes, bytes]:
         values = np.frombuffer(tensor.raw_data, np.uint8)
         if tensor.data_type != onnx.TensorProto.FLOAT or values.size < 1024:
             continue
-        half = values.view(np.float32).astype(np.float16)
+        with np.errstate(over="ignore"):
+            half = values.view(np.float32).astype(np.float16)
         if not np.isfinite(half).all():
             raise ValueError(f"{path.stem}: {tensor.name} is too large for half precision")
         tensor.ClearField("raw_data")

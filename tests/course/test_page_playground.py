@@ -4,16 +4,18 @@ import base64
 import functools
 import hashlib
 import http.server
+import re
 import threading
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from deeplab_lite import ask, checkpoints, metrics, scenes
-from deeplab_lite.classroom.own_scene import Ground, Placed, compose
+from deeplab_lite import ask, checkpoints, metrics, models, scenes
+from deeplab_lite.classroom.own_scene import Background, Placed, compose
 from deeplab_lite.classroom.widgets.shape_canvas import START
 from deeplab_lite.colors import SCENE_PALETTE
 from tools import playground
@@ -26,9 +28,27 @@ READY = "main[aria-busy=false]"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """The page as it is built, all networks included."""
-    if playground.shutil.which("npm") is None:
-        pytest.skip("Node is not installed: the page was not built")
-    return playground.build(tmp_path_factory.mktemp("site") / "playground")
+    if not playground.MODULES.is_dir():
+        pytest.skip(
+            "the page was not built: `npm ci --prefix site/playground` fetches what it needs"
+        )
+    scratch = tmp_path_factory.mktemp("site")
+    return playground.build(scratch / "playground", [*checkpoints.names(), wide_network(scratch)])
+
+
+def wide_network(folder):
+    """The path of a network for the wide scenes, as they may come: untrained, for no score."""
+    options = {"num_classes": 9, "backbone": "vgg16", "width": 0.125, "rates": [3, 6, 9]}
+    torch.manual_seed(0)
+    network = models.DeepLabV3(**options)
+    words = dict.fromkeys(("seed", "command", "commit", "hardware", "time"), "none")
+    card = words | {
+        "model": {"class": "DeepLabV3", "options": options},
+        "classes": list(scenes.CLASSES),
+        "data": {"name": "wide", "size": scenes.WIDE.side},
+        "metrics": {"val": {"miou": 0.5}},
+    }
+    return str(checkpoints.save(network, folder / "v3-wide", card))
 
 
 class Opened:
@@ -118,9 +138,9 @@ def test_a_seed_gives_pythons_bytes(site, world):
     assert site.page.evaluate(DIGESTS, [world, seeds]) == expected
 
 
-COMPOSED = """async ([shapes, ground, size]) => {
+COMPOSED = """async ([shapes, background, size]) => {
   await window.playground.textures;
-  const { pixels, label } = window.playground.compose(shapes, ground, size);
+  const { pixels, label } = window.playground.compose(shapes, background, size);
   const text = (bytes) => btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
   return [text(pixels), text(label)];
 }"""
@@ -134,9 +154,9 @@ def test_shapes_placed_by_hand_give_pythons_bytes(site, size):
                f"#{(0x3F51B5 * (i + 1)) % 2**24:06x}", patterns[i % 5])
         for i, kind in enumerate(scenes.CLASSES[1:])
     ]  # fmt: skip
-    for placed, ground in ((shapes, Ground()), (START, Ground("#123456", "noise"))):
-        own = compose(placed, ground, size)
-        fields = [[shape._asdict() for shape in placed], ground._asdict(), size]
+    for placed, below in ((shapes, Background()), (START, Background("#123456", "noise"))):
+        own = compose(placed, below, size)
+        fields = [[shape._asdict() for shape in placed], below._asdict(), size]
         image, label = site.page.evaluate(COMPOSED, fields)
         assert np.array_equal(pixels(image, size, size, 3), own.image)
         assert np.array_equal(pixels(label, size, size), own.label)
@@ -191,13 +211,36 @@ def test_a_network_gives_pytorchs_labels_on_a_photograph(site, name):
 
 def test_the_list_of_networks_says_what_their_cards_say(site):
     networks = site.page.evaluate("window.playground.data.networks")
-    assert [network["name"] for network in networks] == checkpoints.names()
-    for network in networks:
+    assert [network["name"] for network in networks] == [*checkpoints.names(), "v3-wide"]
+    for network in networks[:-1]:
         card = checkpoints.card(network["name"])
         assert network["classes"] == card["classes"]
         assert len(network["palette"]) >= len(card["classes"])
         world = playground.WORLDS.get(card["data"]["name"])
         assert network["size"] == (world[1].side if world else max(card["data"]["sides"]))
+
+
+def test_a_network_for_other_scenes_brings_its_scenes_and_their_size(fresh):
+    make, address = fresh
+    opened = make()
+    page = opened.goto(address, "#seed=7")
+    page.get_by_label("Network A").select_option("v3-wide")
+    opened.settle()
+    assert page.get_by_label("kind of scene").input_value() == "wide"
+    assert page.locator("#a canvas").evaluate("(canvas) => canvas.width") == scenes.WIDE.side
+    assert "v3 · wide" in opened.text("#a figcaption")
+    page.get_by_role("radio", name="Photograph").check(force=True)
+    opened.settle()
+    assert page.locator("#a canvas").evaluate("(canvas) => canvas.width") == scenes.WIDE.side
+
+
+def test_weights_that_half_precision_cannot_hold_are_refused(tmp_path):
+    values = np.full(512, 1e5, np.float32)
+    tensor = onnx.numpy_helper.from_array(values, "weight")
+    graph = onnx.helper.make_graph([], "graph", [], [], [tensor])
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "large.onnx")
+    with pytest.raises(ValueError, match="large: weight is too large for half precision"):
+        playground.halved(tmp_path / "large.onnx")
 
 
 def test_titles_name_the_idea_and_not_the_data():
@@ -442,6 +485,39 @@ def test_a_file_that_is_missing_is_named(fresh, folder, tmp_path):
     alert = opened.page.get_by_role("alert").inner_text()
     assert alert == "assets/v1-scenes.0.js could not be read: is the folder of this page complete?"
     opened.errors.clear()  # the browser says it, too
+
+
+def test_a_bar_shows_how_much_is_loaded(fresh, server):
+    make, _ = fresh
+    opened, held = make(offline=False), []
+    opened.page.route("**/runtime.2.js", lambda route: held.append(route))
+    opened.page.goto(server)
+    opened.page.wait_for_function(
+        "document.querySelector('progress').value > 0.5 * document.querySelector('progress').max"
+    )
+    assert opened.page.locator("#loading").is_visible()
+    words = opened.text("#loading-text")
+    loaded, total = map(float, re.findall(r"[\d.]+", words))
+    assert words.startswith("Loading the networks and their runtime, once:")
+    assert total / 2 < loaded < total < 10
+    while not held:
+        opened.page.wait_for_timeout(20)
+    held[0].continue_()
+    opened.settle()
+    assert not opened.page.locator("#loading").is_visible()
+
+
+def test_bare_an_image_and_its_answers_fit_a_frame(fresh):
+    make, address = fresh
+    opened = make(viewport={"width": 760, "height": 470})
+    page = opened.goto(address, "#draw&bare&network=v3plus-scenes&second=none")
+    assert not page.locator("header").is_visible() and not page.locator("#scores").is_visible()
+    assert page.evaluate("document.documentElement.scrollHeight") <= 470
+    before = opened.describes("a")
+    page.locator("#board path").first.focus()
+    page.keyboard.press("Shift+ArrowRight")
+    opened.settle()
+    assert opened.describes("a") != before and "bare" in page.url
 
 
 # ---- Colours, sizes, accessibility ---------------------------------------------------------------

@@ -4,21 +4,20 @@ import { own } from "data";
 import widget from "shape-canvas";
 import { compose, resized } from "./own_scene.js";
 
-const START = 129; // pixels of the scene that the first shapes are made for
 const LARGEST = 0.7; // radius, as a share of the scene
 
 export class Board {
   /** `change` is called when a shape has been moved. */
   constructor(element, change) {
-    Object.assign(this, { element, change, size: START, listeners: new Map() });
-    this.values = { shapes: own.shapes, ground: own.ground, selected: 0 };
+    Object.assign(this, { element, change, size: own.size, listeners: new Map() });
+    this.values = { shapes: own.shapes, background: own.background, selected: 0 };
     this.stop = () => {};
   }
 
   /** The scene of the present shapes, on so many pixels; the widget shows it. */
   scene(size) {
     if (size !== this.size || !this.values.lists) this.mount(size);
-    const { shapes, ground } = this.values, image = compose(shapes, ground, size);
+    const { shapes, background } = this.values, image = compose(shapes, background, size);
     this.set("drawn", url(image));
     return image;
   }

@@ -1,6 +1,6 @@
 // deeplab_lite/classroom/own_scene.py in the page: shapes placed by hand, drawn as scenes are.
 
-import { classes, own } from "data";
+import { classes, textures } from "data";
 import { draws, randomState } from "./random.js";
 import { Canvas, boxOf } from "./scenes.js";
 import { SIDE, around, crop, noise, photographs } from "./textures.js";
@@ -8,8 +8,8 @@ import { SIDE, around, crop, noise, photographs } from "./textures.js";
 const BIT = 14; // deviation of the photographs' grey from a shape's colour, of 255
 
 /** The scene of these shapes, from back to front: image and label, as `scene` gives them. */
-export function compose(shapes, ground, size) {
-  const canvas = new Canvas(size, patterned(ground, size, size, 0));
+export function compose(shapes, background, size) {
+  const canvas = new Canvas(size, patterned(background, size, size, 0));
   shapes.forEach(({ kind, x, y, radius, angle, ...look }, index) => {
     const turn = (angle * Math.PI) / 180;
     const shape = {
@@ -30,7 +30,7 @@ export function resized(shapes, from, to) {
 
 function patterned({ color, pattern }, height, width, seed) {
   const mean = [1, 3, 5].map((i) => parseInt(color.slice(i, i + 2), 16));
-  const random = randomState(seed), photograph = photographs[own.textures.indexOf(pattern)];
+  const random = randomState(seed), photograph = photographs[Object.keys(textures).indexOf(pattern)];
   if (pattern === "noise") {
     const values = noise(random, height, width, 8), scale = Math.fround(5 * BIT);
     return around(mean, values.map((value) => value * scale));

@@ -12,12 +12,12 @@ const f = Math.fround;
 /** The scene of a seed: `pixels`, Uint8Array of size x size x 3, and their `label`. */
 export function scene(seed, size, difficulty) {
   const random = randomState(seed), shapes = arrange(random, size, difficulty);
-  const ground = draws(random, 3).map((draw) => 255 * draw);
-  const canvas = new Canvas(size, fill(random, size, size, ground, difficulty.texture));
+  const background = draws(random, 3).map((draw) => 255 * draw);
+  const canvas = new Canvas(size, fill(random, size, size, background, difficulty.texture));
   const [sharp, soft] = difficulty.edge;
   for (const shape of shapes) {
     const box = boxOf(shape, size);
-    const color = farFrom(random, ground, difficulty.contrast);
+    const color = farFrom(random, background, difficulty.contrast);
     const pattern = fill(random, box.height, box.width, color, difficulty.texture);
     canvas.draw(shape, box, pattern, soft > sharp ? sharp + (soft - sharp) * random() : sharp);
   }
