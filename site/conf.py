@@ -45,8 +45,6 @@ html_theme_options = {
 mathjax_path = "mathjax/tex-chtml.js"  # tools/site copies it
 
 
-
-
 def prose(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     """Docstrings are prose: only single backticks mean something, and * or | is what it is."""
     text = re.sub(r"(`[^`]+`)|([*|\\]|_\b)", lambda m: m[1] or f"\\{m[2]}", "\n".join(lines))

@@ -4,8 +4,8 @@
     python -m tools.site --repository OWNER/NAME  with links that open a lesson in Colab and Binder
     python -m tools.site --out FOLDER             elsewhere
 
-Sources are staged in a temporary folder, where Sphinx finds them (site/conf.py); scripts that a page
-needs come from npm, at the versions of site/package-lock.json, and are copied beside the pages.
+Sources are staged in a temporary folder, where Sphinx finds them (site/conf.py). MathJax comes from
+npm, at the version of site/package-lock.json, and is copied beside the pages.
 """
 
 import argparse
@@ -53,17 +53,28 @@ def fetch_packages() -> None:
 
 
 def build(out: Path, repository: str = "") -> None:
-    """Stage the sources, let Sphinx write the pages, add what it does not know, move all to `out`."""
+    """Stage the sources, let Sphinx write the pages, add what is not from Sphinx, move to `out`."""
     with tempfile.TemporaryDirectory(prefix="deeplab-site-") as name:
         source, html = Path(name, "source"), Path(name, "html")
         pages.stage(source, repository)
         front.stage(source)
-        command = [sys.executable, "-m", "sphinx", "-b", "html", "-q", "-W", "--keep-going", "-d", Path(name, "doctrees")]
+        command = [
+            sys.executable,
+            "-m",
+            "sphinx",
+            "-b",
+            "html",
+            "-q",
+            "-W",
+            "--keep-going",
+            "-d",
+            Path(name, "doctrees"),
+        ]
         if subprocess.run([*command, "-c", SITE, source, html], cwd=ROOT).returncode != 0:
             sys.exit("Sphinx found fault with a page, as it says above.")
         leave_out_icons(html / "_static")
         copy_mathjax(html / "_static" / "mathjax")
-        copy_playground(html / "playground")
+        add_playground(html / "playground")
         pages.write_notebooks(html / "notebooks", repository)
         shutil.rmtree(out, ignore_errors=True)
         shutil.move(html, out)
@@ -85,10 +96,12 @@ def copy_mathjax(to: Path) -> None:
         copy(there / part, to / part)
 
 
-def copy_playground(to: Path) -> None:
-    """The networks in the page, where they are: site/playground brings its own index.html."""
+def add_playground(to: Path) -> None:
+    """The networks in the page, where site/playground is there."""
     if (SITE / "playground").is_dir():
-        shutil.copytree(SITE / "playground", to, ignore=shutil.ignore_patterns("node_modules"))
+        from tools import playground
+
+        playground.build(to, home="../index.html")
 
 
 if __name__ == "__main__":

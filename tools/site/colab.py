@@ -16,7 +16,7 @@ BRANCH = "gh-pages"  # .github/workflows/pages.yml puts the pages there, and the
 # A notebook on Colab has Jupyter's side already, and another version of it would break its kernel.
 FRONT_ENDS = {"ipykernel", "jupyterlab", "tensorboard", "voila", "deeplab-lite"}
 
-CELL = '''\
+CELL = """\
 # Installs the course where it is missing, for instance on Colab. Elsewhere this cell does nothing.
 import importlib.util
 import os
@@ -29,7 +29,7 @@ if importlib.util.find_spec("deeplab_lite") is None:
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "./course"]
     subprocess.run([*pip, {packages}], check=True)
     os.chdir("course/notebooks")
-'''
+"""
 
 
 def packages() -> list[str]:

@@ -19,6 +19,14 @@ SITE = notebooks.ROOT / "site"
 CARD = (560, 280)  # pixels of a card's picture
 # What the explorer goes through by itself: a stack with holes, and how other rates fill them.
 PLAY = [[2, 2, 2, 0], [1, 2, 2, 0], [1, 2, 3, 0], [1, 2, 5, 0], [1, 2, 4, 0], [2, 2, 0, 0]]
+PLAYGROUND = """\
+<details class="playground">
+<summary>Draw a scene, and see what two networks say of it</summary>
+<iframe src="playground/index.html#draw=&bare=" title="playground" loading="lazy"></iframe>
+</details>
+<p><a href="playground/index.html">The playground as a page of its own</a> takes photographs, too,
+which stay on your machine.</p>
+"""
 LADDER = Path("assets/ladder.csv")
 
 
@@ -41,7 +49,8 @@ def stage(folder: Path) -> None:
             options=":hidden:\n:caption: To look up",
         ),
     ]
-    text = Template((SITE / "index.md").read_text("utf-8")).substitute(
+    template = (SITE / "index.md").read_text("utf-8").replace("](../", "](")
+    text = Template(template).substitute(
         explorer=explorer(),
         playground=playground(),
         lessons="".join(map(card, lessons)),
@@ -58,12 +67,8 @@ def explorer() -> str:
 
 
 def playground() -> str:
-    """A link to the networks in the page, where site/playground is there."""
-    return (SITE / "playground" / "teaser.html").read_text("utf-8") if has_playground() else ""
-
-
-def has_playground() -> bool:
-    return (SITE / "playground" / "teaser.html").exists()
+    """The networks in the page, where site/playground is there; they load once it is unfolded."""
+    return PLAYGROUND if (SITE / "playground").is_dir() else ""
 
 
 # ---- cards ----
@@ -92,7 +97,7 @@ def picture(path: Path) -> bytes:
 
 
 def crop(image: np.ndarray) -> np.ndarray:
-    """The upper left part whose shape is nearest to a card's, cut where a row or column is white."""
+    """The upper left part that is nearest to a card's shape, cut where a row or column is white."""
     ink = (image < 250).any(2)
     rows, columns = (np.flatnonzero(ink.any(axis)) for axis in (1, 0))
     top, left = rows[0], columns[0]

@@ -21,6 +21,7 @@ LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{2,3} (?:Exercise (\d+)\. )?.*$", re.MULTILINE)
 #                      file                       lesson
 CORE_ROW = re.compile(r"^\| \[`([\w/]+\.py)`\]\S* \| (.*?) \| [\d,]+ \|$", re.MULTILINE)
+FOLD = "<details class='answer'><summary>Show the answer</summary>"
 CODE_PAGE = """\
 # {name}
 
@@ -133,12 +134,19 @@ def alt_text(cell: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_links(text: str, folder: Path, repository: str) -> str:
-    """Links to files of the core lead to their pages; to other files, to GitHub or nowhere."""
+    """Links to files of the core lead to their pages; to other files, to GitHub or nowhere.
+
+    A link to a heading of a notebook is written as Jupyter writes it, and here as MyST does.
+    """
 
     def replace(found: re.Match[str]) -> str:
         name, target = found.groups()
-        if re.match(r"[a-z]+:|#", target) or target.partition("#")[0].endswith(".ipynb"):
+        if re.match(r"[a-z]+:", target):
             return found[0]
+        address, mark, heading = target.partition("#")
+        if address == "" or address.endswith(".ipynb"):
+            heading = re.sub(r"[^\w-]", "", heading.lower())
+            return f"[{name}]({address}{mark}{heading})"
         file = (folder / target).resolve().relative_to(ROOT).as_posix()
         if file == "deeplab_lite/README.md":
             return found[0]
@@ -154,42 +162,44 @@ def core() -> dict[str, str]:
     return dict(CORE_ROW.findall((PACKAGE / "README.md").read_text("utf-8")))
 
 
-def at_headings(cells: list[dict[str, Any]], before: Any) -> None:
-    """Put before(exercise now open, exercise that begins) above each heading; None for neither."""
+def rewrite_headings(cells: list[dict[str, Any]], rewrite: Any) -> None:
+    """Put rewrite(heading, exercise that it ends, exercise that it opens) in place of each heading.
+
+    Exercises are numbers as text, or None. At the end of the page the heading is "".
+    """
     exercise: str | None = None
 
     def replace(heading: re.Match[str]) -> str:
         nonlocal exercise
-        above, exercise = before(exercise, heading[1]), heading[1]
-        return above.replace("HEADING", heading[0])
+        ended, exercise = exercise, heading[1]
+        return rewrite(heading[0], ended, exercise)
 
     for cell in cells:
         if cell["cell_type"] == "markdown":
             cell["source"] = HEADING.sub(replace, source(cell))
-    end = {"cell_type": "markdown", "id": "end", "metadata": {}}
-    cells.append(end | {"source": before(exercise, None).replace("HEADING", "")})
+    text = rewrite("", exercise, None)
+    cells.append({"cell_type": "markdown", "id": "end", "metadata": {}, "source": text})
 
 
 def fold_answers(cells: list[dict[str, Any]], lesson: str) -> None:
-    """Between the headings of a solution, everything is behind "Show the answer"."""
+    """All below the heading of an exercise is behind "Show the answer"."""
 
-    def fold(last: str | None, this: str | None) -> str:
-        close = "</details>\n\n" if last else ""
-        if not this:
-            return f"{close}HEADING"
-        summary = "<details class='answer'><summary>Show the answer</summary>"
-        return f"{close}({lesson}-answer-{this})=\nHEADING\n\n{summary}\n"
+    def fold(heading: str, ended: str | None, opened: str | None) -> str:
+        text = f"</details>\n\n{heading}" if ended else heading
+        if opened:
+            text = text.replace(heading, f"({lesson}-answer-{opened})=\n{heading}\n\n{FOLD}\n")
+        return text
 
-    at_headings(cells, fold)
+    rewrite_headings(cells, fold)
 
 
 def link_answers(cells: list[dict[str, Any]], lesson: str) -> None:
     """Below each exercise of a lesson, a link to its answer."""
 
-    def link(last: str | None, this: str | None) -> str:
-        return f"[Answer](#{lesson}-answer-{last})\n\nHEADING" if last else "HEADING"
+    def link(heading: str, ended: str | None, opened: str | None) -> str:
+        return f"[Answer](#{lesson}-answer-{ended})\n\n{heading}" if ended else heading
 
-    at_headings(cells, link)
+    rewrite_headings(cells, link)
 
 
 def write_notebooks(folder: Path, repository: str) -> None:

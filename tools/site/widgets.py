@@ -1,4 +1,4 @@
-"""Widgets in a page with no kernel: those that compute in the browser live, others are a picture."""
+"""Widgets in a page with no kernel: what computes in the browser lives, the rest is a picture."""
 
 import json
 from typing import Any
