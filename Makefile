@@ -6,11 +6,11 @@ NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb)
 FIRST     := notebooks/00_start_here.ipynb
 INPUTS    := pyproject.toml constraints.txt tools/install.py
 
-.PHONY: help lab app test notebooks figures train camvid bench clean
+.PHONY: help lab app test site notebooks figures train camvid bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
-	@echo "ARGS=... reaches jupyter lab, the app, pytest, tools/notebooks.py, tools/family.py or tools/camvid.py; PYTHON=... names another python3."
+	@echo "ARGS=... reaches jupyter lab, the app, pytest, tools/site, tools/notebooks.py, tools/family.py or tools/camvid.py; PYTHON=... names another python3."
 
 lab: .venv/.trusted  ## install, then open lesson 00 in JupyterLab (ARGS=--no-browser on a server)
 	$(BIN)/jupyter lab --ip=127.0.0.1 --LabApp.default_url=/lab/tree/$(FIRST) $(ARGS)
@@ -20,6 +20,9 @@ app: .venv/.lab  ## install, then open the playground in a browser, on this mach
 
 test: .venv/.test  ## install, then run all tests in two processes (ARGS="-k atrous" for some, "-n 0" in one)
 	$(BIN)/python -m pytest $(ARGS)
+
+site: .venv/.site  ## build site/_build, the course as pages that need nothing but a browser (npm builds them)
+	$(BIN)/python -m tools.site $(ARGS)
 
 notebooks: .venv/.test  ## run all lessons in clean kernels and save their outputs
 	$(BIN)/python tools/notebooks.py $(ARGS)
@@ -48,7 +51,7 @@ bench: .venv/.test  ## ratios against peers, what the scenes are for, the scores
 	$(BIN)/python -m benchmarks.wide
 
 clean:  ## remove the environment and everything else that make made
-	rm -rf .venv build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf .venv build dist site/_build site/node_modules .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # install.py makes these files after a step has succeeded, so an interrupted one is done again.
@@ -58,6 +61,9 @@ clean:  ## remove the environment and everything else that make made
 
 .venv/.test: .venv/.lab $(INPUTS)
 	@$(PYTHON) tools/install.py test
+
+.venv/.site: .venv/.lab $(INPUTS)
+	@$(PYTHON) tools/install.py site
 
 # Without trust, JupyterLab shows a fresh clone's widgets as pictures until they are run. And at its
 # first start it covers the lesson with a question: whether it may fetch news.

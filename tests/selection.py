@@ -9,6 +9,7 @@ SECONDS = {
     "notebooks/09_your_own_data.ipynb": 92,
     "notebooks/07_deeplab_v3plus.ipynb": 87,
     "tests/classroom/test_browser.py": 84,
+    "tests/course/test_site.py": 80,
     "notebooks/04_dense_crf.ipynb": 72,
     "notebooks/05_deeplab_v2.ipynb": 66,
     "tests/course/test_repo.py": 57,

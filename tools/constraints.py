@@ -2,9 +2,9 @@
 
     .venv/bin/python tools/constraints.py
 
-It follows the requirements of deeplab-lite[lab,export,test,crf] through the environment. What only
-some platforms have (CUDA's libraries) is left to the resolver, and a release that does not install
-on the oldest Python of pyproject.toml gets a marker, so that there the ranges hold instead.
+It follows the requirements of deeplab-lite[lab,export,test,site,crf] through the environment. What
+only some platforms have (CUDA's libraries) is left to the resolver, and a release that does not
+install on the oldest Python of pyproject.toml gets a marker, so that there the ranges hold.
 """
 
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
@@ -15,7 +15,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-ROOTS = ("deeplab-lite", {"", "lab", "export", "test", "crf"})
+ROOTS = ("deeplab-lite", {"", "lab", "export", "test", "site", "crf"})
 LEFT_OUT = ("cuda-", "nvidia-", "triton", "setuptools", "deeplab-lite")
 OLDEST_PYTHON = Version("3.10")
 HEAD = """\

@@ -1,13 +1,14 @@
-"""Make .venv and install the course into it. `make lab` and `make test` call this.
+"""Make .venv and install the course into it. `make lab`, `make test` and `make site` call this.
 
     python3 tools/install.py lab      what the lessons need, and a try at the compiled CRF
     python3 tools/install.py test     on top of that, what the tests need
+    python3 tools/install.py site     on top of the lessons', what builds the pages
 
 Each step prints a line that says what it does; what pip writes goes to .venv/install.log.
 
 Standard library only, and no syntax newer than Python 3.6, so that an old Python gets as far as
-the sentence that says which one is wanted. A step that succeeds leaves .venv/.lab or .venv/.test
-behind, which is all that make looks at.
+the sentence that says which one is wanted. A step that succeeds leaves .venv/.lab, .venv/.test
+or .venv/.site behind, which is all that make looks at.
 """
 
 import os
@@ -26,24 +27,27 @@ PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 UNFINISHED = VENV / ".unfinished"
 LOG = VENV / "install.log"
 INSTALL = ["-m", "pip", "install", "--disable-pip-version-check", "-c", "constraints.txt", "-e"]
-STEPS = {"lab": 3, "test": 2}  # how many lines "1/3 ..." a call prints
+#        lines "1/3 ..." that a call prints, for what, its size
+KINDS = {
+    "lab": (3, "lessons", "up to 6.5 GB, some five minutes"),
+    "test": (2, "tests", "some 100 MB, a minute"),
+    "site": (2, "pages", "some 50 MB, a minute"),
+}
 PAUSE = 20.0  # seconds between two lines of progress
 TAIL = 15  # lines of the log that are printed after a failure
 
 
 def main() -> None:
     kind = sys.argv[1] if len(sys.argv) == 2 else ""
-    if kind not in STEPS:
-        sys.exit("usage: python3 tools/install.py lab|test")
+    if kind not in KINDS:
+        sys.exit("usage: python3 tools/install.py lab|test|site")
     os.chdir(str(ROOT))
-    steps = STEPS[kind]
+    steps, what, size = KINDS[kind]
     check_python()
     make_venv(steps)
     UNFINISHED.touch()
     LOG.write_text("")
     log = LOG.relative_to(ROOT)
-    size = "up to 6.5 GB, some five minutes" if kind == "lab" else "some 100 MB, a minute"
-    what = "lessons" if kind == "lab" else "tests"
     say(f"2/{steps} Installing what the {what} need: {size}; details in {log}")
     installed = pip_install(f".[{kind}]")
     if installed and kind == "lab":

@@ -19,7 +19,7 @@ from markdown_it.token import Token
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "deeplab_lite"
 README = ROOT / "README.md"
-NOT_OURS = {"build", "dist", "runs", "node_modules", "__pycache__"}
+NOT_OURS = {"build", "dist", "runs", "_build", "node_modules", "__pycache__"}
 
 
 def files(*suffixes: str, under: Path = ROOT) -> list[Path]:

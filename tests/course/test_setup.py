@@ -54,7 +54,7 @@ def pins() -> dict[str, Requirement]:
 
 
 def test_the_tested_set_covers_every_requirement_within_its_range():
-    for name, requirement in requirements("core", "lab", "export", "test").items():
+    for name, requirement in requirements("core", "lab", "export", "test", "site").items():
         (pin,) = pins()[name].specifier
         assert pin.operator == "=="
         assert requirement.specifier.contains(pin.version), f"{pin} is outside {requirement}"
@@ -158,7 +158,10 @@ def distributions(files: list[Path]) -> dict[str, set[str]]:
     "where, groups",
     [
         (["deeplab_lite"], ["core", "lab", "crf", "export"]),
-        (["tests", "tools", "benchmarks", "conftest.py"], ["core", "lab", "test", "crf", "export"]),
+        (
+            ["tests", "tools", "benchmarks", "conftest.py"],
+            ["core", "lab", "test", "site", "crf", "export"],
+        ),
     ],
 )
 def test_what_is_imported_is_declared(where, groups):

@@ -1,0 +1,148 @@
+"""The front page: site/index.md with its explorer, its cards and its ladder filled in."""
+
+import base64
+import csv
+import html
+import io
+from pathlib import Path
+from string import Template
+
+import numpy as np
+from PIL import Image
+
+from deeplab_lite.classroom import draw
+from deeplab_lite.classroom.widgets import DilationExplorer
+from tools import notebooks
+from tools.site import pages, widgets
+
+SITE = notebooks.ROOT / "site"
+CARD = (560, 280)  # pixels of a card's picture
+# What the explorer goes through by itself: a stack with holes, and how other rates fill them.
+PLAY = [[2, 2, 2, 0], [1, 2, 2, 0], [1, 2, 3, 0], [1, 2, 5, 0], [1, 2, 4, 0], [2, 2, 0, 0]]
+PLAYGROUND = """\
+<details class="playground">
+<summary>Draw a scene, and see what two networks say of it</summary>
+<iframe src="playground/index.html#draw=&bare=" title="playground" loading="lazy"></iframe>
+</details>
+<p><a href="playground/index.html">The playground as a page of its own</a> takes photographs, too,
+which stay on your machine.</p>
+"""
+LADDER = Path("assets/ladder.csv")
+
+
+def stage(folder: Path) -> None:
+    """Write index.md and the pictures of its cards to `folder`."""
+    lessons = pages.lessons()
+    pictures = folder / "_static" / "lessons"
+    pictures.mkdir(parents=True, exist_ok=True)
+    for lesson in lessons:
+        (pictures / f"{lesson.number}.png").write_bytes(picture(lesson.path))
+    contents = [
+        pages.toctree(
+            *(f"notebooks/{lesson.path.stem}" for lesson in lessons),
+            options=":hidden:\n:caption: Lessons",
+        ),
+        pages.toctree(
+            "Glossary <notebooks/glossary>",
+            "notebooks/solutions/index",
+            "The code in this order <deeplab_lite/README>",
+            options=":hidden:\n:caption: To look up",
+        ),
+    ]
+    template = (SITE / "index.md").read_text("utf-8").replace("](../", "](")
+    text = Template(template).substitute(
+        explorer=explorer(),
+        playground=playground(),
+        lessons="".join(map(card, lessons)),
+        ladder=ladder(list(csv.DictReader((notebooks.ROOT / LADDER).open(encoding="utf-8")))),
+    )
+    pages.write(folder / "index.md", f"{text}\n" + "\n".join(contents))
+
+
+def explorer() -> str:
+    """The dilation explorer of lesson 02, which moves until somebody takes it over."""
+    widget = DilationExplorer(PLAY[0])
+    model = widget.get_manager_state(widgets=[widget])["state"][widget.model_id]
+    return widgets.element(model, widget.alt(), play=[{"rates": rates} for rates in PLAY])
+
+
+def playground() -> str:
+    """The networks in the page, where site/playground is there; they load once it is unfolded."""
+    return PLAYGROUND if (SITE / "playground").is_dir() else ""
+
+
+# ---- cards ----
+
+
+def card(lesson: pages.Lesson) -> str:
+    title, promise = html.escape(lesson.title), html.escape(lesson.promise)
+    return (
+        f'<a class="lesson-card" href="notebooks/{lesson.path.stem}.html">'
+        f'<img src="_static/lessons/{lesson.number}.png" alt="" loading="lazy">'
+        f'<span class="title"><b>{lesson.number}</b> {title}</span>'
+        f"<span>{promise}</span><small>{lesson.minutes} minutes</small></a>\n"
+    )
+
+
+def picture(path: Path) -> bytes:
+    """The first picture of a lesson, cut to the shape of a card: PNG bytes."""
+    for cell in notebooks.read(path)["cells"]:
+        for output in cell.get("outputs", []):
+            if code := output.get("data", {}).get("image/png"):
+                image = Image.open(io.BytesIO(base64.b64decode("".join(code)))).convert("RGB")
+                part = Image.fromarray(crop(np.asarray(image)))
+                part.thumbnail(CARD, Image.Resampling.LANCZOS)
+                return draw.png(np.asarray(part), level=9, colors=128)
+    raise ValueError(f"{path.name} shows no picture for its card")
+
+
+def crop(image: np.ndarray) -> np.ndarray:
+    """The upper left part that is nearest to a card's shape, cut where a row or column is white."""
+    ink = (image < 250).any(2)
+    rows, columns = (np.flatnonzero(ink.any(axis)) for axis in (1, 0))
+    top, left = rows[0], columns[0]
+    image, ink = (a[top : rows[-1] + 1, left : columns[-1] + 1] for a in (image, ink))
+    height, width = ink.shape
+    across = width / height > CARD[0] / CARD[1]  # too wide: cut at a column
+    wanted = height * CARD[0] / CARD[1] if across else width * CARD[1] / CARD[0]
+    white = np.flatnonzero(~ink.any(0 if across else 1))
+    ends = np.append(white, width if across else height)
+    end = ends[np.abs(np.log(np.maximum(ends, 1) / wanted)).argmin()]
+    return image[:, :end] if across else image[:end]
+
+
+# ---- the ladder ----
+
+
+def ladder(rows: list[dict[str, str]]) -> str:
+    """The rungs of assets/ladder.csv as an HTML table."""
+    head = ("network", "what it adds", "to", "mIoU", "step", "near edges", "weights", "GMAC")
+    names = "".join(f'<th scope="col">{name}</th>' for name in head)
+    body = "".join(f"<tr>{rung(row)}</tr>\n" for row in rows)
+    return f'<table class="ladder"><thead><tr>{names}</tr></thead><tbody>\n{body}</tbody></table>'
+
+
+def rung(row: dict[str, str]) -> str:
+    """A row of the table: what it adds to which rung, and what that gains."""
+    name, against, idea = (html.escape(row[key]) for key in ("rung", "against", "idea"))
+    score = float(row["miou"])
+    numbers = (
+        f"{float(row['trimap_2']):.3f}",
+        f"{float(row['parameters']) / 1e6:.2f} M",
+        f"{float(row['multiply_adds']) / 1e9:.2f}",
+    )
+    return (
+        f'<th scope="row">{name}</th>'
+        f"<td>{idea}</td><td>{against}</td>"
+        f'<td class="bar" style="--share: {score:.3f}">{score:.3f}</td>'
+        f'<td class="number">{step(row)}</td>'
+    ) + "".join(f'<td class="number">{number}</td>' for number in numbers)
+
+
+def step(row: dict[str, str]) -> str:
+    """The gain over the rung that this one is compared with; grey if its interval holds 0."""
+    if not row["gain"]:
+        return ""
+    gain, low, high = (float(row[key]) for key in ("gain", "gain_low", "gain_high"))
+    kind = "luck" if low <= 0 <= high else "better" if gain > 0 else "worse"
+    return f'<span class="{kind}">{gain:+.3f}</span>'.replace("-", "−")
