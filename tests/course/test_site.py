@@ -5,13 +5,15 @@ import http.server
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
+from urllib.request import url2pathname
 
 import hygiene
 import numpy as np
@@ -20,7 +22,10 @@ from browser import DRAWN, TWO_FRAMES
 
 from deeplab_lite import atrous
 from tools import notebooks
-from tools.site import colab, front, glossary, pages, widgets
+from tools.site import colab, front, pages, widgets
+
+pytest.importorskip("sphinx_book_theme", reason="the pages' theme needs Python 3.11")
+from tools.site import glossary
 
 ROOT = notebooks.ROOT
 NO_NPM = ("There is no npm", "npm could not fetch")  # tools/site says so
@@ -116,7 +121,7 @@ def test_every_picture_has_alt_text(site, read):
 def test_next_leads_through_the_lessons_in_their_order(read):
     page, visited = "index.html", []
     for _ in LESSONS:
-        page = os.path.normpath(f"{os.path.dirname(page)}/{read(page).next}").lstrip("/")
+        page = urljoin(page, read(page).next)
         visited.append(page)
     assert visited == LESSONS
 
@@ -200,7 +205,7 @@ def browse(chromium, site):
 
 def count(address: str, visit: Visit, site: Path) -> None:
     url = urlsplit(address)
-    path = Path(unquote(url.path))
+    path = Path(url2pathname(url.path))
     if url.scheme in ("data", "blob"):
         return
     if url.scheme == "file" and path.is_relative_to(site):
@@ -370,6 +375,14 @@ def test_the_pages_work_from_a_server(chromium, site):
 
 
 # ---- its parts ----
+
+
+def test_a_folder_that_holds_something_else_is_not_emptied(tmp_path, monkeypatch):
+    (tmp_path / "thesis.txt").write_text("all of it")
+    monkeypatch.setattr(sys, "argv", ["site", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match=r"is not empty and holds no pages: choose another"):
+        runpy.run_module("tools.site", run_name="__main__")
+    assert (tmp_path / "thesis.txt").exists()
 
 
 def test_a_notebook_opens_elsewhere_once_a_repository_is_named():

@@ -28,14 +28,19 @@ OUT = SITE / "_build"
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--repository", default="", help="OWNER/NAME on GitHub")
-    parser.add_argument("--out", type=Path, default=OUT, help="a folder, which is emptied first")
+    parser.add_argument("--out", type=Path, default=OUT, help="a new folder, or one of pages")
     options = parser.parse_args()
     if options.repository and not re.fullmatch(r"[\w.-]+/[\w.-]+", options.repository):
         parser.error(f"--repository {options.repository}: expected OWNER/NAME")
+    out = options.out.resolve()
+    if out.exists() and any(out.iterdir()) and not (out / "searchindex.js").exists():
+        sys.exit(f"{out} is not empty and holds no pages: choose another folder")
+    if sys.version_info < (3, 11):
+        sys.exit("The pages need Python 3.11 or newer, since their theme does.")
     start = time.perf_counter()
     fetch_packages()
-    build(options.out.resolve(), options.repository)
-    print(f"{options.out}: open index.html ({time.perf_counter() - start:.0f} s)")
+    build(out, options.repository)
+    print(f"{out}: open index.html ({time.perf_counter() - start:.0f} s)")
 
 
 def fetch_packages() -> None:
@@ -58,25 +63,16 @@ def build(out: Path, repository: str = "") -> None:
         source, html = Path(name, "source"), Path(name, "html")
         pages.stage(source, repository)
         front.stage(source)
-        command = [
-            sys.executable,
-            "-m",
-            "sphinx",
-            "-b",
-            "html",
-            "-q",
-            "-W",
-            "--keep-going",
-            "-d",
-            Path(name, "doctrees"),
-        ]
-        if subprocess.run([*command, "-c", SITE, source, html], cwd=ROOT).returncode != 0:
+        sphinx = [sys.executable, "-m", "sphinx", "-b", "html", "-q", "-W", "--keep-going"]
+        folders = ["-c", SITE, "-d", Path(name, "doctrees"), source, html]
+        if subprocess.run([*sphinx, *folders], cwd=ROOT).returncode != 0:
             sys.exit("Sphinx found fault with a page, as it says above.")
         leave_out_icons(html / "_static")
         copy_mathjax(html / "_static" / "mathjax")
         add_playground(html / "playground")
         pages.write_notebooks(html / "notebooks", repository)
         shutil.rmtree(out, ignore_errors=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(html, out)
 
 

@@ -9,7 +9,7 @@ from tools.notebooks import ROOT
 
 if sys.version_info >= (3, 11):
     import tomllib
-else:  # Sphinx brings it there
+else:  # pytest brings it there
     import tomli as tomllib
 
 BRANCH = "gh-pages"  # .github/workflows/pages.yml puts the pages there, and these notebooks
