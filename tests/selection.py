@@ -7,6 +7,7 @@ from pathlib import Path
 # Seconds of the slow files. They come first, so that no worker ends with a long one.
 SECONDS = {
     "notebooks/09_your_own_data.ipynb": 92,
+    "tests/course/test_page_playground.py": 90,
     "notebooks/07_deeplab_v3plus.ipynb": 87,
     "tests/classroom/test_browser.py": 84,
     "tests/course/test_site.py": 80,

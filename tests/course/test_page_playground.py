@@ -5,6 +5,7 @@ import functools
 import hashlib
 import http.server
 import re
+import shutil
 import threading
 
 import numpy as np
@@ -352,7 +353,7 @@ def test_networks_of_other_classes_are_not_compared_and_have_no_truth_here(fresh
         ("seed=-1", "seed “-1”"),
         ("seed=7.5", "seed “7.5”"),
         ("seed=4294967296", "seed “4294967296”"),
-        ("photo=dog", "photograph “dog”"),
+        ("photo=toString", "photograph “toString”"),
         ("world=flat", "world “flat”"),
         ("second=camvid-v3plus", "second network “camvid-v3plus”"),
     ],
@@ -440,6 +441,10 @@ def test_while_networks_compute_the_shapes_can_be_moved(fresh):
     opened.settle()
     label = page.locator("#board path.chosen").get_attribute("aria-label")
     assert label.endswith("radius 79")
+    last = opened.describes("a"), opened.text("#sentence")
+    page.locator("#board input[type=range]").first.dispatch_event("input")  # the same scene again
+    opened.settle()
+    assert (opened.describes("a"), opened.text("#sentence")) == last
 
 
 def test_a_photograph_and_a_file_of_ones_own(fresh, tmp_path):
@@ -469,22 +474,36 @@ def test_a_photograph_and_a_file_of_ones_own(fresh, tmp_path):
         )
     assert opened.requests[asked_for:] == []  # it went nowhere
 
+    page.evaluate("""async () => {
+      const canvas = document.querySelector("#differ canvas"), files = new DataTransfer();
+      const blob = await new Promise((then) => canvas.toBlob(then));
+      files.items.add(new File([blob], "dropped.png", { type: "image/png" }));
+      dispatchEvent(new DragEvent("drop", { dataTransfer: files }));
+    }""")
+    opened.settle()
+    assert "dropped.png" in opened.text("[data-for=file]") and opened.describes("a") != shares
+
     (tmp_path / "mine.txt").write_text("no picture")
     page.locator("#file").set_input_files(tmp_path / "mine.txt")
     opened.settle()
     assert "cannot read that file as a picture" in page.get_by_role("alert").inner_text()
 
 
-def test_a_file_that_is_missing_is_named(fresh, folder, tmp_path):
+def test_a_file_that_is_missing_is_named_and_asked_for_again(fresh, folder, tmp_path):
     make, _ = fresh
     copy = tmp_path / "copy"
-    playground.shutil.copytree(folder, copy)
-    (copy / "assets" / "v1-scenes.0.js").unlink()
+    shutil.copytree(folder, copy)
+    part = copy / "assets" / "v1-scenes.0.js"
+    part.rename(tmp_path / part.name)
     opened = make()
     opened.goto((copy / "index.html").as_uri(), "#seed=7&network=v1-scenes&second=none")
     alert = opened.page.get_by_role("alert").inner_text()
     assert alert == "assets/v1-scenes.0.js could not be read: is the folder of this page complete?"
     opened.errors.clear()  # the browser says it, too
+    (tmp_path / part.name).rename(part)
+    opened.page.get_by_role("button", name="Next seed").click()
+    opened.settle()
+    check_scores(opened, 8, ("v1-scenes",))
 
 
 def test_a_bar_shows_how_much_is_loaded(fresh, server):

@@ -4,23 +4,22 @@
 // answers, for a frame in another page.
 
 import data from "data";
-import { comparable, known } from "./networks.js";
+import { NONE, fits, known } from "./networks.js";
 
 export const VIEWS = ["classes", "confidence"];
-export const NONE = "none"; // in place of the second network
 const MOST = 2 ** 32 - 1; // largest seed
 
 export const worldOf = (name) => data.worlds.find((world) => world.name === name);
-export const first = {
+export const initial = {
   source: "seed", seed: 7, photo: Object.keys(data.photos)[0], side: 0, // 0: the network's own
   network: data.first[0], second: data.first[1], view: VIEWS[0], bare: false,
 };
-first.world = known.get(first.network).world ?? data.worlds[0].name;
+initial.world = known.get(initial.network).world ?? data.worlds[0].name;
 
 /** The state that an address names, and a sentence for each thing that it names in vain. */
 export function parse(hash) {
   const names = new URLSearchParams(hash.replace(/^#/, "")), problems = [];
-  const state = { ...first, bare: names.has("bare") };
+  const state = { ...initial, bare: names.has("bare") };
   const take = (name, isKnown, what) => {
     if (!names.has(name)) return false;
     const there = isKnown(names.get(name));
@@ -30,14 +29,14 @@ export function parse(hash) {
   };
   if (take("network", (name) => known.has(name), "network")) {
     state.world = known.get(state.network).world ?? state.world;
-    if (!comparable(state.network, state.second)) state.second = NONE;
+    if (!fits(state.network, state.second)) state.second = NONE;
   }
-  take("second", (name) => name === NONE || (known.has(name) && comparable(state.network, name)), "second network");
+  take("second", (name) => fits(state.network, name), "second network");
   take("world", worldOf, "world");
   take("view", (name) => VIEWS.includes(name), "view");
   if (take("seed", isSeed, "seed")) state.seed = Number(state.seed);
   if (names.has("draw")) state.source = "draw";
-  if (take("photo", (name) => name in data.photos, "photograph")) state.source = "photo";
+  if (take("photo", (name) => Object.hasOwn(data.photos, name), "photograph")) state.source = "photo";
   if (take("side", (text) => data.sides.includes(Number(text)), "side")) state.side = Number(state.side);
   return { state, problems };
 }
@@ -49,10 +48,11 @@ export function isSeed(text) {
 /** The address of a state; a reader's file has none. */
 export function format(state) {
   const { source, network, second, view, world } = state;
-  const names = { seed: { seed: state.seed }, draw: { draw: "" }, photo: { photo: state.photo }, file: {} }[source];
-  if (world !== known.get(network).world && source in { seed: 1, draw: 1 }) names.world = world;
-  if (state.side && source in { photo: 1, file: 1 }) names.side = state.side;
-  if (view !== first.view) names.view = view;
+  const { seed, photo, side } = state, isScene = source === "seed" || source === "draw";
+  const names = { seed: { seed }, draw: { draw: "" }, photo: { photo }, file: {} }[source];
+  if (isScene && world !== known.get(network).world) names.world = world;
+  if (!isScene && side) names.side = side;
+  if (view !== initial.view) names.view = view;
   if (state.bare) names.bare = "";
   return `#${new URLSearchParams({ ...names, network, second })}`;
 }

@@ -1,11 +1,11 @@
 // The playground: one image, one or two networks, and where they differ.
 
 import data from "data";
-import { NONE, first, format, isSeed, parse, worldOf } from "./address.js";
+import { format, initial, isSeed, parse, worldOf } from "./address.js";
 import { load } from "./assets.js";
 import { Board } from "./board.js";
 import { read } from "./images.js";
-import { Desk, Library, comparable, known } from "./networks.js";
+import { Desk, Library, NONE, fits, known } from "./networks.js";
 import { compose } from "./own_scene.js";
 import { photograph } from "./paint.js";
 import { element, readout, show } from "./panels.js";
@@ -13,7 +13,7 @@ import { scene } from "./scenes.js";
 import { photographs, standardised } from "./textures.js";
 
 const at = (id) => document.getElementById(id);
-const state = { ...first, file: null, strength: 0.7 };
+const state = { ...initial, file: null, strength: 0.7 };
 
 // ---- The image -----------------------------------------------------------------------------------
 
@@ -37,7 +37,9 @@ async function imageOf({ source, seed, world, photo, file, side, network }) {
 }
 
 function nameOf({ source, seed, photo, file }) {
-  return { seed: `The scene of seed ${seed}`, draw: "Your scene", photo: `The photograph ${photo}`, file: `Your picture ${file?.name}` }[source];
+  if (source === "seed") return `The scene of seed ${seed}`;
+  if (source === "photo") return `The photograph ${photo}`;
+  return source === "draw" ? "Your scene" : `Your picture ${file.name}`;
 }
 
 // ---- The answers ---------------------------------------------------------------------------------
@@ -61,7 +63,8 @@ async function refresh() {
     const canvas = at("image").querySelector("canvas");
     photograph(canvas, image);
     canvas.setAttribute("aria-label", nameOf(state));
-    wanted = { image, names: [state.network, state.second].filter((name) => name !== NONE), answers: [] };
+    const names = [state.network, state.second].filter((name) => name !== NONE);
+    wanted = { image, names, answers: [] };
     if (!shown) draw(wanted);
     if (!asking) await ask();
   } catch (error) {
@@ -97,13 +100,14 @@ function draw(question = shown) {
 }
 
 function progress() {
-  const { loaded, total } = library, mega = (bytes) => (bytes / 1e6).toFixed(1), bar = at("loading").querySelector("progress");
+  const [loaded, total] = library.count(), mega = (bytes) => (bytes / 1e6).toFixed(1);
+  const bar = at("loading").querySelector("progress");
   document.querySelector("main").setAttribute("aria-busy", asking);
   at("loading").hidden = !asking || (loaded === total && shown.answers.length > 0);
   if (loaded < total) Object.assign(bar, { max: total, value: loaded });
   else bar.removeAttribute("value");
-  at("loading-text").textContent = loaded < total
-    ? `Loading the networks and their runtime, once: ${mega(loaded)} of ${mega(total)} MB` : "Starting the networks";
+  at("loading-text").textContent = loaded === total ? "Starting the networks"
+    : `Loading the networks and their runtime, once: ${mega(loaded)} of ${mega(total)} MB`;
 }
 
 function say(id, text) {
@@ -140,8 +144,9 @@ for (const frame of document.querySelectorAll(".frame")) {
 }
 
 at("panels").addEventListener("keydown", (event) => {
-  const [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [];
-  if (!shown || dx === undefined) return;
+  const ways = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  if (!shown || !(event.key in ways)) return;
+  const [dx, dy] = ways[event.key];
   const { width, height } = shown.image, step = event.shiftKey ? 8 : 1;
   const { x, y } = cross ?? { x: width >> 1, y: height >> 1 };
   cross = { x: clamp(x + step * dx, width - 1), y: clamp(y + step * dy, height - 1) };
@@ -170,9 +175,8 @@ function look(values) {
 
 /** Another first network: its own kind of scenes, and a second one that can be compared. */
 function choose(network) {
-  const { second, world } = state;
-  const fits = second === NONE || comparable(network, second);
-  change({ network, second: fits ? second : NONE, world: known.get(network).world ?? world });
+  const second = fits(network, state.second) ? state.second : NONE;
+  change({ network, second, world: known.get(network).world ?? state.world });
 }
 
 /** Controls as the state has them, and only those that there are for its kind of image. */
@@ -186,7 +190,7 @@ function controls() {
   for (const name of ["world", "photo", "side", "network", "second", "strength"]) at(name).value = state[name];
   if (document.activeElement !== at("seed")) at("seed").value = state.seed;
   for (const option of at("second").querySelectorAll("option")) {
-    option.disabled = option.value !== NONE && !comparable(state.network, option.value);
+    option.disabled = !fits(state.network, option.value);
   }
   at("side").options[0].text = `${known.get(state.network).size} pixels, network A’s own`;
   at("swap").disabled = state.second === NONE;
@@ -207,8 +211,9 @@ function listen() {
   fill("second", [[NONE, "none"]]);
   for (const select of ["network", "second"]) {
     for (const group of new Set(data.networks.map((network) => network.group))) {
-      const names = data.networks.filter((network) => network.group === group);
-      at(select).append(element("optgroup", { label: group }, ...names.map(({ name, title }) => element("option", { value: name }, title))));
+      const members = data.networks.filter((network) => network.group === group);
+      const options = members.map(({ name, title }) => element("option", { value: name }, title));
+      at(select).append(element("optgroup", { label: group }, ...options));
     }
   }
   for (const name of ["world", "photo", "second"]) at(name).onchange = () => change({ [name]: at(name).value });
@@ -267,4 +272,6 @@ listen();
 open();
 
 // What the page computes, for the console and for tests.
-window.playground = { data, scene, compose, worldOf, textures, ask: (name, image) => desks[0].ask(name, image) };
+window.playground = {
+  data, scene, compose, worldOf, textures, ask: (name, image) => desks[0].ask(name, image),
+};

@@ -1,7 +1,9 @@
 // The right half of the page: two answers, the truth, where they differ, and what all that means.
 
 import data from "data";
-import { AGREE, FIRST, IGNORE, NEITHER, OUTLINE, SECOND, UNKNOWN, differences, mean, score } from "./answers.js";
+import {
+  AGREE, FIRST, IGNORE, NEITHER, OUTLINE, SECOND, UNKNOWN, differences, mean, score,
+} from "./answers.js";
 import { known } from "./networks.js";
 import { classMap, doubt, tint } from "./paint.js";
 
@@ -13,10 +15,9 @@ const KINDS = {
   [OUTLINE]: ["outline", [255, 255, 255], "on outlines, which do not count"],
   [UNKNOWN]: ["A and B differ", [51, 0, 85], ""],
 };
-const COLORS = Object.entries(KINDS).reduce((table, [kind, [, color]]) => {
-  table[kind] = [...color, 0.9];
-  return table;
-}, []);
+const COLORS = [];
+for (const kind in KINDS) COLORS[kind] = [...KINDS[kind][1], 0.9];
+
 const at = (id) => document.getElementById(id);
 const number = (value) => value.toLocaleString("en");
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
@@ -27,9 +28,9 @@ export function element(tag, attributes = {}, ...children) {
   return node;
 }
 
-/** Background is no object: it stays grey. */
-function palette(network) {
-  return network.palette.map((color, k) => (network.classes[k] === "background" ? null : color));
+/** A colour for each class. Background is no object: it stays grey. */
+function colorsOf({ classes, palette }) {
+  return classes.map((name, k) => (name === "background" ? null : palette[k]));
 }
 
 /** The labels that these networks can be measured by, or null. */
@@ -48,12 +49,12 @@ export function show({ image, names, answers, view, strength }) {
     caption(id, title);
     if (!answer) tint(canvas(id), image);
     else if (view === "confidence") doubt(canvas(id), image, answer.confidence, classes.length, strength);
-    else classMap(canvas(id), image, answer.label, palette(network), strength);
+    else classMap(canvas(id), image, answer.label, colorsOf(network), strength);
     describe(id, answer ? `${title}: ${shares(answer.label, classes)}` : `${title}: no answer yet`);
   }
   at("truth").hidden = !truth;
   if (truth) {
-    classMap(canvas("truth"), image, truth, palette(networks[0]), strength);
+    classMap(canvas("truth"), image, truth, colorsOf(networks[0]), strength);
     describe("truth", `Truth: ${shares(truth, networks[0].classes)}`);
   }
   const kinds = answers.length > 1 ? differences(answers[0].label, answers[1].label, truth) : null;
@@ -81,7 +82,8 @@ function shares(label, classes) {
   const counts = new Array(256).fill(0);
   for (const k of label) counts[k]++;
   const there = classes.map((name, k) => [counts[k], name]).filter(([count]) => count);
-  return there.sort(([a], [b]) => b - a).map(([n, name]) => `${name} ${percent(n / label.length)}`).join(", ");
+  there.sort(([a], [b]) => b - a);
+  return there.map(([count, name]) => `${name} ${percent(count / label.length)}`).join(", ");
 }
 
 /** Where two answers differ, in a sentence. */
@@ -91,12 +93,14 @@ function differ(kinds) {
   const total = kinds.length - counts[AGREE];
   const known = [FIRST, SECOND, NEITHER, OUTLINE].filter((kind) => counts[kind]);
   const detail = known.map((kind) => `${number(counts[kind])} ${KINDS[kind][2]}`).join(", ");
-  return `A and B differ at ${number(total)} pixels (${percent(total / kinds.length)})${detail && `: ${detail}`}.`;
+  const share = percent(total / kinds.length);
+  return `A and B differ at ${number(total)} pixels (${share})${detail && `: ${detail}`}.`;
 }
 
 /** A column for each network. */
 function table(networks, answers, truth) {
-  const rows = [["", networks.map((_, place) => element("span", { className: `badge ${"ab"[place]}` }, "AB"[place]))]];
+  const badges = ["a", "b"].map((id) => element("span", { className: `badge ${id}` }, id.toUpperCase()));
+  const rows = [["", badges.slice(0, networks.length)]];
   const row = (name, of) => rows.push([name, answers.length ? answers.map(of) : networks.map(() => "…")]);
   if (truth) {
     const scores = answers.map(({ label }) => score(label, truth, networks[0].classes.length));
@@ -113,19 +117,22 @@ function table(networks, answers, truth) {
 
 /** What each colour on the page means. */
 function legend(networks, view, truth) {
-  const colors = palette(networks[0]).map((color, k) => swatch(networks[0].classes[k], color ?? [150, 150, 150]));
-  const groups = [["classes", colors]];
+  const [{ classes }] = networks, grey = [150, 150, 150];
+  const colors = colorsOf(networks[0]).map((color) => color ?? grey);
+  const groups = [["classes", classes.map((name, k) => swatch(name, colors[k]))]];
   if (view === "confidence") {
-    const last = data.heat.length - 1;
-    const ramp = data.heat.map((color, level) => `rgb(${color.join(" ")} / ${Math.sqrt(level / last).toFixed(2)})`);
-    const scale = element("i", { className: "scale", style: `background: linear-gradient(90deg, ${ramp}), #969696` });
+    const share = (level) => Math.sqrt(level / (data.heat.length - 1)).toFixed(2);
+    const ramp = data.heat.map((color, level) => `rgb(${color.join(" ")} / ${share(level)})`);
+    const style = `background: linear-gradient(90deg, ${ramp}), rgb(${grey})`;
+    const scale = element("i", { className: "scale", style });
     groups.unshift(["confidence", [element("span", {}, "sure", scale, "unsure")]]);
   }
   if (networks.length > 1) {
     const kinds = truth ? [FIRST, SECOND, NEITHER, OUTLINE] : [UNKNOWN];
     groups.push(["differ", kinds.map((kind) => swatch(...KINDS[kind]))]);
   }
-  at("legend").replaceChildren(...groups.map(([name, items]) => element("p", {}, element("b", {}, name), ...items)));
+  const lines = groups.map(([name, items]) => element("p", {}, element("b", {}, name), ...items));
+  at("legend").replaceChildren(...lines);
 }
 
 function swatch(name, color) {
@@ -134,7 +141,8 @@ function swatch(name, color) {
 
 /** What is at a pixel, in words. */
 export function readout({ image, names, answers }, { x, y }) {
-  const i = y * image.width + x, networks = names.map((name) => known.get(name)), truth = truthOf(image, networks[0]);
+  const networks = names.map((name) => known.get(name)), truth = truthOf(image, networks[0]);
+  const i = y * image.width + x;
   const parts = networks.map(({ classes }, place) => {
     const answer = answers[place];
     return answer && `${"AB"[place]}: ${classes[answer.label[i]]} (${answer.confidence[i].toFixed(2)})`;
