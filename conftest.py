@@ -1,8 +1,10 @@
 """For tests and notebooks alike: nothing leaves this machine, kernels start as in `make notebooks`,
 the whole suite runs in two processes, and nbval runs lessons and compares figures too."""
 
+import gc
 import os
 import runpy
+import sys
 import tempfile
 from pathlib import Path
 
@@ -15,8 +17,13 @@ runpy.run_path(str(notebooks.ROOT / "tools" / "offline" / "sitecustomize.py"))
 SCRATCH = tempfile.TemporaryDirectory(prefix="deeplab-tests-")
 os.environ.update(notebooks.kernel_environment(Path(SCRATCH.name)))  # child processes inherit it
 
+gc.disable()  # until all is imported and collected, which leaves no garbage worth the search
+
+# A grammar of web addresses that nbformat's schemas do not need: it takes a second to import.
+sys.modules.setdefault("rfc3987_syntax", None)
+
 WORKERS = 2
-# nbval's options. It takes two seconds to import, so it waits until a lesson is collected.
+# nbval's options. It is imported with the first lesson that is collected.
 NBVAL = {
     "nbval_lax": False,
     "nbval_current_env": True,
@@ -69,8 +76,13 @@ def pytest_collection_modifyitems(config, items):
         items.sort(key=lambda item: -selection.seconds(item.nodeid))
 
 
-def pytest_collection_finish(session):
-    if any(item.path.suffix == ".ipynb" for item in session.items):
+def pytest_collection_finish():
+    gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    if item.path.suffix == ".ipynb":
         notebooks.prepare_fonts()
 
 

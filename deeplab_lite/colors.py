@@ -6,7 +6,6 @@ Used in every lesson. 255 is the label that no loss and no score counts: white, 
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import maximum_filter, minimum_filter  # type: ignore[import-untyped]
 
 from .labels import IGNORE
 
@@ -68,9 +67,16 @@ def overlay(
         )
     label, table = _indices(label, palette), _table(palette, 160)
     window = 1 + 2 * max(1, max(label.shape) // 320)  # outlines survive a shrunk photo
-    edge = maximum_filter(label, window) != minimum_filter(label, window)
-    strength = np.where(edge & (label != IGNORE), max(alpha, 0.95), alpha) if alpha else alpha
+    outline = edges(label, window) & (label != IGNORE)
+    strength = np.where(outline, max(alpha, 0.95), alpha) if alpha else alpha
     return blend(image, table[label], np.where(label == 0, 0, strength))
+
+
+def edges(labels: np.ndarray, window: int | tuple[int, ...]) -> np.ndarray:
+    """Where the window around a pixel holds more than one label, as booleans."""
+    from scipy.ndimage import maximum_filter, minimum_filter  # type: ignore[import-untyped]
+
+    return maximum_filter(labels, window) != minimum_filter(labels, window)
 
 
 def _indices(label: Any, palette: np.ndarray) -> np.ndarray:

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw
-from scipy.ndimage import maximum_filter, minimum_filter  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 from deeplab_lite.atrous import with_output_stride
+from deeplab_lite.colors import edges
 from deeplab_lite.files import package_folder
 from deeplab_lite.labels import IGNORE
 
@@ -82,8 +82,7 @@ def reference_mask(name: str, band: int = 2) -> np.ndarray:
     for label, vertices in _polygons(name):
         ImageDraw.Draw(canvas).polygon(vertices, fill=index[label])
     mask = np.array(canvas)
-    window = 2 * band + 1
-    mask[maximum_filter(mask, window) != minimum_filter(mask, window)] = IGNORE
+    mask[edges(mask, 2 * band + 1)] = IGNORE
     return mask
 
 

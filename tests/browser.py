@@ -63,6 +63,41 @@ def find_chromium() -> str | None:
     return next((path for name in names if name and (path := shutil.which(name))), None)
 
 
+def move(control):
+    """Operate a control as a reader would; False if it has nowhere to go."""
+    if not control.is_visible() or control.is_disabled():
+        return False
+    tag = control.evaluate("(node) => node.tagName.toLowerCase()")
+    kind = control.get_attribute("type") or "text"
+    if tag == "select":
+        values = control.evaluate("(node) => [...node.options].map((o) => o.value)")
+        other = [value for value in values if value != control.input_value()]
+        if other:
+            control.select_option(other[-1])
+        return bool(other)
+    if tag == "input" and kind in ("range", "number"):
+        value, low, high = (
+            float(control.evaluate(f"(node) => node.{name}")) for name in ("value", "min", "max")
+        )
+        if low == high:
+            return False
+        up = {"range": "ArrowRight", "number": "ArrowUp"}[kind]
+        down = {"range": "ArrowLeft", "number": "ArrowDown"}[kind]
+        control.focus()
+        control.press(up if value < high else down)
+        return True
+    if control.get_attribute("role") == "slider":
+        control.focus()
+        control.press("ArrowLeft")
+        return True
+    if control.get_attribute("aria-pressed") == "true" and "dl-pill" in (
+        control.get_attribute("class") or ""
+    ):
+        return False
+    control.click()
+    return True
+
+
 def public_state(widget: Any) -> dict[str, Any]:
     """The traits that a widget shares with its script, bytes as {"base64": ...}."""
     state = {}

@@ -1,16 +1,15 @@
-"""A JupyterLab of its own for the browser tests: private settings, a copy of the notebooks."""
+"""A JupyterLab of its own for the browser tests, with private settings."""
 
 import json
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,12 +25,11 @@ SETTINGS = {
 
 
 @contextmanager
-def running(notebooks: Path, scratch: Path) -> Iterator[str]:
-    """Serve a copy of `notebooks` on the loopback; yields the address with its token.
+def running(scratch: Path) -> Iterator[str]:
+    """Serve the folder `scratch / "notebooks"` on the loopback; yields the address with its token.
 
     The server runs in a process group of its own, which ends with the block, kernels included.
     """
-    shutil.copytree(notebooks, scratch / "notebooks")
     for name, values in SETTINGS.items():
         file = scratch / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -74,24 +72,24 @@ def running(notebooks: Path, scratch: Path) -> Iterator[str]:
             server.kill()
 
 
-@contextmanager
-def cells(chromium: Any, scratch: Path, *sources: str) -> Iterator[Any]:
-    """A page of JupyterLab in which a cell with each of these sources has run without a fault."""
+def write(path: Path, sources: Iterable[str]) -> None:
+    """A notebook with a cell for each of these sources."""
     made = [nbformat.v4.new_code_cell(source) for source in sources]
     kernel = {"kernelspec": notebooks.METADATA["kernelspec"]}  # without it Lab asks which one
-    (scratch / "made").mkdir()
-    nbformat.write(
-        nbformat.v4.new_notebook(cells=made, metadata=kernel), scratch / "made" / "all.ipynb"
-    )
-    with running(scratch / "made", scratch) as address:
-        page = chromium.new_page(viewport={"width": 1280, "height": 1000})
-        page.set_default_timeout(120_000)
-        page.goto(address.format(name="all.ipynb"))
-        page.wait_for_function(READY)
-        page.evaluate(RUN_ALL)
-        assert page.evaluate(FAULTS) == []
-        yield page
-        page.close()
+    nbformat.write(nbformat.v4.new_notebook(cells=made, metadata=kernel), path)
+
+
+def show(page: Any, address: str, name: str) -> None:
+    """Open a notebook in JupyterLab. `reset` forgets what other pages have opened."""
+    page.set_default_timeout(300_000)
+    page.goto(address.format(name=name) + "&reset")
+    page.wait_for_function(READY)
+
+
+def run_all(page: Any) -> None:
+    """Run all cells, without a fault."""
+    page.evaluate(RUN_ALL)
+    assert page.evaluate(FAULTS) == []
 
 
 def wait_for(server: subprocess.Popen, address: str, log: Path, seconds: float = 60) -> None:

@@ -158,15 +158,13 @@ def two(out, port):
         sys.exit(1)
 
 
-def torchrun(*words):
-    """torchrun as on a machine called localhost: it looks its name up, which tests may not do."""
-    import socket
-
-    from torch.distributed import run
-
-    socket.gethostname = lambda: "localhost"
-    run.main(list(words))
+def environment():
+    """Of processes that train: they find this folder and the package, and no torchmetrics."""
+    tests = Path(__file__).parent
+    paths = [tests / "absent", tests, tests.parent, os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths)), "OMP_NUM_THREADS": "1"}
 
 
 if __name__ == "__main__":
-    globals()[sys.argv[1]](*sys.argv[2:])
+    killed_twice(Path(sys.argv[1], "broken"))
+    two(sys.argv[1], sys.argv[2])

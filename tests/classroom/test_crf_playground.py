@@ -3,7 +3,6 @@
 import importlib.util
 import io
 
-import lab
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
@@ -301,41 +300,3 @@ def test_your_own_image_takes_the_scenes_place():
 def test_wrong_arguments_are_named(arguments, words):
     with pytest.raises(ValueError, match=words):
         CRFPlayground(**arguments)
-
-
-# ---- In JupyterLab ----
-
-PRESS = """(steps) => new Promise(async (done) => {
-  const area = document.querySelector(".jp-OutputArea-output .widget-slider")
-    .closest(".jp-OutputArea-output");
-  const image = area.querySelector("img.widget-image"), times = [];
-  const handle = [...area.querySelectorAll(".widget-slider")]
-    .find((slider) => slider.textContent.includes("σ colour")).querySelector(".noUi-handle");
-  handle.focus();
-  for (let i = 0; i < steps; i++) {
-    const before = image.src, start = performance.now();
-    handle.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight", bubbles: true }));
-    while (image.src === before && performance.now() - start < 9000)
-      await new Promise((wait) => setTimeout(wait, 1));
-    await image.decode().catch(() => {});
-    await new Promise(requestAnimationFrame);
-    times.push(image.src === before ? null : performance.now() - start);
-    await new Promise((wait) => setTimeout(wait, 100));
-  }
-  done(times);
-})"""
-
-
-def test_a_key_press_in_jupyterlab_changes_the_picture(chromium, tmp_path):
-    """Prints the time from key to picture: pytest -s; about 80 ms on two cores."""
-    source = "from deeplab_lite.classroom.widgets import CRFPlayground\nCRFPlayground()"
-    with lab.cells(chromium, tmp_path, source) as page:
-        area = page.locator(".jp-OutputArea-output").filter(has=page.locator(".widget-slider"))
-        area.locator("img.widget-image").wait_for()
-        times = page.evaluate(PRESS, 9)
-        assert None not in times, "a key was pressed and the picture stayed"
-        print(f"key to picture: {sorted(times)[4]:.0f} ms, median of {len(times)}")
-        before = area.locator("img.widget-image").get_attribute("src")
-        page.get_by_role("button", name="COCO").click()
-        shown = "(old) => document.querySelector('img.widget-image').src !== old"
-        page.wait_for_function(shown, arg=before, timeout=20_000)

@@ -33,7 +33,12 @@ def start_from_chelsea(widget):
     widget.smooth.value = widget.stretch.value = False
 
 
-@pytest.mark.parametrize("photo", lab.SUGGESTED)
+@pytest.fixture(scope="module", params=lab.SUGGESTED)
+def photo(request):
+    """All tests of one photograph, then those of the next: the lab keeps the maps of two."""
+    return request.param
+
+
 def test_every_state_has_a_picture_of_its_own(photo):
     image, seen = lab.cropped(photo), set()
     for stride in lab.STRIDES:
@@ -46,6 +51,13 @@ def test_every_state_has_a_picture_of_its_own(photo):
                 assert 0.002 < colourful.mean() < 0.75
                 seen.add(frame.tobytes())
     assert len(seen) == 9 * len(lab.SUGGESTED[photo])
+
+
+def test_pictures_of_all_photographs_stay_small(photo):
+    for stride in lab.STRIDES:
+        picture = lab.picture(State(photo, lab.SUGGESTED[photo][0], stride))
+        assert picture.shape[1] == 560
+        assert len(draw.png(picture, level=9, colors=OutputStrideLab.colors)) < 120_000
 
 
 def test_photographs_are_those_of_the_package():
@@ -148,14 +160,6 @@ def test_a_wait_is_told(widget):
 
     asyncio.run(choose())
     assert widget.note.value.startswith("<p>At output stride 8")
-
-
-@pytest.mark.parametrize("photo", lab.SUGGESTED)
-def test_pictures_of_all_photographs_stay_small(photo):
-    for stride in lab.STRIDES:
-        picture = lab.picture(State(photo, lab.SUGGESTED[photo][0], stride))
-        assert picture.shape[1] == 560
-        assert len(draw.png(picture, level=9, colors=OutputStrideLab.colors)) < 120_000
 
 
 @pytest.mark.parametrize(

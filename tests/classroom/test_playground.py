@@ -7,7 +7,6 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from matplotlib import pyplot as plt
 from PIL import Image
 from torch import nn
 
@@ -275,6 +274,8 @@ def shown_of(made):
 
 @pytest.mark.parametrize("source, view", list(itertools.product(SOURCES, VIEWS)))
 def test_every_source_and_view(widget, source, view):
+    from matplotlib import pyplot as plt
+
     widget._file = png()
     widget.source.value = source
     truth = source in ("scene", "drawing")

@@ -1,8 +1,6 @@
 """DeepLab v3+ and its backbones: the papers' counts, the values of timm's and smp's networks."""
 
 import pytest
-import segmentation_models_pytorch
-import timm
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -150,6 +148,8 @@ def test_xception_has_65_layers():
 
 @pytest.mark.parametrize("output_stride", [32, 16, 8])
 def test_xception_is_timms(output_stride):
+    import timm
+
     torch.manual_seed(0)
     theirs = timm.create_model(
         "xception65", output_stride=output_stride, num_classes=0, global_pool=""
@@ -218,6 +218,8 @@ def test_where_the_units_of_a_backbone_lie(options, align_corners, size):
 
 def test_same_padding_moves_the_units_of_timms_efficientnet():
     """Why ours pads both sides alike: maps 28 pixels apart do not belong side by side."""
+    import timm
+
     theirs = timm.create_model("tf_efficientnet_lite0", features_only=True).eval()
     for size, low, out in ((256, 3, 31), (257, 0, 0)):
         fields = receptive_fields(theirs, input_size=size)
@@ -269,8 +271,10 @@ SMP = {"rates": (1, 2, 3), "convs": 1, "aspp_convs": 1, "align_corners": True}
 
 
 def smp(backbone, output_stride, **options):
+    from segmentation_models_pytorch import DeepLabV3Plus
+
     torch.manual_seed(0)
-    net = segmentation_models_pytorch.DeepLabV3Plus(
+    net = DeepLabV3Plus(
         backbone,
         encoder_weights=None,
         encoder_output_stride=output_stride,

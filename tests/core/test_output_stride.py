@@ -107,12 +107,13 @@ def test_only_rounding_is_different(name):
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "timm:tf_efficientnet_lite0"])
 @pytest.mark.parametrize(
-    ("size", "output_stride", "expected"), [(224, 8, 28), (224, 16, 14), (129, 8, 17), (65, 16, 5)]
+    ("output_stride", "sizes"), [(8, {224: 28, 129: 17}), (16, {224: 14, 65: 5})]
 )
-def test_size_of_the_map_is_the_papers(name, size, output_stride, expected):
+def test_size_of_the_map_is_the_papers(name, output_stride, sizes):
     dense = with_output_stride(build_backbone(name), output_stride)
-    with torch.no_grad():
-        assert dense(noise(size, size)).shape[-2:] == (expected, expected)
+    for size, expected in sizes.items():
+        with torch.no_grad():
+            assert dense(noise(size, size)).shape[-2:] == (expected, expected)
 
 
 def test_vgg_loses_no_rows_to_its_unpadded_pools():

@@ -47,10 +47,13 @@ def test_each_process_collects_the_same_names(request):
 
 @pytest.fixture
 def files(tmp_path):
+    given = "@pytest.mark.parametrize('step', STEPS)\ndef test_steps(step): "
     texts = {
         "test_one.py": "def test_rates(): ...",
         "test_two.py": "def test_strides(kind): 'rates'",
         "test_three.py": "from lists import KINDS\ndef test_kinds(kind): ...",
+        "test_four.py": f"STEPS = [lambda: 'kinds', 'Rates']\n{given}...",
+        "test_five.py": f"from deeplab_lite import STEPS\n{given}'rates'",
         "01_rates.ipynb": "strides",
         "02_strides.ipynb": "rates",
     }
@@ -59,16 +62,19 @@ def files(tmp_path):
     return [tmp_path / name for name in texts]
 
 
+TESTS = ["one", "two", "three", "four", "five"]
+
+
 @pytest.mark.parametrize(
     "keyword, read",
     [
-        ("", ["one", "two", "three", "01_rates", "02_strides"]),
-        ("rates", ["one", "two", "01_rates"]),
-        ("Strides and (kind or rates)", ["one", "two", "three", "01_rates", "02_strides"]),
+        ("", [*TESTS, "01_rates", "02_strides"]),
+        ("rates", ["one", "four", "five", "01_rates"]),  # five: perhaps one of STEPS
+        ("Strides and (kind or rates)", [*TESTS, "01_rates", "02_strides"]),
         ("test_kinds", ["three"]),
-        ("not rates", ["one", "two", "three", "01_rates", "02_strides"]),
-        ("resnet50", ["one", "two", "three"]),  # perhaps one of KINDS
-        ("rates and resnet50", ["one", "two", "three", "01_rates"]),
+        ("not rates", [*TESTS, "01_rates", "02_strides"]),
+        ("resnet50", TESTS),  # perhaps one of KINDS
+        ("rates and resnet50", [*TESTS, "01_rates"]),
         ("cell", ["01_rates", "02_strides"]),
     ],
 )

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import torch
 from apart import assert_apart
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from benchmarks import family, ladder
 from deeplab_lite import metrics, scenes
@@ -102,6 +100,9 @@ def test_a_score_of_the_table_holds_for_some_of_its_scenes(name):
 
 
 def drawn(rows):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10, 0.32 * len(rows) + 1.1), dpi=96, layout="constrained")
     draw.ladder(rows, figure)
     canvas = FigureCanvasAgg(figure)
@@ -144,4 +145,4 @@ def test_a_step_is_coloured_by_its_interval():
 def test_a_rung_that_is_not_there_is_named():
     rows = [TIMED[0], TIMED[1] | {"against": "v0"}]
     with pytest.raises(ValueError, match="v1 is against 'v0', which is no rung"):
-        draw.ladder(rows, Figure())
+        drawn(rows)

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -76,10 +77,11 @@ def ship(runs, assets, *words):
 
 @pytest.fixture(scope="module", autouse=True)
 def here(data):
-    """The made-up data is found; two scales, to be quick."""
+    """The made-up data is found; two scales, and sizes that are counted once, to be quick."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DEEPLAB_LITE_DATA", str(data))
         patch.setitem(camvid.HOW, MULTI, {"scales": (0.5, 1.0), "flip": True})
+        patch.setattr(camvid, "sizes", cache(camvid.sizes))
         yield
 
 

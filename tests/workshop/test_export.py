@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from torch import nn
@@ -201,6 +200,8 @@ def test_the_card_is_the_same_in_both_formats(shelf):
 
 
 def test_names_of_inputs_outputs_and_free_dimensions(shelf):
+    import onnx
+
     graph = onnx.load(shelf("v3plus-scenes", ".onnx")).graph
     for value, name, channels in ((graph.input[0], "image", 3), (graph.output[0], "logits", 9)):
         dims = [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
@@ -228,6 +229,8 @@ def test_a_network_without_a_card_has_numbers_for_classes_and_stays_as_it_was(tm
 
 
 def test_int8_keeps_miou_within_a_point_in_a_third_of_the_bytes(shelf, tmp_path):
+    import onnx
+
     path = tmp_path / "int8.onnx"
     export.onnx("v3plus-scenes", path, int8=command.scenes("train", 12, [(129, 129)]))
     whole = shelf("v3plus-scenes", ".onnx")

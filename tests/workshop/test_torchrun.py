@@ -1,6 +1,5 @@
 """Training under torchrun, as its command line starts it: two machines, and one that is hurt."""
 
-import os
 import re
 import signal
 import subprocess
@@ -12,9 +11,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 import torch
-from lightning_fabric import Fabric
 from ports import free_port
-from train_child import DATA, net, small
+from train_child import DATA, environment, net, small
 
 from deeplab_lite import checkpoints
 from deeplab_lite.workshop.train import loop
@@ -35,11 +33,9 @@ TRAIN = (
 
 def agent(said, *words):
     """torchrun, what it and its workers say in the file `said`."""
-    paths = [str(TESTS.parent), str(TESTS), os.environ.get("PYTHONPATH", "")]
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"} | FRESH
-    command = [sys.executable, str(TESTS / "train_child.py"), "torchrun", "--local-addr=127.0.0.1"]
+    command = [sys.executable, str(TESTS / "torchrun.py"), "--local-addr=127.0.0.1", *words]
     with said.open("w") as file:
-        return subprocess.Popen([*command, *words], env=env, stdout=file, stderr=file)
+        return subprocess.Popen(command, env=environment() | FRESH, stdout=file, stderr=file)
 
 
 def rendezvous(run):
@@ -120,6 +116,8 @@ def test_processes_that_see_different_folders_are_told(tmp_path):
 
 def test_a_process_without_a_validation_image_takes_part(monkeypatch):
     """As the last one of 16 with 8 images: it adds nothing, and knows the number of classes."""
+    from lightning_fabric import Fabric
+
     fabric = Fabric(accelerator="cpu", devices=1)
     config = small("")
     whole = loop.validate(fabric, net(), DATA[1], config)

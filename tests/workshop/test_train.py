@@ -4,7 +4,6 @@ import dataclasses
 import inspect
 import json
 import math
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,17 @@ import torch
 import torch.nn.functional as F
 from ports import free_port
 from torch import nn
-from train_child import CHOICES, CLASSES, DATA, Colours, everything, gradient, net, small
+from train_child import (
+    CHOICES,
+    CLASSES,
+    DATA,
+    Colours,
+    environment,
+    everything,
+    gradient,
+    net,
+    small,
+)
 from typer.testing import CliRunner
 
 from deeplab_lite import checkpoints, metrics, tables
@@ -33,16 +42,6 @@ TESTS = Path(__file__).parents[1]
 
 def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
-
-
-def child(*words):
-    """What train_child.py prints, in a process of its own."""
-    paths = [str(TESTS.parent), os.environ.get("PYTHONPATH", "")]
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(TESTS / "train_child.py"), *map(str, words)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 # ---- the loss ----
@@ -296,6 +295,19 @@ def list_of(dataset):
     return [dataset[i] for i in range(len(dataset))]
 
 
+@pytest.fixture(scope="module")
+def child(tmp_path_factory):
+    """(folder, what was said) of train_child.py: the runs of several processes, in one that forks.
+
+    They share its imports, which take longer than they do.
+    """
+    folder = tmp_path_factory.mktemp("child")
+    command = [sys.executable, str(TESTS / "train_child.py"), str(folder), str(free_port())]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder, done.stdout
+
+
 @pytest.mark.parametrize("accumulate", [2, 4])
 def test_accumulated_passes_have_the_gradient_of_one(accumulate):
     share = 8 // accumulate
@@ -307,9 +319,9 @@ def test_accumulated_passes_have_the_gradient_of_one(accumulate):
         torch.testing.assert_close(parts[name], whole[name], rtol=1e-4, atol=1e-6, msg=name)
 
 
-def test_two_processes_have_the_gradient_and_the_weights_of_one(tmp_path):
-    text = child("two", tmp_path, free_port())
-    two, other = (torch.load(tmp_path / f"two-{r}.pt", weights_only=True) for r in (0, 1))
+def test_two_processes_have_the_gradient_and_the_weights_of_one(child, tmp_path):
+    folder, text = child
+    two, other = (torch.load(folder / f"two-{r}.pt", weights_only=True) for r in (0, 1))
     one = gradient(small("", **CHOICES), lambda rank: [slice(0, 8)])
     trained = train(small(tmp_path / "one", steps=5, freeze_bn="all"), net(), DATA)
     one |= trained.model.state_dict()
@@ -321,15 +333,15 @@ def test_two_processes_have_the_gradient_and_the_weights_of_one(tmp_path):
     # Batch norm that isn't frozen: each process sees its own images, and says so; their statistics
     # are averaged, so that both have the same network.
     assert "batch norm sees the images of one process: only GPUs synchronize it" in text
-    apart = [torch.load(tmp_path / f"apart-{r}.pt", weights_only=True) for r in (0, 1)]
+    apart = [torch.load(folder / f"apart-{r}.pt", weights_only=True) for r in (0, 1)]
     seeds = [each.pop("seeds").tolist() for each in apart]
     assert same(*apart) and not torch.equal(apart[0]["1.running_mean"], torch.zeros(8))
     assert len({*seeds[0], *seeds[1]}) == 10  # each process drops other units in each step
 
 
-def test_a_run_that_was_killed_twice_and_resumed_gives_the_weights_of_an_unbroken_one(tmp_path):
-    broken, whole = tmp_path / "broken", tmp_path / "whole"
-    deaths = child("killed_twice", broken)
+def test_a_run_killed_twice_and_resumed_has_the_weights_of_an_unbroken_one(child, tmp_path):
+    folder, deaths = child
+    broken, whole = folder / "broken", tmp_path / "whole"
     assert deaths.count(f"signal {signal.SIGKILL.value} after step 10\n") == 2, deaths
     resumed = train(everything(broken, resume=True), net(dropout=0.5), DATA)
     unbroken = train(everything(whole), net(dropout=0.5), DATA)

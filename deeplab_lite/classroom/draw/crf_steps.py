@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import maximum_filter, minimum_filter  # type: ignore[import-untyped]
 
 from deeplab_lite.classroom.draw.axes import _axes
 from deeplab_lite.classroom.draw.segmentation import grey
-from deeplab_lite.colors import COLORS, PALETTE
+from deeplab_lite.colors import COLORS, PALETTE, edges
 from deeplab_lite.labels import IGNORE
 
 # What can become of a pixel whose class changes, and its colour.
@@ -61,8 +60,7 @@ def changes(image: Any, before: Any, after: Any, label: Any = None) -> np.ndarra
 def outlined(labels: Any, classes: int) -> np.ndarray:
     """Class maps (..., H, W) with `classes` added on the rim of each region, for `class_table`."""
     labels = np.asarray(labels)
-    window = (1,) * (labels.ndim - 2) + (3, 3)
-    rim = maximum_filter(labels, window) != minimum_filter(labels, window)
+    rim = edges(labels, (1,) * (labels.ndim - 2) + (3, 3))
     return labels + classes * (rim & (labels != 0))
 
 

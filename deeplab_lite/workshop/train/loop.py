@@ -1,14 +1,15 @@
 """The training loop, spelled out. Taught in lesson 09."""
 
+from __future__ import annotations
+
 import itertools
 import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from deeplab_lite import ask, checkpoints
@@ -29,6 +30,9 @@ from deeplab_lite.workshop.train.stream import (
     open_data,
     validation,
 )
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Batch = tuple[Tensor, Tensor]  # images B x 3 x H x W, labels B x H x W
 
@@ -173,6 +177,8 @@ def run(
 
 def start(config: Config) -> Fabric:
     """Fabric on this machine's devices, or as one of torchrun's processes."""
+    from lightning_fabric import Fabric  # a second or more, which only a run needs
+
     if config.threads:
         torch.set_num_threads(config.threads)
     local = int(os.environ.get("LOCAL_WORLD_SIZE", config.devices))
