@@ -118,6 +118,10 @@ RUNS = {
     for name, (model, options) in RUNGS.items()
 }
 RUNS["v3-crop161"] = replace(RUNS["v3-os16"], size=161)  # maps of 11 positions
+LITE0 = {"rates": (3, 6, 9)}
+RUNS["lite0"] = replace(
+    SAME, model="v3plus-lite0", options=json.dumps(LITE0), init="imagenet", lr=1e-3, steps=1_000
+)
 RUNS["v3-second-stage"] = replace(
     RUNS["v3-os16"], init="", steps=500, lr=2e-4, warmup=50, freeze_bn="all"
 )
