@@ -32,7 +32,7 @@ figures: .venv/.test  ## take the README's figures from the lessons' saved outpu
 
 train: .venv/.test  ## train the shipped networks anew and score them: hours on a CPU; stop it at will
 	$(BIN)/python -m tools.family $(ARGS)
-	$(BIN)/python -m benchmarks.family
+	$(BIN)/python -m benchmarks.ladder
 
 camvid: .venv/.test  ## train v3+ and LargeFOV on CamVid and score them: hours on a CPU (ARGS=--download)
 	$(BIN)/python -m tools.camvid $(ARGS)
@@ -44,11 +44,9 @@ bench: .venv/.test  ## ratios against peers, what the scenes are for, the scores
 	$(BIN)/python -m benchmarks.fc6
 	$(BIN)/python -m benchmarks.separable
 	$(BIN)/python -m benchmarks.decoder
-	$(BIN)/python -m benchmarks.family
 	$(BIN)/python -m benchmarks.rates
 	$(BIN)/python -m benchmarks.export
 	$(BIN)/python -m benchmarks.ladder
-	$(BIN)/python -m benchmarks.wide
 
 clean:  ## remove the environment and everything else that make made
 	rm -rf .venv build dist site/_build site/node_modules .pytest_cache .hypothesis .mypy_cache .ruff_cache

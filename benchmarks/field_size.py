@@ -9,6 +9,7 @@ sees fill, and fill says nothing.
 """
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deeplab_lite.scenes import CLASSES, Difficulty, full_scene, normalize
+from deeplab_lite.scenes import CLASSES, SMALL, full_scene, normalize
 
 FIELDS = (7, 15, 31, 63)
 RADII = ((8, 11), (11, 16), (16, 22), (22, 30))  # pixels
 ASSETS = Path(__file__).parents[1] / "assets"
 SOLID = [CLASSES.index(name) for name in ("disc", "square", "triangle", "star", "cross")]
-PLAIN = Difficulty(radius=(8, 30), shapes=(6, 12), thin=0, occlusion=0)
+PLAIN = replace(SMALL, radius=(8, 30), shapes=(6, 12), thin=0, occlusion=0)
 
 
 def middles(scenes: int, first_seed: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from benchmarks.family import ASSETS, SIZE, TestSet, predict, scores
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.family import ASSETS, SIZE, TestSet, predict, scores
 from deeplab_lite import checkpoints
 from deeplab_lite.files import replacing
 from deeplab_lite.models.zoo import build

@@ -1,71 +1,153 @@
-"""The shipped family, trained on the scenes: `make train`. A run that was stopped goes on.
+"""The family and the ladder, trained on the scenes: `make train`. A run that was stopped goes on.
 
-    python -m tools.family [MODEL ...]     all of them, or some; variants, too
+    python -m tools.family backbone          learns to name single shapes: six minutes on one thread
+    python -m tools.family [RUNG ...]        all rungs, or some; some twenty minutes each
+    python -m tools.family --seed 1 [RUNG ...]
 
-Every network learns from scratch (the one on EfficientNet-Lite0 from ImageNet) for the same steps
-on the same scenes. The weights and card of one seed go to assets/checkpoints, the curves of all
-seeds and of the variants to assets/curves. Scores on the test scenes are added by
-`python -m benchmarks.family`.
+The papers start from ImageNet, so the ladder has an ImageNet of its own: pictures of 129 pixels
+with one shape each. All rungs begin with this backbone, see the same scenes in the same order, and
+differ by one option. The family's first seed goes to assets/checkpoints, all else to assets/ladder;
+curves go to assets/curves. Scores are added by `python -m benchmarks.ladder`.
 """
 
+import argparse
 import csv
 import json
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from deeplab_lite.models.zoo import FAMILY
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from deeplab_lite import checkpoints
+from deeplab_lite.models.zoo import FAMILY, VGG, build_backbone
+from deeplab_lite.scenes import CLASSES, ORDINARY, normalize, scene
 from deeplab_lite.workshop.train import Config, log, train
+from deeplab_lite.workshop.train.stream import open_data
 
 ROOT = Path(__file__).resolve().parents[1]
-CHECKPOINTS, CURVES = ROOT / "assets" / "checkpoints", ROOT / "assets" / "curves"
+CHECKPOINTS, RUNGS_AT, CURVES = (ROOT / "assets" / n for n in ("checkpoints", "ladder", "curves"))
+BACKBONE = RUNGS_AT / "backbone.safetensors"
 
-#             the same for all: 64,000 scenes of 97 pixels
+# ---- The backbone --------------------------------------------------------------------------------
+
+SIDE = 129
+ONE = replace(ORDINARY, radius=(12.0, 60.0), shapes=(1, 1), side=SIDE, company=0.0)
+ALONE = Config(
+    model="one-shape", data="shapes", size=SIDE, batch=64, steps=1_200, lr=4e-3, warmup=100,
+    ema=0.99, precision="bf16-mixed", threads=1, workers=1, val_every=200, tensorboard=False,
+)  # fmt: skip
+
+
+class OneShape(Dataset[tuple[Tensor, Tensor]]):
+    """Pictures of one shape; the label is its class at every pixel."""
+
+    classes = CLASSES
+
+    def __init__(self, first: int, length: int):
+        self.first, self.length = first, length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        image, label = scene(self.first + index, difficulty=ONE, outline=0)
+        return normalize(image), torch.full((SIDE, SIDE), int(label.max()))
+
+
+class Classifier(nn.Module):
+    """VGG-16 at its own stride 32, the mean of its map, one score for each class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        options = {name: VGG[name] for name in ("width", "batch_norm", "pools")}
+        self.backbone = build_backbone("vgg16", 32, **options)
+        self.classifier = nn.Conv2d(self.backbone.out_channels, len(CLASSES), 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = self.classifier(self.backbone(x)["out"].mean((2, 3), keepdim=True))
+        return scores.expand(-1, -1, *x.shape[-2:])
+
+
+def train_backbone() -> None:
+    """Train the classifier, and keep its backbone's weights."""
+    config = replace(ALONE, out=str(ROOT / "runs" / "one-shape"), resume=True)
+    torch.manual_seed(0)
+    data = OneShape(3_000_000_000, 1_000_000_000), OneShape(1_500_000, 500)
+    trained = train(config, Classifier(), data)
+    RUNGS_AT.mkdir(parents=True, exist_ok=True)
+    whole = trained.model.state_dict()
+    state = {name: whole[name].contiguous() for name in whole if name.startswith("backbone.")}
+    save_file(state, BACKBONE)
+    save_curve(ROOT / config.folder, CURVES / "backbone.csv")
+
+
+# ---- The rungs -----------------------------------------------------------------------------------
+
+# 16,000 scenes; the same for all but for what a rung names.
 SAME = Config(
-    size=97, batch=16, steps=4_000, precision="bf16-mixed", threads=1, workers=0, val_images=200
+    data="scenes", size=ORDINARY.side, init=str(BACKBONE.relative_to(ROOT)), batch=8, steps=2_000,
+    lr=4e-3, warmup=100, ema=0.995, precision="bf16-mixed", threads=1, workers=0, val_every=250,
+    val_images=100, tensorboard=False, progress=False,
+)  # fmt: skip
+#           another member of the family, with one of its options changed
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "v3-no-pooling": ("v3", {"image_pooling": False}),
+    "v3-mg124": ("v3", {"multi_grid": (1, 2, 4)}),
+    "v2-aspp-s": ("v2", {"rates": (2, 4, 8, 12)}),
+    "v3-os8": ("v3", {"output_stride": 8, "rates": (6, 12, 18)}),
+    "v1-4x4": ("v1", {"fc6": "4x4", "rate": 4}),
+    "v3-mg121": ("v3", {"multi_grid": (1, 2, 1)}),
+    "v3-far": ("v3", {"rates": (6, 12, 18)}),
+    "v3plus-separable": ("v3plus", {"separable": True}),
+}
+RUNS = {name: replace(SAME, model=name) for name in FAMILY} | {
+    name: replace(SAME, model=model, options=json.dumps(options))
+    for name, (model, options) in VARIANTS.items()
+}
+RUNS["v3plus-lite0"] = replace(RUNS["v3plus-lite0"], init="imagenet", lr=1e-3, steps=1_000)
+RUNS["v2-step"] = replace(RUNS["v2"], schedule="step", drop_every=667)
+RUNS["v3-crop161"] = replace(RUNS["v3"], size=161)  # maps of 11 positions
+RUNS["v3-second-stage"] = replace(
+    RUNS["v3"], init="", steps=500, lr=2e-4, warmup=50, freeze_bn="all"
 )
-TWICE = ("v1-small", "v1", "v2", "v3", "v3plus")  # with a second seed: what luck is worth
-KEPT = {"v1": 1}  # the seed whose weights are shipped; 0 for the others
-LITE0 = replace(SAME, model="v3plus-lite0", init="imagenet", lr=1e-3, steps=1_200)
-#           what another schedule and other rates would give: curves only
-VARIANTS = {
-    "v2-step": replace(SAME, model="v2", schedule="step", drop_every=1_333),
-    "v2-aspps": replace(SAME, model="v2", options='{"rates": [1, 2, 3, 4]}'),
-}
-
-# What its scores say of its idea; tests/workshop/test_shipped.py holds them to it.
-NOTES = {
-    "v1-small": "v1 without LargeFOV: fc6 at rate 1. It is no worse than v1 on scenes of 129 "
-    "pixels: it sees 259 pixels without the rate, and there is nothing beyond to be seen.",
-    "v1": "LargeFOV does not help here: see v1-small. Corners and thin handles are lost at output "
-    "stride 8, where perfect labels, enlarged as bilinearly, score little more.",
-    "v2": "Four rates are better than one at every radius, with nearly twice the weights in all.",
-    "v3": "At output stride 16 and without a decoder, small shapes are lost; perfect labels at "
-    "that stride score less. Set to output stride 8, it names more of the shapes of any radius, "
-    "and spills more over their edges. What it adds to v2 cannot show on images this small.",
-    "v3plus": "The decoder is what these scenes ask for: most shapes are small beside the stride.",
-    "v3plus-lite0": "It began from ImageNet, and saw a third of the scenes that the others saw.",
-}
 
 
-def runs(name: str) -> list[Config]:
-    """The runs of a member of the family, one for each seed; the run of a variant."""
-    if name in VARIANTS:
-        return [replace(VARIANTS[name], out=f"runs/{name}-scenes-0")]
-    if name == "v3plus-lite0":
-        return [LITE0]
-    return [replace(SAME, model=name, seed=seed) for seed in ((0, 1) if name in TWICE else (0,))]
+def weights(name: str, seed: int) -> Path:
+    """Where the weights of a run are kept."""
+    if name in FAMILY and seed == 0:
+        return CHECKPOINTS / f"{name}-scenes.safetensors"
+    return RUNGS_AT / f"{name}-{seed}.safetensors"
 
 
-def ship(config: Config) -> None:
-    """Copy a run's weights and card to assets/checkpoints."""
-    CHECKPOINTS.mkdir(parents=True, exist_ok=True)
-    trained = ROOT / config.folder / f"{config.name}.json"
-    card = json.loads(trained.read_text("utf-8")) | {"notes": NOTES[config.model]}
-    shutil.copy(trained.with_suffix(".safetensors"), CHECKPOINTS)
-    text = json.dumps(card, indent=1, ensure_ascii=False) + "\n"
-    (CHECKPOINTS / trained.name).write_text(text, "utf-8")
+def curve(name: str, seed: int) -> Path:
+    """Where its curve is kept."""
+    return CURVES / f"{name}-scenes-{seed}.csv"
+
+
+def train_rung(name: str, seed: int) -> None:
+    """Train a rung with a seed, and keep its weights, card and curve."""
+    config = replace(RUNS[name], seed=seed, out=f"runs/ladder/{name}-{seed}", resume=True)
+    folder, kept = ROOT / config.folder, weights(name, seed)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    if name == "v3-second-stage":  # v3, section 4.1: stride 8, batch norm as it is
+        first = weights("v3", seed)
+        model = checkpoints.load(first)
+        model.output_stride = 8  # type: ignore[assignment]
+        trained = train(config, model, open_data(config)[:2])
+        trained.model.output_stride = 16  # as its card says; it is asked at 8
+        card = checkpoints.card(first) | {"command": f"python -m tools.family {name} --seed {seed}"}
+        card["metrics"] = {"val at OS8": trained.metrics}
+        checkpoints.save(trained.model, kept, card)
+    else:
+        train(config)
+        for suffix in (".safetensors", ".json"):
+            shutil.copy(folder / f"{config.name}{suffix}", kept.with_suffix(suffix))
+    save_curve(folder, curve(name, seed))
 
 
 def save_curve(run: Path, to: Path) -> None:
@@ -76,19 +158,17 @@ def save_curve(run: Path, to: Path) -> None:
         csv.writer(file).writerows([("images", "loss", "val_miou"), *rows])
 
 
-def main(names: list[str]) -> None:
-    for name in names or (*FAMILY, *VARIANTS):
-        if name not in (*FAMILY, *VARIANTS):
-            sys.exit(f"no model is called {name!r}: there are {', '.join((*FAMILY, *VARIANTS))}")
-        for config in runs(name):
-            if not (ROOT / config.folder / f"{config.name}.safetensors").exists():
-                train(replace(config, resume=True))
-            to = CURVES / f"{name}-{config.data}-{config.seed}.csv"
-            save_curve(ROOT / config.folder, to)
-            if name in FAMILY and config.seed == KEPT.get(name, 0):
-                ship(config)
-                print(f"{name}: seed {config.seed} shipped")
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("rungs", nargs="*", choices=["backbone", *RUNS, []], metavar="RUNG")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    for name in arguments.rungs or ["backbone", *RUNS]:
+        if name == "backbone":
+            train_backbone()
+        elif not weights(name, arguments.seed).exists():
+            train_rung(name, arguments.seed)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -44,8 +44,8 @@ SIDES = (129, 193, 257, 321, 481)  # to which a photograph can be shrunk
 
 #         what a card's data are called: what a reader sees, the scenes
 WORLDS = {
-    "scenes": ("small scenes", scenes.Difficulty()),
-    "wide": ("wide scenes", scenes.WIDE),
+    "scenes": ("scenes", scenes.ORDINARY),
+    "small-scenes": ("small scenes", scenes.SMALL),
 }
 
 

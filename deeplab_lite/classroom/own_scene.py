@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deeplab_lite.labels import IGNORE
-from deeplab_lite.scenes import CLASSES, Scene, Shape, _distances
+from deeplab_lite.scenes import CLASSES, ORDINARY, Scene, Shape, _distances
 from deeplab_lite.textures import TEXTURES, noise, texture
 
 PATTERNS = ("plain", "noise", *TEXTURES)
 MOST = 24  # shapes in one scene
-RADIUS = (4.0, 90.0)  # least and largest, in pixels
+RADIUS = (8.0, 160.0)  # least and largest, in pixels
 BIT = 14.0  # deviation of the photographs' grey from a shape's colour, of 255
 
 
@@ -45,7 +45,7 @@ BACKGROUND = Background()
 def compose(
     shapes: Sequence[Placed | Mapping[str, Any]],
     background: Background | Mapping[str, Any] = BACKGROUND,
-    size: int = 129,
+    size: int = ORDINARY.side,
     *,
     outline: float = 0.7,
 ) -> Scene:

@@ -1,8 +1,8 @@
 """Networks by name: backbones, the family of the lessons, the papers' own. Lessons 05, 08 and 09.
 
-`FAMILY` learns from the course's scenes: one backbone, VGG-16 with batch norm at a quarter of its
-width, and one idea more from line to line. The papers' rates suit maps of 33 to 65 positions (crops
-of 513 pixels); a scene of 129 pixels gives maps of 9 to 17, so the rates shrink alike.
+`FAMILY` learns from the course's scenes: one backbone, VGG-16 with batch norm at an eighth of its
+width, and one idea more from line to line. Scenes have the 321 pixels of v1's and v2's crops, so
+their rates are the papers'; v3's and v3+'s are half of those for their crops of 513.
 
 `FULL` is for photographs: backbones at full width, which start from ImageNet. The lite ones learn
 on a CPU from crops of 257 pixels: maps of 17, half of the papers' 33, and so half their rates.
@@ -31,14 +31,17 @@ BACKBONES: dict[str, Any] = {
 Entry = tuple[str, dict[str, Any]]  # a class of deeplab_lite.models and its options
 
 SCENES: dict[str, Any] = {"num_classes": 9, "align_corners": True, "dropout": 0.0}
-VGG = SCENES | {"width": 0.25, "batch_norm": True, "pools": "caffe"}
-AT_16 = {"output_stride": 16, "rates": (1, 2, 3), "channels": 64}
+VGG = SCENES | {"width": 0.125, "batch_norm": True, "pools": "caffe"}
+V1 = VGG | {"fc6": "largefov", "pool5a": False}  # without pool5a, v1 is v2 with one branch
+AT_16 = {"output_stride": 16, "rates": (3, 6, 9), "channels": 64}
+GRID = VGG | AT_16 | {"backbone": "vgg16", "multi_grid": (1, 1, 1)}
 FAMILY: dict[str, Entry] = {
-    "v1-small": ("DeepLabV1", VGG | {"fc6": "3x3"}),
-    "v1": ("DeepLabV1", VGG | {"fc6": "largefov", "rate": 4}),
-    "v2": ("DeepLabV2", VGG | {"rates": (2, 4, 6, 8)}),
-    "v3": ("DeepLabV3", VGG | AT_16 | {"backbone": "vgg16"}),
-    "v3plus": ("DeepLabV3Plus", VGG | AT_16 | {"backbone": "vgg16", "low_channels": 16}),
+    "v1-small": ("DeepLabV1", V1 | {"rate": 1}),
+    "v1": ("DeepLabV1", V1 | {"rate": 12}),
+    "v2": ("DeepLabV2", VGG | {"rates": (6, 12, 18, 24)}),
+    "v3": ("DeepLabV3", GRID),
+    # v3 and a decoder: after the pyramid one 3x3 as there, and no separable convolutions
+    "v3plus": ("DeepLabV3Plus", GRID | {"low_channels": 16, "aspp_convs": 1, "separable": False}),
     "v3plus-lite0": ("DeepLabV3Plus", SCENES | AT_16 | {"backbone": "efficientnet_lite0"}),
 }
 

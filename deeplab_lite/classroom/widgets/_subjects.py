@@ -12,7 +12,7 @@ from deeplab_lite.classroom.widgets._asked import NothingYet
 
 SOURCES = ("scene", "drawing", "photograph", "upload")
 WITH_TRUTH = SOURCES[:2]
-SIDES = (129, 193, 257)  # pixels of the longer side of photographs and uploads
+SIDES = (321, 257, 193, 129)  # pixels of the longer side of photographs and uploads
 
 STRANGE = (
     "The networks of this course were trained on drawn scenes of eight shapes, and never saw a "

@@ -76,13 +76,19 @@ def of_arrays(
 
 
 @lru_cache(maxsize=16)
-def of_scene(seed: int, size: int = 129) -> Unaries:
-    """A scene with what v1-scenes says of it. Raises ValueError for a seed that is none."""
-    image, label = scenes.scene(seed, size)
-    _, edges = scenes.scene(seed, size, outline=0)
+def of_scene(seed: int, size: int = scenes.ORDINARY.side) -> Unaries:
+    """A scene, or its middle, with what v1-scenes says. Raises ValueError for a seed that is none.
+
+    The network sees the whole scene.
+    """
+    image, label = scenes.scene(seed)
+    _, edges = scenes.scene(seed, outline=0)
     with torch.inference_mode():
         probs = _network()(scenes.normalize(image)[None])[0].softmax(0).numpy()
-    return Unaries(f"scene {seed}", image, probs, label, edges, scenes.CLASSES, draw.SCENE_PALETTE)
+    first = (len(image) - size) // 2
+    part = slice(first, first + size)
+    arrays = (a[..., part, part] for a in (probs, label, edges))
+    return Unaries(f"scene {seed}", image[part, part], *arrays, scenes.CLASSES, draw.SCENE_PALETTE)
 
 
 @lru_cache(maxsize=8)

@@ -15,7 +15,7 @@ from deeplab_lite.classroom.widgets._twin import Twin, figure, headline, one_of
 from deeplab_lite.labels import IGNORE
 from deeplab_lite.models.v2 import DeepLabV2
 
-SIDE = 129  # pixels of a scene
+SIDE = scenes.ORDINARY.side
 VIEWS = ("labels", "errors")
 MOST = 6  # branches
 #       name, the rates of the branches: of ASPP-L's four, with the papers' names
@@ -148,7 +148,7 @@ class ASPPExplorer(Twin, Knocks, anywidget.AnyWidget):
     # ---- A scene
 
     def _read(self, seed: int) -> None:
-        self._scene = scenes.full_scene(seed, SIDE)
+        self._scene = scenes.full_scene(seed)
         self._scores = aspp.branch_scores(self._model, self._scene.image, self._offered)
         self._factor = (SIDE - 1) // (self._scores.codes.shape[-1] - 1)
         self._shapes = aspp.shapes_of(self._scene, self._factor)

@@ -15,7 +15,7 @@ from deeplab_lite import metrics, scenes
 from deeplab_lite.classroom.widgets._answers import Answers, Choice, Networks, table_of
 from deeplab_lite.classroom.widgets._subjects import Subject
 
-SIDE = 129
+SIDE = scenes.ORDINARY.side
 MOST = 8  # pixels on each side of the boundary that a band can have
 
 

@@ -75,7 +75,7 @@ class Playground(Asked, Twin, ipywidgets.VBox):
         file: bytes | str | Path | None = None,
         shapes: Iterable[Placed | Mapping[str, Any]] = START,
         background: Mapping[str, Any] | Any = BACKGROUND,
-        side: int = 129,
+        side: int = SIDES[0],
         models: Iterable[str] | Mapping[str, nn.Module | None] | None = None,
         classes: Sequence[str] = scenes.CLASSES,
         palette: np.ndarray = draw.SCENE_PALETTE,

@@ -22,7 +22,7 @@ from deeplab_lite.classroom.own_scene import (
 )
 from deeplab_lite.classroom.widgets._live import url
 from deeplab_lite.classroom.widgets._twin import Twin, script, sheet
-from deeplab_lite.scenes import CLASSES, Scene, outline_distance
+from deeplab_lite.scenes import CLASSES, ORDINARY, Scene, outline_distance
 
 START = (
     Placed("ring", 40, 44, 30, 0, "#d98c3a", "brick"),
@@ -48,14 +48,14 @@ class ShapeCanvas(Twin, anywidget.AnyWidget):
     background = traitlets.Dict().tag(sync=True)
     selected = traitlets.Int(0).tag(sync=True)
     drawn = traitlets.Unicode().tag(sync=True)  # the scene, as a data URL
-    size = traitlets.Int(129).tag(sync=True)
+    size = traitlets.Int(ORDINARY.side).tag(sync=True)
     lists = traitlets.Dict().tag(sync=True)  # what can be chosen, and the outlines
 
     def __init__(
         self,
         shapes: Iterable[Placed | Mapping[str, Any]] = START,
         background: Background | Mapping[str, Any] = BACKGROUND,
-        size: int = 129,
+        size: int = ORDINARY.side,
         **options: Any,
     ):
         value = [s._asdict() if isinstance(s, Placed) else dict(s) for s in shapes]

@@ -45,7 +45,7 @@ class Config:
 
     model: str = option("v3plus", "A network: v1, v2, v3, v3plus, v3plus-lite0-street, ...")
     options: str = option("", 'Changes of its options as JSON: {"output_stride": 8}.')
-    data: str = option("scenes", "scenes, wide, camvid, voc, voc-aug, or a folder of your own.")
+    data: str = option("scenes", "scenes, small-scenes, camvid, voc, voc-aug, or your folder.")
     root: str = option("", "Where camvid or voc is; $DEEPLAB_LITE_DATA or a cache if empty.")
     download: bool = option(False, "Fetch camvid or voc, if it is not there.")
     out: str = option("", "The folder of the run; runs/MODEL-DATA-SEED if empty.")
@@ -56,7 +56,7 @@ class Config:
     steps: int = option(12_500, "Steps of the optimizer.")
     batch: int = option(16, "Images per step, over all devices and accumulated passes.")
     accumulate: int = option(1, "Passes per step: less memory for the same gradient.")
-    size: int = option(128, "Side of the training images, or of crops of them, in pixels.")
+    size: int = option(321, "Side of the training images, or of crops of them, in pixels.")
 
     optimizer: str = option("adamw", "adamw, or sgd as in the papers.")
     lr: float = option(2e-3, "Learning rate; some 1e-2 for sgd.")

@@ -129,19 +129,19 @@ def open_data(config: Config) -> tuple[Any, Any, Augment | None]:
     Validation images are whole. Raises ValueError for an unknown name, and for a folder with
     problems, all of which it lists; FileNotFoundError where the data is not.
     """
-    if config.data == "scenes":
-        from deeplab_lite.scenes import Scenes
-
-        return Scenes("train", size=config.size), Scenes("val", size=config.size), None
     from deeplab_lite.workshop import datasets
 
     crop = functools.partial(datasets.augment, size=config.size)
-    if config.data == "wide":
-        from deeplab_lite.scenes import WIDE, Scenes
+    if config.data == "scenes":
+        from deeplab_lite.scenes import ORDINARY, Scenes
 
-        scenes = [Scenes(split, size=WIDE.side, difficulty=WIDE) for split in ("train", "val")]
         part = functools.partial(crop, scale=(1.0, 1.0), colour=False)
-        return scenes[0], scenes[1], None if config.size == WIDE.side else part
+        return Scenes("train"), Scenes("val"), None if config.size == ORDINARY.side else part
+    if config.data == "small-scenes":
+        from deeplab_lite.scenes import SMALL, Scenes
+
+        small = [Scenes(split, config.size, difficulty=SMALL) for split in ("train", "val")]
+        return small[0], small[1], None
     where: dict[str, Any] = {"root": config.root or None, "download": config.download}
     if config.data == "camvid":
         return datasets.CamVid("train", **where), datasets.CamVid("val", **where), crop
@@ -157,6 +157,6 @@ def open_data(config: Config) -> tuple[Any, Any, Augment | None]:
         train, val = (datasets.Folder(config.data, s, report.classes) for s in ("train", "val"))
         return train, val, crop
     raise ValueError(
-        f"no data set is called {config.data!r}: there are scenes, wide, camvid, voc and voc-aug, "
-        "and no folder is there"
+        f"no data set is called {config.data!r}: there are scenes, small-scenes, camvid, voc "
+        "and voc-aug, and no folder is there"
     )
