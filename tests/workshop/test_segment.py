@@ -161,7 +161,9 @@ def test_without_a_background_the_first_class_is_tinted_too():
 def test_a_photo_that_the_camera_turned_is_upright(tmp_path, capsys):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
-    path = save(tmp_path / "turned.jpg", scenes.scene(1, difficulty=scenes.SMALL)[0][:97], exif=exif)
+    path = save(
+        tmp_path / "turned.jpg", scenes.scene(1, difficulty=scenes.SMALL)[0][:97], exif=exif
+    )
     report = segment_photos([str(path)], Settings(MODEL), tmp_path / "out", "cpu")
     (record,) = report.done
     assert (record["width"], record["height"]) == (97, 129)
@@ -244,7 +246,10 @@ def test_photos_of_one_name_do_not_overwrite_each_other(tree, tmp_path):
 
 def test_photos_are_never_written_over(tmp_path):
     """Where results lie beside the photos, and a photo is called as a result."""
-    photos = [save(tmp_path / name, scenes.scene(1, difficulty=scenes.SMALL)[0]) for name in ("a.png", "a.labels.png")]
+    photos = [
+        save(tmp_path / name, scenes.scene(1, difficulty=scenes.SMALL)[0])
+        for name in ("a.png", "a.labels.png")
+    ]
     before = [p.read_bytes() for p in photos]
     for _ in range(2):
         status, said, _ = command("segment", *photos, "--out", tmp_path)
@@ -371,7 +376,9 @@ def heap(tmp_path_factory):
     for name, options in ODD.items():
         options = dict(options)
         size, mode = options.pop("size", (129, 129)), options.pop("mode", "RGB")
-        image = Image.fromarray(scenes.scene(3, difficulty=scenes.SMALL)[0]).resize(size).convert(mode)
+        image = (
+            Image.fromarray(scenes.scene(3, difficulty=scenes.SMALL)[0]).resize(size).convert(mode)
+        )
         save(photos / name, image, **options)
     deep = Image.fromarray(np.uint16(scenes.scene(3, difficulty=scenes.SMALL)[0][..., 1]) * 257)
     save(photos / "deep.png", deep)
