@@ -22,7 +22,7 @@ from browser import DRAWN, TWO_FRAMES
 
 from deeplab_lite import atrous
 from tools import notebooks
-from tools.site import colab, front, pages, widgets
+from tools.site import colab, front, pages, tries, widgets
 
 pytest.importorskip("sphinx_book_theme", reason="the pages' theme needs Python 3.11")
 from tools.site import glossary
@@ -154,6 +154,13 @@ def test_the_code_is_listed_in_the_order_of_the_lessons(read):
     table = read("deeplab_lite/README.html").text.partition("<article")[2]
     listed = re.findall(r'href="([\w/]+)\.html"><span class="std std-doc"><code', table)
     assert [f"{name}.py" for name in listed] == list(pages.core())
+
+
+def test_a_label_map_leads_to_the_playground_with_its_scene(read):
+    for lesson, page in zip(pages.lessons(), LESSONS, strict=True):
+        cells = notebooks.read(lesson.path)["cells"]
+        wanted = [f"{tries.PLAYGROUND}#{name}" for cell in cells for name in tries.addresses(cell)]
+        assert [a for a in read(page).links if "playground/" in a] == wanted, page
 
 
 def test_nothing_names_a_repository_that_was_not_named(site, read):
@@ -435,6 +442,19 @@ def test_published_lessons_begin_with_the_install_cell(tmp_path):
         cells = json.loads(path.read_text("utf-8"))["cells"]
         assert cells[1]["id"] == "install" and cells[0]["cell_type"] == "markdown"
         assert len(cells) == len(notebooks.read(ROOT / "notebooks" / path.name)["cells"]) + 1
+
+
+@pytest.mark.parametrize(
+    "kind, tag, sentence",
+    [
+        ("markdown", "try:seed=7", "try:seed=7 belongs to the code that draws the label map"),
+        ("code", "try:network=v1-scenes", "network=v1-scenes names no seed, photo or draw"),
+    ],
+)
+def test_a_tag_that_leads_nowhere_is_refused(kind, tag, sentence):
+    cell = {"cell_type": kind, "metadata": {"tags": [tag]}, "outputs": []}
+    with pytest.raises(ValueError, match=sentence):
+        tries.add_links(cell)
 
 
 def test_widgets_tied_by_jslink_are_refused():
