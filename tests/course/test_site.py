@@ -244,13 +244,11 @@ def test_no_page_scrolls_sideways_on_a_phone(visits):
     assert {name: visit.width for name, visit in visits.items() if visit.width > 390} == {}
 
 
-@pytest.mark.xfail(reason="the front page loads the playground's runtime at once, 7 MB")
 def test_a_lesson_with_all_that_it_loads_is_light(visits):
     weights = {name: visits[name].weight for name in ["index.html", *LESSONS]}
     assert {name: weight for name, weight in weights.items() if weight >= MAX_WEIGHT} == {}
 
 
-@pytest.mark.xfail(reason="lesson 02 hides outputs, and the theme's toggles have two names")
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_axe_finds_no_serious_fault(browse, dark):
     script = ROOT / "site" / "node_modules" / "axe-core" / "axe.min.js"
@@ -315,6 +313,28 @@ def test_the_mouse_moves_the_explorer_too(browse):
     page.get_by_role("button", name="1-2-5 hybrid").click()
     page.evaluate(TWO_FRAMES)
     assert "Rates 1, 2, 5" in page.locator(".widget .dl-say").inner_text()
+
+
+def test_the_networks_come_to_the_front_page_at_a_click(browse):
+    page = browse("index.html")
+    button = page.get_by_role("button", name="Drag a shape")
+    (said,) = re.findall(r"(\d+) MB, once", button.inner_text())
+    before = page.visit.weight
+    button.click()
+    frame = page.frame_locator("iframe.drag")
+    ready = frame.locator("main[aria-busy=false]")
+    ready.wait_for(timeout=120_000)
+    assert (page.visit.weight - before) / 1e6 == pytest.approx(int(said), abs=1)
+    answer = frame.locator("#a canvas")
+    first = answer.get_attribute("aria-label")
+    frame.locator("#board path").first.focus()
+    for _ in range(3):
+        page.keyboard.press("Shift+ArrowRight")
+    ready.wait_for()
+    page.frames[-1].wait_for_function(
+        "(first) => document.querySelector('#a canvas').ariaLabel !== first", arg=first
+    )
+    assert page.visit.errors == [] and page.visit.outside == []
 
 
 def test_search_finds_a_word(browse):

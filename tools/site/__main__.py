@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tools import playground
 from tools.site import front, pages
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,7 +51,7 @@ def fetch_packages() -> None:
         return
     npm = shutil.which("npm")
     if npm is None:
-        sys.exit("There is no npm, which fetches MathJax: install Node.js 18 or newer.")
+        sys.exit("There is no npm, which fetches MathJax: install Node.js 20 or newer.")
     command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
     if subprocess.run(command, cwd=SITE).returncode != 0:
         sys.exit("npm could not fetch the packages of site/package-lock.json, as it says above.")
@@ -69,7 +70,7 @@ def build(out: Path, repository: str = "") -> None:
             sys.exit("Sphinx found fault with a page, as it says above.")
         leave_out_icons(html / "_static")
         copy_mathjax(html / "_static" / "mathjax")
-        add_playground(html / "playground")
+        playground.build(html / "playground", home="../index.html")
         pages.write_notebooks(html / "notebooks", repository)
         shutil.rmtree(out, ignore_errors=True)
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -90,14 +91,6 @@ def copy_mathjax(to: Path) -> None:
         copy = shutil.copytree if (there / part).is_dir() else shutil.copy
         (to / part).parent.mkdir(parents=True, exist_ok=True)
         copy(there / part, to / part)
-
-
-def add_playground(to: Path) -> None:
-    """The networks in the page, where site/playground is there."""
-    if (SITE / "playground").is_dir():
-        from tools import playground
-
-        playground.build(to, home="../index.html")
 
 
 if __name__ == "__main__":
