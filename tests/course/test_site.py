@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import importlib.util
 import json
 import os
 import re
@@ -18,7 +19,7 @@ from urllib.request import url2pathname
 import hygiene
 import numpy as np
 import pytest
-from browser import DRAWN, TWO_FRAMES
+from browser import DRAWN, TWO_FRAMES, out_of_reach
 
 from deeplab_lite import atrous
 from tools import notebooks
@@ -28,7 +29,7 @@ pytest.importorskip("sphinx_book_theme", reason="the pages' theme needs Python 3
 from tools.site import glossary
 
 ROOT = notebooks.ROOT
-NO_NPM = ("There is no npm", "npm could not fetch")  # tools/site says so
+NO_NPM = ("There is no npm", "npm failed")  # tools/npm.py says so
 LESSONS = [f"notebooks/{lesson.path.stem}.html" for lesson in pages.lessons()]
 SOLUTIONS = [page.replace("/", "/solutions/") for page in LESSONS]
 OTHERS = ("index", "search", "notebooks/glossary", "deeplab_lite/README", "deeplab_lite/atrous")
@@ -41,12 +42,12 @@ AXE = """() => axe.run({exclude: EXCLUDED}, {resultTypes: ["violations"]}).then(
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
-    """The folder of the pages. Skips where npm or its registry is out of reach."""
+    """The folder of the pages. Without npm or its registry the tests skip, and fail in CI."""
     out = tmp_path_factory.mktemp("site") / "pages"
     command = [sys.executable, "-m", "tools.site", "--out", str(out)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if any(reason in run.stderr for reason in NO_NPM):
-        pytest.skip(run.stderr.strip().splitlines()[-1])
+        out_of_reach(run.stderr.strip().splitlines()[-1])
     assert run.returncode == 0, run.stdout + run.stderr
     return out
 
@@ -430,10 +431,15 @@ def test_a_link_leads_to_a_page_to_the_repository_or_nowhere():
 
 @pytest.fixture
 def calls(monkeypatch, tmp_path):
-    """The commands that the install cell would run; it may change the folder, too."""
+    """The commands that the install cell would run in an empty folder; a clone makes its folder."""
     commands = []
-    monkeypatch.setattr(subprocess, "run", lambda command, check: commands.append(command))
-    (tmp_path / "course" / "notebooks").mkdir(parents=True)
+
+    def run(command, check):
+        commands.append(command)
+        if "clone" in command:
+            (tmp_path / "course" / "notebooks").mkdir(parents=True)
+
+    monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.chdir(tmp_path)
     return commands
 
@@ -452,6 +458,18 @@ def test_the_install_cell_installs_the_course_where_it_is_missing(calls, tmp_pat
     assert "./course" in install and any(name.startswith("anywidget") for name in install)
     assert not any(name.startswith(("jupyterlab", "ipykernel")) for name in install)
     assert Path.cwd() == tmp_path / "course" / "notebooks"
+
+
+def test_the_install_cell_goes_on_where_it_was_interrupted(calls, tmp_path, monkeypatch):
+    (tmp_path / "course" / "notebooks").mkdir(parents=True)
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    exec(colab.cell("ann/course")["source"], {})
+    assert [command[:2] for command in calls] == [[sys.executable, "-m"]]  # pip, and no clone
+    monkeypatch.setattr("importlib.util.find_spec", find)
+    monkeypatch.chdir(tmp_path)  # as a kernel that is started anew
+    exec(colab.cell("ann/course")["source"], {})
+    assert len(calls) == 1 and Path.cwd() == tmp_path / "course" / "notebooks"
 
 
 def test_published_lessons_begin_with_the_install_cell(tmp_path):
