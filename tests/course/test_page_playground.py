@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from browser import out_of_reach
 from PIL import Image
 from skimage.color import deltaE_ciede2000, rgb2lab
 
@@ -31,9 +32,7 @@ READY = "main[aria-busy=false]"
 def folder(tmp_path_factory):
     """The page as it is built, all networks included."""
     if not playground.MODULES.is_dir():
-        pytest.skip(
-            "the page was not built: `npm ci --prefix site/playground` fetches what it needs"
-        )
+        out_of_reach("not built: `npm ci --prefix site/playground` fetches what the page needs")
     scratch = tmp_path_factory.mktemp("site")
     return playground.build(scratch / "playground", [*checkpoints.names(), wide_network(scratch)])
 

@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tools import playground
+from tools import npm, playground
 from tools.site import front, pages
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,23 +39,13 @@ def main() -> None:
     if sys.version_info < (3, 11):
         sys.exit("The pages need Python 3.11 or newer, since their theme does.")
     start = time.perf_counter()
-    fetch_packages()
+    try:
+        for folder in (SITE, playground.SOURCE):
+            npm.install(folder)
+    except (FileNotFoundError, RuntimeError) as problem:
+        sys.exit(str(problem))
     build(out, options.repository)
     print(f"{out}: open index.html ({time.perf_counter() - start:.0f} s)")
-
-
-def fetch_packages() -> None:
-    """site/node_modules as the lock file has it; nothing is done where it is already so."""
-    there, lock = PACKAGES / ".package-lock.json", SITE / "package-lock.json"
-    if there.exists() and there.stat().st_mtime >= lock.stat().st_mtime:
-        return
-    npm = shutil.which("npm")
-    if npm is None:
-        sys.exit("There is no npm, which fetches MathJax: install Node.js 20 or newer.")
-    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    if subprocess.run(command, cwd=SITE).returncode != 0:
-        sys.exit("npm could not fetch the packages of site/package-lock.json, as it says above.")
-    there.touch()
 
 
 def build(out: Path, repository: str = "") -> None:
