@@ -15,12 +15,11 @@ from deeplab_lite.classroom import draw
 from deeplab_lite.classroom.own_scene import compose
 from deeplab_lite.classroom.widgets import DilationExplorer, shape_canvas
 from tools import notebooks, playground
+from tools.figures import RATES
 from tools.site import pages, widgets
 
 SITE = notebooks.ROOT / "site"
 CARD = (560, 280)  # pixels of a card's picture
-# What the explorer goes through by itself: a stack with holes, and how other rates fill them.
-PLAY = [[2, 2, 2, 0], [1, 2, 2, 0], [1, 2, 3, 0], [1, 2, 5, 0], [1, 2, 4, 0], [2, 2, 0, 0]]
 # The networks weigh more than all else here: site/_static/site.js opens the frame at a click.
 DRAG = """\
 <button type="button" class="drag"
@@ -66,9 +65,9 @@ def stage(folder: Path) -> None:
 
 def explorer() -> str:
     """The dilation explorer of lesson 02, which moves until somebody takes it over."""
-    widget = DilationExplorer(PLAY[0])
+    widget = DilationExplorer(RATES[0])
     model = widget.get_manager_state(widgets=[widget])["state"][widget.model_id]
-    return widgets.element(model, widget.alt(), play=[{"rates": rates} for rates in PLAY])
+    return widgets.element(model, widget.alt(), play=[{"rates": rates} for rates in RATES])
 
 
 def network() -> str:
