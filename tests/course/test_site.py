@@ -34,6 +34,7 @@ LESSONS = [f"notebooks/{lesson.path.stem}.html" for lesson in pages.lessons()]
 SOLUTIONS = [page.replace("/", "/solutions/") for page in LESSONS]
 OTHERS = ("index", "search", "notebooks/glossary", "deeplab_lite/README", "deeplab_lite/atrous")
 VISITED = [*LESSONS, *SOLUTIONS[:2], *(f"{name}.html" for name in OTHERS)]
+OPTION = "button.dl-qz-option"  # of a quiz
 MAX_WEIGHT = 3_000_000  # bytes of a lesson with all that it loads
 AXE = """() => axe.run({exclude: EXCLUDED}, {resultTypes: ["violations"]}).then((found) =>
   found.violations.filter((v) => ["serious", "critical"].includes(v.impact))
@@ -268,16 +269,16 @@ def test_axe_finds_no_serious_fault(browse, dark):
 def test_a_key_moves_each_widget(browse, name):
     page = browse(name)
     for widget in page.locator(".widget").all():
-        control = widget.locator("input[type=range]:enabled, [tabindex='0']").first
+        control = widget.locator(f"input[type=range]:enabled, [tabindex='0'], {OPTION}").first
         before = widget.evaluate(DRAWN)
-        for key in ("ArrowRight", "ArrowLeft", "ArrowDown"):  # one of them is free to go
+        for key in ("ArrowRight", "ArrowLeft", "ArrowDown", "Enter"):  # one of them is free to go
             control.focus()
             page.keyboard.press(key)
             page.evaluate(TWO_FRAMES)
             if widget.evaluate(DRAWN) != before:
                 break
         else:
-            pytest.fail("no arrow key changes the widget's picture")
+            pytest.fail("no key changes the widget's picture")
     assert page.visit.errors == []
 
 
@@ -336,6 +337,18 @@ def test_the_networks_come_to_the_front_page_at_a_click(browse):
         "(first) => document.querySelector('#a canvas').ariaLabel !== first", arg=first
     )
     assert page.visit.errors == [] and page.visit.outside == []
+
+
+def test_a_quiz_remembers_its_answers(browse):
+    page = browse(LESSONS[0])
+    page.locator(OPTION).nth(1).click()
+    page.evaluate(TWO_FRAMES)
+    reply = page.locator(".dl-qz-reply").first.inner_text()
+    assert reply
+    page.reload()
+    page.wait_for_function("document.querySelector('.dl-qz-reply')?.textContent")
+    assert page.locator(".dl-qz-reply").first.inner_text() == reply
+    assert page.visit.errors == []
 
 
 def test_search_finds_a_word(browse):
