@@ -153,7 +153,9 @@ def test_a_file_that_came_damaged_is_not_kept_and_one_that_is_damaged_is_told(hu
     server["/" + name] = whole
     assert start_from.fetch(url)["a"].shape == (4,)
     (hub / name).write_bytes(whole[:50])
-    with pytest.raises(ValueError, match=r"is damaged \(.+\): delete it, and it is fetched anew"):
+    with pytest.raises(
+        ValueError, match=r"is damaged \(.+\): move it away, and it is fetched anew"
+    ):
         start_from.fetch(url)
 
 

@@ -37,7 +37,7 @@ TILE, OVERLAP, MARGIN = 1025, 256, 64  # pixels: larger photographs are cut into
 def read(path: Path) -> np.ndarray:
     """A photograph as uint8 (H, W, 3): upright, in sRGB, what is transparent laid on grey."""
     with Image.open(path) as file:
-        image = ImageOps.exif_transpose(file)
+        image: Image.Image = ImageOps.exif_transpose(file)
     if image.mode[0] in "IF":
         raise ValueError(f"it is {image.mode}, expected 8 bits: save it with 8 bits a channel")
     profile, alpha = image.info.get("icc_profile"), image.has_transparency_data
@@ -46,7 +46,8 @@ def read(path: Path) -> np.ndarray:
     if profile:
         srgb, mode = ImageCms.createProfile("sRGB"), "RGBA" if alpha else "RGB"
         with contextlib.suppress(ImageCms.PyCMSError, OSError):  # one that does not fit the image
-            image = ImageCms.profileToProfile(image, io.BytesIO(profile), srgb, outputMode=mode)
+            source = io.BytesIO(profile)
+            image = ImageCms.profileToProfile(image, source, srgb, outputMode=mode) or image
     if alpha:
         image = Image.alpha_composite(Image.new("RGBA", image.size, (128, 128, 128, 255)), image)
     return np.asarray(image.convert("RGB"))

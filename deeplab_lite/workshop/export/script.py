@@ -22,8 +22,8 @@ def script(onnx: Path, model: Model, card: Card) -> Path:
     text = SOURCE.read_text("utf-8")
     for name, value in constants(onnx.name, model, card).items():
         line = re.compile(rf"^({name}(?:: [^=]+)? = ).*?(?=  #|$)", re.MULTILINE)
-        written = pformat(value, width=99 - len(name), compact=True)
-        text = line.sub(lambda match, new=written: match[1] + new, text, count=1)
+        written = pformat(value, width=99 - len(name), compact=True).replace("\\", "\\\\")
+        text = line.sub(rf"\g<1>{written}", text, count=1)
     path = onnx.with_name("predict.py")
     if path.exists() and f"\nMODEL = {onnx.name!r}\n" not in path.read_text("utf-8", "replace"):
         path = onnx.with_name(f"predict_{onnx.stem}.py")

@@ -140,7 +140,7 @@ def fetch(url: str) -> dict[str, Tensor]:
     except Exception as error:  # of the network, of the hash, of torch.load: many
         if file.exists():
             raise ValueError(
-                f"{file} is damaged ({type(error).__name__}): delete it, and it is fetched anew"
+                f"{file} is damaged ({type(error).__name__}): move it away, and it is fetched anew"
             ) from error
         raise ConnectionError(
             f"{url} cannot be fetched ({error}): get the file elsewhere and put it into "
