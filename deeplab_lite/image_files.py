@@ -5,7 +5,8 @@ Everything happens in this process: nothing is uploaded, and no file is written.
 
 import io
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -33,28 +34,32 @@ class Photo(NamedTuple):
         return ", ".join((self.source, *self.changes))
 
 
-def read(file: bytes | memoryview | str | Path, largest: int | None = 513) -> Photo:
+def read(
+    file: bytes | memoryview | str | Path, largest: int | None = 513, limit: int | None = None
+) -> Photo:
     """A picture from its bytes or its path, as it is meant to be seen. Lesson 08.
 
     Turned upright as EXIF says; in sRGB where it carries a colour profile; on grey where it is
     transparent; the first frame of an animation; 16 bits and floats scaled to 8. Where a side is
-    longer than `largest` it is shrunk; None keeps the size.
+    longer than `largest` it is shrunk; None keeps the size. It may have `limit` pixels, by default
+    MAX_PIXELS, after decoding.
 
     Raises ValueError, in one sentence, for what is no picture, is damaged or too large; OSError
     where the path cannot be read.
     """
+    limit = limit or MAX_PIXELS
     name = Path(file).name if isinstance(file, str | Path) else "this file"
-    with _stream(file) as source, warnings.catch_warnings():
+    with _stream(file) as source, _own_limit(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return _read(source, largest)
+            return _read(source, largest, limit)
         except UnidentifiedImageError:
             raise ValueError(
                 f"{name} is not an image that can be read here: save it as JPEG, PNG, WebP, TIFF, "
                 "GIF or BMP"
             ) from None
         except Image.DecompressionBombError:
-            text = f"more than {MAX_PIXELS / 1e6:.0f} million pixels: save it smaller first"
+            text = f"more than {limit / 1e6:.0f} million pixels: save it smaller first"
             raise ValueError(f"{name} has {text}") from None
         except Exception as error:  # decoders raise anything on damaged files
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
@@ -75,7 +80,17 @@ def _stream(file: bytes | memoryview | str | Path) -> BinaryIO:
     return Path(file).open("rb") if isinstance(file, str | Path) else io.BytesIO(file)
 
 
-def _read(source: BinaryIO, largest: int | None) -> Photo:
+@contextmanager
+def _own_limit() -> Iterator[None]:
+    """Without Pillow's limit of 179 million pixels: `_read` has one before it decodes."""
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _read(source: BinaryIO, largest: int | None, limit: int) -> Photo:
     image: Image.Image = Image.open(source, formats=FORMATS)
     kind, (width, height), changes = image.format, image.size, []
     largest = largest or max(width, height)
@@ -84,7 +99,7 @@ def _read(source: BinaryIO, largest: int | None) -> Photo:
     elif getattr(image, "is_animated", False):
         changes.append("its first frame")
     image.draft(None, (2 * largest, 2 * largest))  # a JPEG is decoded at 1/2, 1/4 or 1/8
-    if image.width * image.height > MAX_PIXELS:
+    if image.width * image.height > limit:
         raise Image.DecompressionBombError
     deep = "RGB;16" in str(getattr(image, "tile", ""))  # Pillow decodes the upper 8 bits only
     image.load()

@@ -171,6 +171,8 @@ def train(
     trained = run(config)
     if trained.weights is not None:
         print(f"val mIoU {trained.metrics['miou']:.4f}; saved {trained.weights}")
+        if trained.test is not None:
+            print(f"test mIoU {trained.test['miou']:.4f}")
 
 
 @app.command()

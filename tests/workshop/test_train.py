@@ -410,17 +410,22 @@ def test_a_run_is_not_overwritten_and_not_resumed_with_other_choices(tmp_path):
 def test_a_checkpoint_of_another_version_is_not_resumed(tmp_path):
     train(small(tmp_path, steps=1), net(), DATA)
     path, state = tmp_path / "checkpoint.pt", torch.load(tmp_path / "checkpoint.pt")
-    changes = {f"it has no {name}": {k: v for k, v in state.items() if k != name} for name in state}
+    parts = state.keys() - {"ended", "earlier"}
+    changes = {f"it has no {name}": {k: v for k, v in state.items() if k != name} for name in parts}
     changes["its log does not fit"] = state | {"log": {"loss": 0.5}}
-    changes["its schedule does not fit"] = state | {"schedule": {"last_epoch": 1}}
+    changes["its model does not fit"] = state | {
+        "model": state["model"] | {"4.bias": torch.ones(9)}
+    }
     changes["its optimizer does not fit"] = state | {"optimizer": {"state": {}, "param_groups": []}}
     before = (tmp_path / "log.csv").read_bytes()
     for reason, other in changes.items():
         torch.save(other, path)
+        network = net(seed=5)
         with pytest.raises(
             ValueError, match=rf"of another version .* \({reason}\): finish the run"
         ):
-            train(small(tmp_path, steps=1, resume=True), net(), DATA)
+            train(small(tmp_path, steps=1, resume=True), network, DATA)
+        assert same(network.state_dict(), net(seed=5).state_dict())  # nothing is half loaded
     assert (tmp_path / "log.csv").read_bytes() == before
 
 
@@ -430,7 +435,7 @@ def test_a_damaged_checkpoint_is_told(tmp_path):
     content = folder.checkpoint.read_bytes()
     for part in (b"", content[: len(content) // 2], b"no checkpoint"):
         folder.checkpoint.write_bytes(part)
-        with pytest.raises(ValueError, match=r"checkpoint.pt is damaged \(.+\): delete it"):
+        with pytest.raises(ValueError, match=r"checkpoint.pt is damaged \(.+\): begin anew with"):
             folder.load()
 
 

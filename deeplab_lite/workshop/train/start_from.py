@@ -64,21 +64,42 @@ def last_layers(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[
 
 
 def read(source: str) -> dict[str, Tensor]:
-    """The weights in a file, or of a shipped checkpoint; names are those of the bare network."""
+    """The weights in a file, or of a shipped checkpoint; names are those of the bare network.
+
+    Raises FileNotFoundError, and ValueError for a file that cannot be read as tensors alone.
+    """
     path = Path(source)
-    if path.suffix == ".safetensors":
+    if path.suffix not in (".safetensors", *checkpoints.PICKLES):
+        state = checkpoints.load(source).state_dict()
+    else:
         from safetensors.torch import load_file
 
-        state: dict[str, Any] = load_file(path)
-    elif path.suffix in (".pt", ".pth"):
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        state = next(
-            (state[part] for part in ("average", "model", "state_dict") if part in state), state
-        )
-        state.pop("n_averaged", None)  # of torch's AveragedModel
-    else:
-        state = checkpoints.load(source).state_dict()
+        try:
+            if path.suffix == ".safetensors":
+                state = load_file(path)
+            else:
+                state = state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        except OSError:
+            raise
+        except Exception as error:  # of torch.load and safetensors: many
+            raise ValueError(
+                f"{path} is cut short, or holds more than tensors ({type(error).__name__}): copy "
+                "it again, or save model.state_dict() in place of the model"
+            ) from error
     return {checkpoints.plain_name(name): tensor for name, tensor in state.items()}
+
+
+def state_dict(content: Any) -> dict[str, Tensor]:
+    """The weights in what torch.save wrote: the average, the model, or the first tensors."""
+    parts = content if isinstance(content, dict) else {}
+    known = [parts[name] for name in ("average", "model", "state_dict") if name in parts]
+    for part in (*known, parts, *parts.values()):
+        if isinstance(part, dict):
+            state = {str(n): value for n, value in part.items() if isinstance(value, Tensor)}
+            state.pop("n_averaged", None)  # of torch's AveragedModel
+            if state:
+                return state
+    return {}
 
 
 # ---- ImageNet ------------------------------------------------------------------------------------
@@ -140,7 +161,7 @@ def fetch(url: str) -> dict[str, Tensor]:
     except Exception as error:  # of the network, of the hash, of torch.load: many
         if file.exists():
             raise ValueError(
-                f"{file} is damaged ({type(error).__name__}): delete it, and it is fetched anew"
+                f"{file} is damaged ({type(error).__name__}): move it away, and it is fetched anew"
             ) from error
         raise ConnectionError(
             f"{url} cannot be fetched ({error}): get the file elsewhere and put it into "
