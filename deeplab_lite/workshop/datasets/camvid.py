@@ -55,7 +55,8 @@ class CamVid(Pairs):
     ):
         if split not in SPLITS:
             raise ValueError(f"split {split!r}: expected {', '.join(SPLITS)}")
-        self.split, self.root = split, find(data_folder(root))
+        folder = data_folder(root)
+        self.split, self.root = split, find(folder)
         if download:
             fetch_split(split, self.root, server)
         images, masks = self.root / split, self.root / f"{split}annot"
@@ -63,7 +64,9 @@ class CamVid(Pairs):
             raise FileNotFoundError(
                 f"there is no CamVid in {self.root}: expected the folders {split} and {split}annot "
                 f"of https://github.com/{REPOSITORY}. Fetch them with download=True (--download), "
-                f"or give the folder as root (--root) or in {VARIABLE}"
+                f"or give the folder as root (--root) or in {VARIABLE}. Other copies, with masks "
+                f"in colours or of other names, become a folder of your own by `python -m "
+                f"deeplab_lite import {folder} --colours camvid --out DATA`"
             )
         pairs, alone, _ = matched(images, masks)
         if alone or not pairs:
