@@ -184,7 +184,8 @@ def start(config: Config) -> Fabric:
         torch.set_num_threads(config.threads)
     local = int(os.environ.get("LOCAL_WORLD_SIZE", config.devices))
     world = int(os.environ.get("WORLD_SIZE", local))
-    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    mps: Any = torch.backends.mps
+    there = {"cuda": torch.cuda.is_available, "mps": mps.is_available}
     known = config.accelerator in ("auto", "cpu", *there)
     if not known or (config.accelerator in there and not there[config.accelerator]()):
         raise ValueError(
