@@ -5,22 +5,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from deeplab_lite.analysis.call import Call
-from deeplab_lite.analysis.fields import (
-    InputSize,
-    Region,
-    Unit,
-    input_shape,
-    known_layer,
-    unit_index,
-    watch,
-)
+from deeplab_lite.analysis.fields import Region, Unit, known_layer, unit_index, watch
+from deeplab_lite.analysis.inputs import InputSize, explained, input_shape
 from deeplab_lite.analysis.rules import FRESH
-from deeplab_lite.analysis.tracker import model_state
+from deeplab_lite.analysis.twins import separate
 
 VISIBLE = 1e-6  # float64 interpolation leaves weights of 1e-16 where the exact weight is 0
 
@@ -52,16 +44,16 @@ def brute_force(
 def reached(model: nn.Module, input_size: InputSize, layer: str = "") -> list[Tensor]:
     """Per axis a bool tensor (pixels, *map): does row (column) p of the input reach the unit?"""
     shape = input_shape(model, input_size)
-    state = {n: t.double() if t.is_floating_point() else t.clone() for n, t in model_state(model)}
+    network = separate(model).double()
     result = []
     for axis, n in enumerate(shape[2:]):
         images = torch.zeros(n, *shape[1:], dtype=torch.float64)
         for p in range(n):
             images[p].select(axis + 1, p).fill_(1)
         outputs: dict[str, Tensor] = {}
-        with torch.no_grad(), watch(model, outputs.__setitem__), _Reach() as mode:
+        with explained(images.shape), watch(network, outputs.__setitem__), _Reach() as mode:
             mode.mark(images)
-            functional_call(model, state, (images,))
+            network(images)
         output = outputs[known_layer(layer, outputs)]
         if output.ndim == len(shape):
             rows = output.amax(1)
