@@ -13,6 +13,7 @@ from deeplab_lite.analysis.fields import Region, Unit, known_layer, unit_index, 
 from deeplab_lite.analysis.inputs import InputSize, explained, input_shape
 from deeplab_lite.analysis.rules import FRESH
 from deeplab_lite.analysis.twins import separate
+from deeplab_lite.analysis.windows import base, pooled, transposed_windows, unpooled
 
 VISIBLE = 1e-6  # float64 interpolation leaves weights of 1e-16 where the exact weight is 0
 
@@ -69,6 +70,7 @@ class _Reach(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.keep: dict[int, Tensor] = {}
+        self.pools: dict[int, Tensor] = {}  # what a max pool saw, by the id of its indices
 
     def mark(self, tensor: Any) -> None:
         if isinstance(tensor, Tensor):
@@ -96,9 +98,11 @@ class _Reach(TorchDispatchMode):
 
     def _pass_on(self, call: Call, marked: list[Tensor]) -> Any:
         name, x = call.name, marked[0]
-        if name == "convolution":
+        if name in ("convolution", "_convolution"):
             weight = torch.ones_like(call["weight"], dtype=x.dtype)
             return _cut(call.func(x, weight, None, *call.args[3:]))
+        if name.startswith("max_unpool"):
+            return self._unpool(call)
         if "batch_norm" in name:
             return (_spread(x, range(2, x.ndim)) if call["training"] else x.clone()), x, x
         if name == "native_layer_norm":
@@ -123,7 +127,24 @@ class _Reach(TorchDispatchMode):
         if name == "copy_":
             return call["src"]
         out = call.func(*call.args, **call.kwargs)
+        if name.startswith("max_pool") and name.endswith("with_indices"):
+            call.out = out
+            pooled(call)  # the indices keep a note of it
+            self.pools[id(out[1])] = _cut(out[0])
         return out if call.func.is_view else tree_map(_cut, out)
+
+    def _unpool(self, call: Call) -> Tensor:
+        """The largest of a window may be at any of its pixels: what is known lands on them all."""
+        indices, out = call["indices"], call.func(*call.args, **call.kwargs)
+        reach = torch.maximum(call.x, self.pools[id(base(indices))].view(indices.shape))
+        for dim, window in unpooled(indices, out).items():
+            taps = transposed_windows(out.shape[dim], *window)
+            n, shape = reach.shape[dim], tuple(taps.seen.shape)
+            landed = (taps.seen >= 0) & (taps.seen < n) & torch.as_tensor(taps.exists)
+            reach = reach.index_select(dim, taps.seen.clamp(0, n - 1).flatten())
+            landed = landed.view(*shape, *[1] * (out.ndim - dim - 1))
+            reach = (reach.unflatten(dim, shape) * landed).amax(dim + 1)
+        return reach
 
 
 def _cut(tensor: Any) -> Any:

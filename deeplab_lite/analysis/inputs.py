@@ -16,7 +16,7 @@ InputSize = int | Sequence[int]
 HINTS = {  # what torch or the network says: what to do
     r"missing .*argument": "its forward takes more than one input: wrap it in a module that takes "
     "the image alone",
-    r"'Tensor' object|only integers, slices": "its forward wants something else than one tensor: "
+    r"'Tensor' object|only integers, slices|too many indices": "its forward wants something else than one tensor: "
     "wrap it in a module that takes one",
     r"\bitem|\bmeta\b": "it reads tensor values in forward, and this analysis has none",
     r"AssertionError": "an assert in it wants another size or other channels: give those, or pass "

@@ -72,6 +72,8 @@ def with_output_stride(module: nn.Module, output_stride: int) -> nn.Module:
         wrong = first_wrong(seen, dense, output_stride, channels)
         if wrong is None:
             break
+        if isinstance(layers[wrong.owner], Step):
+            wrong = wrong._replace(owner=wrong.owner.rpartition(".")[0])
         culprit = layers[wrong.owner]
         code = type(culprit)
         ends = wrong.owner and code not in whole and _keeps(strides_of(wrong.owner, events))
@@ -180,7 +182,7 @@ def _run_by_phases(layer: nn.Module, label: str, calls: Calls, output_stride: in
     if len(plans) > 1:
         raise ValueError(f"{label} is used at two strides: give each use a layer of its own")
     before, after = plans.pop()
-    layer.forward = ByPhases(layer, before, after)  # type: ignore[method-assign]
+    layer.forward = ByPhases(layer, before, after)
     ends = not any(max(strides) for _, strides in calls)
     return ends or max(after) > 1
 

@@ -6,6 +6,7 @@ phase by itself gives the original's result at the original's positions, and its
 make a dense map. For convolutions and pools dilation computes the same, without moving the phases.
 """
 
+import copy
 import inspect
 import operator
 from collections.abc import Callable, Sequence
@@ -22,15 +23,14 @@ def by_phases(function: Callable, x: Tensor, before: Sequence[int], after: Seque
     Where the result ends or is no denser (after = 1), only the first phase is read.
     """
     dims = [d for d in range(x.ndim) if max(before[d], *after[d : d + 1]) > 1]
-    before = {d: before[d] for d in dims}
-    after = {d: after[d] if d < len(after) else 1 for d in dims}
+    phases = [after[d] if d < len(after) else 1 for d in dims]
     sizes = x.shape
-    for d in dims:
-        x = _split(x, d, before[d], after[d])
+    for d, count in zip(dims, phases, strict=True):
+        x = _split(x, d, before[d], count)
     y = function(x)
-    for d in reversed(dims):
-        if after[d] > 1:
-            y = _lace(y, d, after[d], sizes[d])
+    for d, count in reversed([*zip(dims, phases, strict=True)]):
+        if count > 1:
+            y = _lace(y, d, count, sizes[d])
     return y
 
 
@@ -127,7 +127,7 @@ def recode(layer: nn.Module) -> bool:
         node.replace_all_uses_with(call)
         graph.erase_node(node)
     if steps:
-        layer.forward = Coded(layer, graph)
+        layer.forward = Coded(layer, copy.deepcopy(graph))  # without the calls: pickles
     return bool(steps)
 
 

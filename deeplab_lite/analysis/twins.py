@@ -88,7 +88,11 @@ class Shell(nn.Module):
         vars(self)["shelled"] = module  # not a submodule: its own layers take no hooks either
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self.shelled(*args, **kwargs)
+        return vars(self)["shelled"](*args, **kwargs)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        vars(self)["shelled"]._apply(fn)
+        return super()._apply(fn, recurse)
 
 
 def _runnable(model: nn.Module) -> nn.Module:

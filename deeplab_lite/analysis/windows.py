@@ -1,5 +1,6 @@
 """Rules of operations that slide a window over a map, or look it up: one for each family."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from math import ceil, floor, inf
@@ -41,7 +42,7 @@ def spans(ends: list[tuple[int, int]], step: Fraction) -> Taps:
     return Taps(seen, step, exists=seen <= last)
 
 
-@rule("convolution")
+@rule("convolution", "_convolution")
 def _convolution(call: Call) -> Field:
     weight, out = call["weight"], call.result
     count = weight.ndim - 2
@@ -58,7 +59,7 @@ def _pool(call: Call) -> Field:
     return slide(call.field, call.x.shape, reads)
 
 
-def pooled(call: Call) -> dict[int, tuple[int, tuple[int, ...]]]:
+def pooled(call: Call) -> dict[int, tuple[int, Sequence[int]]]:
     """By dimension: size and (kernel, stride, padding, dilation). The indices keep a note of it."""
     count = int(call.name.split("pool")[1][0])
     kernel = call.sizes("kernel_size", count)
@@ -66,7 +67,9 @@ def pooled(call: Call) -> dict[int, tuple[int, tuple[int, ...]]]:
     padding, dilation = call.sizes("padding", count, 0), call.sizes("dilation", count)
     dims = range(call.x.ndim - count, call.x.ndim)
     options = zip(kernel, stride, padding, dilation, strict=True)
-    note = {dim: (call.x.shape[dim], o) for dim, o in zip(dims, options, strict=True)}
+    note: dict[int, tuple[int, Sequence[int]]] = {
+        dim: (call.x.shape[dim], o) for dim, o in zip(dims, options, strict=True)
+    }
     for indices in tree_leaves(call.out)[1:]:
         indices.pooled = note
     return note
@@ -81,9 +84,13 @@ def max_unpool(call: Call) -> Field:
     return slide(union(call.operands(), call.x.ndim), call.x.shape, reads)
 
 
-def unpooled(indices: Tensor, result: Tensor) -> dict[int, tuple[int, ...]]:
+def base(view: Tensor) -> Tensor:
+    return view if view._base is None else view._base
+
+
+def unpooled(indices: Tensor, result: Tensor) -> dict[int, Sequence[int]]:
     """By dimension of the result: the window of the max pool that the indices come from."""
-    note = getattr(indices if indices._base is None else indices._base, "pooled", None)
+    note = getattr(base(indices), "pooled", None)
     if note is None:
         raise Unknown("its indices do not come from a max pool as they are")
     # 1-D pools are 2-D ones on maps one unit wide, and unpooling has that unit elsewhere.
