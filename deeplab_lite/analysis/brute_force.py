@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from deeplab_lite.analysis.call import Call
 from deeplab_lite.analysis.fields import Region, Unit, known_layer, unit_index, watch
-from deeplab_lite.analysis.inputs import InputSize, explained, input_shape
+from deeplab_lite.analysis.input_shape import InputSize, explained, input_shape
 from deeplab_lite.analysis.rules import FRESH
 from deeplab_lite.analysis.twins import separate
 from deeplab_lite.analysis.windows import base, pooled, transposed_windows, unpooled

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from deeplab_lite.analysis.bounds import Field, squash
-from deeplab_lite.analysis.inputs import InputSize, explained, input_shape
+from deeplab_lite.analysis.input_shape import InputSize, explained, input_shape
 from deeplab_lite.analysis.tracker import Tracker
 from deeplab_lite.analysis.twins import float_type, on_meta
 

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from deeplab_lite.analysis.dense_layers import DENSE, WINDOWED, densify, pair
-from deeplab_lite.analysis.inputs import input_shape
+from deeplab_lite.analysis.input_shape import input_shape
 from deeplab_lite.analysis.phases import ByPhases, Step, is_rewritten, recode
 from deeplab_lite.analysis.probe import (
     GROWTH,

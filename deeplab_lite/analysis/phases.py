@@ -22,7 +22,7 @@ def by_phases(function: Callable, x: Tensor, before: Sequence[int], after: Seque
 
     Where the result ends or is no denser (after = 1), only the first phase is read.
     """
-    dims = [d for d in range(x.ndim) if max(before[d], *after[d : d + 1]) > 1]
+    dims = [d for d in range(x.ndim) if max(before[d], 1, *after[d : d + 1]) > 1]
     phases = [after[d] if d < len(after) else 1 for d in dims]
     sizes = x.shape
     for d, count in zip(dims, phases, strict=True):

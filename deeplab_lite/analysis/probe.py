@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from deeplab_lite.analysis.dense_layers import every
-from deeplab_lite.analysis.inputs import hint
+from deeplab_lite.analysis.input_shape import hint
 from deeplab_lite.analysis.twins import eagerly, sharing
 
 PROBE, GROWTH = 128, 64  # side of the probe image, and how much larger the second one is

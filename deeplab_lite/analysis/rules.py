@@ -1,6 +1,6 @@
 """One rule for each family of operations: what do its results see, given what its operands see?"""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from math import inf
@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
+from deeplab_lite.analysis import reductions as reductions  # its rules count, too
 from deeplab_lite.analysis.bounds import (
     Axis,
     Field,
     carries,
     everything,
-    mix_channels,
     pool_all,
     slide,
     squash,
@@ -26,44 +26,6 @@ from deeplab_lite.analysis.call import RULES, Call, Unknown, rule
 from deeplab_lite.analysis.windows import max_unpool, windows
 
 
-@rule(
-    *("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training"),
-    *("_batch_norm_with_update", "cudnn_batch_norm"),
-)
-def _batch_norm(call: Call) -> Field:
-    """At training the statistics come from the whole batch; at evaluation they are constants."""
-    training = call["training"] or call.name == "_batch_norm_with_update"
-    return _spread(call, [d for d in range(call.x.ndim) if d != 1]) if training else call.field
-
-
-@rule("native_layer_norm", "_fused_rms_norm", "rms_norm")
-def _layer_norm(call: Call) -> Field:
-    return _spread(call, range(call.x.ndim - len(call["normalized_shape"]), call.x.ndim))
-
-
-@rule("native_group_norm")
-def _group_norm(call: Call) -> Field:
-    mixed = mix_channels(call.field, call["group"], call.x.shape[1])
-    return _spread(call, range(2, call.x.ndim), mixed)
-
-
-@rule("_softmax", "_log_softmax", "_safe_softmax", "softmax", "log_softmax", "sort", "renorm")
-def _softmax(call: Call) -> Field:
-    return _spread(call, call.dims())
-
-
-def _spread(call: Call, dims: Iterable[int], field: Field | None = None) -> Field:
-    """Every unit along dims reads every other; `field` stands for the first operand's."""
-    field = field or call.field
-    return union([field, pool_all(field, call.x.shape, dims)], call.x.ndim)
-
-
-@rule("_fft_r2c", "_fft_c2c", "_fft_c2r")
-def _fourier(call: Call) -> Field:
-    pooled = pool_all(call.field, call.x.shape, call["dim"])
-    return tuple(replace(a, stride=b.stride) for a, b in zip(pooled, call.field, strict=True))
-
-
 @rule("view_as_real")
 def _parts(call: Call) -> Field:
     return tuple(replace(a, bounds=a.bounds[..., None]) for a in call.field)
@@ -72,34 +34,6 @@ def _parts(call: Call) -> Field:
 @rule("view_as_complex")
 def _complex(call: Call) -> Field:
     return tuple(replace(a, bounds=a.bounds.amax(-1)) for a in call.field)
-
-
-@rule("torchvision::deform_conv2d")
-def _deformable(call: Call) -> Field:
-    raise Unknown("it reads where its offsets say")
-
-
-@rule("cumsum", "cumprod", "logcumsumexp", "cummax", "cummin")
-def _cumulate(call: Call) -> Field:
-    (dim,) = call.dims()
-    return tuple(replace(a, bounds=a.bounds.cummax(dim + 1).values) for a in call.field)
-
-
-REDUCTIONS = (
-    "mean", "sum", "nansum", "prod", "amax", "amin", "max", "min", "argmax", "argmin",
-    "aminmax", "median", "nanmedian", "any", "all", "count_nonzero", "var", "std", "var_mean",
-    "std_mean", "logsumexp", "norm", "linalg_vector_norm", "topk", "kthvalue",
-)  # fmt: skip
-
-
-@rule(*REDUCTIONS)
-def _reduce(call: Call) -> Field:
-    dims = call.dims()
-    pooled = pool_all(call.field, call.x.shape, dims)
-    if call.result.ndim == call.x.ndim:
-        return pooled
-    dropped = [d + 1 for d in dims]
-    return tuple(replace(a, bounds=a.bounds.squeeze(dropped)) for a in pooled)
 
 
 @rule("mm", "bmm", "matmul", "addmm", "baddbmm", "_addmm_activation")

@@ -30,7 +30,7 @@ class Tracker(TorchDispatchMode):
         super().__init__()
         self.fields: dict[int, Field] = {}
         self.values = values or {}  # of parameters, buffers and constants without values
-        self.made: dict[int, tuple] = {}  # how such constants are made
+        self.origins: dict[int, tuple] = {}  # how such constants are made
         self.overwritten: set[int] = set()  # constants whose value is no longer theirs
         self.root: dict[int, Tensor] = {}  # a view's base
         self.views: dict[int, list[Tensor]] = {}
@@ -55,9 +55,9 @@ class Tracker(TorchDispatchMode):
         if not tensor.is_meta:
             return tensor
         if id(tensor) not in self.values:
-            if id(tensor) not in self.made:
+            if id(tensor) not in self.origins:
                 raise Unknown
-            func, args, kwargs, position = self.made[id(tensor)]
+            func, args, kwargs, position = self.origins[id(tensor)]
             args, kwargs = tree_map(self._value, (args, kwargs))
             self.values[id(tensor)] = tree_leaves(func(*args, **kwargs))[position]
         return self.values[id(tensor)]
@@ -85,7 +85,7 @@ class Tracker(TorchDispatchMode):
                 self.overwritten.add(id(self.root.get(id(target), target)))
         elif not tracked and torch.Tag.nondeterministic_seeded not in func.tags:
             for position, tensor in enumerate(tree_leaves(out)):
-                self.made[id(tensor)] = (func, args, kwargs, position)
+                self.origins[id(tensor)] = (func, args, kwargs, position)
         self.keep.append((tensors, out))
         if tracked:
             self.learning |= call.learns

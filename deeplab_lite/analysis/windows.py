@@ -237,3 +237,8 @@ def _around(place: Tensor, n: int, mode: int, border: int, corners: bool) -> tup
     else:
         counts = counts & (at >= 0) & (at < n)
     return at.clamp(0, n - 1).long(), counts
+
+
+@rule("torchvision::deform_conv2d")
+def _deformable(call: Call) -> Field:
+    raise Unknown("it reads where its offsets say")

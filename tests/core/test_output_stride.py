@@ -422,6 +422,8 @@ STEPS = {
     "slice": lambda x: x[..., ::2, ::2],
     "pad": lambda x: F.pad(x, (1, 1, 1, 1)),
     "mean": lambda x: x * x.mean((2, 3), keepdim=True),
+    "mean of scores": lambda x: x * x.mean((2, 3))[:, :, None, None],
+    "mean of rows": lambda x: x * x.mean(3, keepdim=True),
     "interpolate": lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"),
     "convolve": lambda x: F.conv2d(x, x.new_ones(2, 1, 3, 3), padding=1, groups=2),
     "shift": lambda x: x.roll(1, 3),

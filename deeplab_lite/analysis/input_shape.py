@@ -16,8 +16,8 @@ InputSize = int | Sequence[int]
 HINTS = {  # what torch or the network says: what to do
     r"missing .*argument": "its forward takes more than one input: wrap it in a module that takes "
     "the image alone",
-    r"'Tensor' object|only integers, slices|too many indices": "its forward wants something else than one tensor: "
-    "wrap it in a module that takes one",
+    r"'Tensor' object|only integers, slices|too many indices": "its forward wants something else "
+    "than one tensor: wrap it in a module that takes one",
     r"\bitem|\bmeta\b": "it reads tensor values in forward, and this analysis has none",
     r"AssertionError": "an assert in it wants another size or other channels: give those, or pass "
     "the part without it",
@@ -73,11 +73,11 @@ def input_shape(model: nn.Module, input_size: InputSize) -> list[int]:
     shapes = []
     for rank in ranks:
         counts = [count for of, count in layers if of == rank]
-        given = [int(n) for n in sizes] * (rank if isinstance(input_size, Integral) else 1)
-        channels = [[c] for c in _candidates(counts)] if len(given) == rank else [[]]
-        batch = [] if len(given) == rank + 2 else [2 if learning else 1]
-        if rank <= len(given) <= rank + 2:
-            shapes += [batch + c + given for c in channels]
+        full = [int(n) for n in sizes] * (rank if isinstance(input_size, Integral) else 1)
+        channels = [[c] for c in _candidates(counts)] if len(full) == rank else [[]]
+        batch = [] if len(full) == rank + 2 else [2 if learning else 1]
+        if rank <= len(full) <= rank + 2:
+            shapes += [batch + c + full for c in channels]
     return shapes[0] if len(shapes) == 1 else next(_that_run(model, shapes), shapes[0])
 
 
