@@ -85,7 +85,7 @@ def settings_for_textures(settings: Any) -> str:
         "nothing votes: without weights or iterations the map stays as it was. Keep the term that "
         "helps",
     )
-    network, gains, said = checkpoints.load("v1-scenes"), [], []
+    network, gains, sentences = checkpoints.load("v1-scenes"), [], []
     for seed in (2_000_010, 2_000_040):
         image, label = scenes.scene(seed, outline=0)
         with torch.no_grad():
@@ -94,8 +94,8 @@ def settings_for_textures(settings: Any) -> str:
         truth = torch.from_numpy(label)
         old, new = (float(metrics.miou(metrics.confusion_matrices(m, truth, 9)[0])) for m in maps)
         gains.append(new - old)
-        said.append(f"scene {seed}: {old:.2f} to {new:.2f}")
-    summary = ", ".join(said)
+        sentences.append(f"scene {seed}: {old:.2f} to {new:.2f}")
+    summary = ", ".join(sentences)
     if min(gains) <= 0.001:
         expect(chosen["w_appearance"] != 0, f"{summary}. Only smoothness is left: it has no edges")
         expect(
