@@ -93,7 +93,7 @@ def direct(name, stride=None, wrap=lambda network: network, flip=False):
     [
         (Choice("v1-scenes"), {}),
         (Choice("v3plus-scenes", stride=8), {"stride": 8}),
-        (Choice("v2-scenes", multi_scale=True), {"wrap": MultiScale}),
+        (Choice("v1-scenes", multi_scale=True), {"wrap": MultiScale}),
         (Choice("v3-scenes", flip=True), {"flip": True}),
         (Choice("v3-scenes", 8, True, True), {"stride": 8, "wrap": MultiScale, "flip": True}),
     ],

@@ -9,7 +9,7 @@ BETTER, WORSE, SAME = COLORS["green"], COLORS["vermillion"], "#6B7280"
 PAPER, INK = COLORS["purple"], "#101820"
 #                  title, unit
 COSTS = {"parameters": ("weights, k", 1e-3), "multiply_adds": ("GMAC", 1e-9)}
-SHOWN = (-13.0, 11.0)  # points of mIoU; a step below is an arrow at the rim
+SHOWN = (-16.0, 11.0)  # points of mIoU; a step below is an arrow at the rim
 Row = Mapping[str, Any]
 
 
@@ -46,7 +46,7 @@ def ladder(rows: Sequence[Row], figure: Any = None) -> Any:
             ax.text(0, y, f" {value:.2f}" if value < 10 else f" {value:.0f}", **small)
     ideas.set_yticks(range(len(rows)), [row["rung"] for row in rows], size=9.5, color=INK)
     ideas.set(ylim=(len(rows) - 0.5, -0.5), xlim=(0, 1))
-    steps.set(xlim=SHOWN, xticks=range(-10, 11, 5))
+    steps.set(xlim=SHOWN, xticks=range(-15, 11, 5))
     steps.axvline(0, color=INK, lw=0.8, zorder=1)
     steps.grid(axis="x", color="#DDE1E6")
     steps.plot([], [], "o", ms=5.5, color=BETTER, label="our step, with its interval")
@@ -70,15 +70,17 @@ def _step(ax: Any, y: int, row: Row) -> None:
     """The step with its interval, and the diamond of the paper's."""
     value, low, high = (100 * float(row[key]) for key in ("step", "low", "high"))
     color = BETTER if low > 0 else WORSE if high < 0 else SAME
-    ends = [high]
+    beside = high
     if row["paper"]:
-        ends.append(float(row["paper"].split()[0]))
-        ax.plot(ends[1], y, "D", ms=5, mfc="none", color=PAPER, zorder=4)
+        paper = float(row["paper"].split()[0])
+        beside = max(high, paper)
+        ax.plot(paper, y, "D", ms=5, mfc="none", color=PAPER, zorder=4)
     if value < SHOWN[0]:
+        beside = SHOWN[0] + 1.6
         arrow = {"arrowstyle": "-|>", "color": color, "lw": 1.8, "shrinkA": 0, "shrinkB": 0}
-        ax.annotate("", (SHOWN[0] + 0.1, y), (SHOWN[0] + 1.6, y), arrowprops=arrow)
+        ax.annotate("", (SHOWN[0] + 0.1, y), (beside, y), arrowprops=arrow)
     else:
         ax.plot([low, high], [y, y], color=color, lw=5, alpha=0.35, solid_capstyle="butt")
         ax.plot(value, y, "o", ms=5.5, color=color, zorder=3)
     text = f"{value:+.1f}".replace("-", "−")
-    ax.text(max(ends) + 0.5, y, text, va="center", size=8.5, color=color)
+    ax.text(beside + 0.5, y, text, va="center", size=8.5, color=color)
