@@ -38,7 +38,8 @@ def matrices(name: str, seed: int) -> torch.Tensor:
     """Confusion matrices of the test scenes, of a recipe trained with this seed."""
     config = replace(RECIPES[name], seed=seed, out=f"runs/seeds/{name}-{seed}")
     network, test = train(config).model, Scenes("test", 200, SIDE, SMALL)
-    images, labels = (torch.stack(each) for each in zip(*(test[i] for i in range(len(test))), strict=True))
+    items = [test[i] for i in range(len(test))]
+    images, labels = (torch.stack(each) for each in zip(*items, strict=True))
     with torch.inference_mode():
         return metrics.confusion_matrices(network(images), labels, len(CLASSES))
 

@@ -9,7 +9,7 @@ from deeplab_lite.classroom.draw.crf_steps import change_kinds
 from deeplab_lite.classroom.draw.segmentation import grey
 from deeplab_lite.colors import overlay
 
-# Where two answers differ, in colours that no class has; light, middle and dark for the first three.
+# Where two answers differ, in colours that no class has: light, middle and dark, and white.
 DISAGREEMENT = {
     "second": ("only the second is right", np.array((0, 240, 255), np.uint8)),
     "first": ("only the first is right", np.array((255, 0, 212), np.uint8)),
