@@ -80,9 +80,6 @@ def find(name: str) -> Entry:
 
 
 def build(name: str, **changes: Any) -> nn.Module:
-    """The network `name` with random weights; `changes` override its options.
-
-    Raises ValueError for a name that `find` does not know.
-    """
+    """The network `name` with random weights; `changes` override its options. Raises as `find`."""
     kind, options = find(name)
     return getattr(models, kind)(**(options | changes))
