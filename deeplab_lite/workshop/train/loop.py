@@ -21,7 +21,7 @@ from deeplab_lite.workshop.train.config import Config
 from deeplab_lite.workshop.train.log import Log
 from deeplab_lite.workshop.train.optim import make_average, make_optimizer, make_schedule
 from deeplab_lite.workshop.train.run_folder import RunFolder
-from deeplab_lite.workshop.train.start_from import freeze, start_from
+from deeplab_lite.workshop.train.start_from import freeze, last_layers, start_from
 from deeplab_lite.workshop.train.stream import (
     Augment,
     Stream,
@@ -113,7 +113,8 @@ def run(
     step = agree(fabric, 0 if state is None else state["step"], folder.path)
     if config.init and state is None:
         with fabric.rank_zero_first(local=True):
-            report_line = start_from(network, config.init)
+            names = classes_of(val_set)
+            report_line = start_from(network, config.init, names, head_of(config, names, network))
         fabric.print(report_line)
     if config.channels_last:
         network.to(memory_format=torch.channels_last)
@@ -183,10 +184,16 @@ def start(config: Config) -> Fabric:
         torch.set_num_threads(config.threads)
     local = int(os.environ.get("LOCAL_WORLD_SIZE", config.devices))
     world = int(os.environ.get("WORLD_SIZE", local))
-    gpu = {"cuda": torch.cuda, "mps": torch.backends.mps}.get(config.accelerator)
-    if gpu and not gpu.is_available():
+    mps: Any = torch.backends.mps
+    there = {"cuda": torch.cuda.is_available, "mps": mps.is_available}
+    known = config.accelerator in ("auto", "cpu", *there)
+    if not known or (config.accelerator in there and not there[config.accelerator]()):
         raise ValueError(
-            f"accelerator {config.accelerator!r}: torch finds no such GPU here; take auto or cpu"
+            f"accelerator {config.accelerator!r} is not there: expected auto, cpu, cuda or mps"
+        )
+    if config.accelerator in ("auto", "cuda") and 0 < torch.cuda.device_count() < local:
+        raise ValueError(
+            f"devices {local}: this machine has {torch.cuda.device_count()} that torch can see"
         )
     fabric = Fabric(
         accelerator=config.accelerator,
@@ -221,6 +228,18 @@ def build(config: Config, classes: Sequence[str] = ()) -> nn.Module:
 
     head = {"num_classes": len(classes)} if classes else {}
     return zoo.build(config.model, **(config.changes() | head))
+
+
+def head_of(config: Config, classes: Sequence[str], network: nn.Module) -> list[str]:
+    """The tensors of a network of the family that have a row for each class; else none."""
+    if not classes:
+        return []
+    with torch.device("meta"):
+        one, other = (build(config, names).state_dict() for names in (classes, [*classes, ""]))
+    own = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    if own != {name: tensor.shape for name, tensor in one.items()}:
+        return []  # a network of the caller's own
+    return last_layers(other, one)
 
 
 def to_device(batch: Batch, fabric: Fabric, config: Config) -> Batch:

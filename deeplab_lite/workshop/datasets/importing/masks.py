@@ -66,11 +66,15 @@ def read(root: Path, pictures: Pictures, options: Options) -> Export:
     source = options.colours or next((str(p) for n in TABLES for p in root.rglob(n)), "")
     if not source and _are_colours(pairs):
         source = _builtin(pairs)
-    if source:
-        export = _colours(pairs, color_tables.named(source), options)
+    table = color_tables.named(source) if source else ()
+    names, palette = color_tables.classes_of(table, names_in(options.classes))
+    if source and not _are_numbers(pairs, table):
+        export = _colours(pairs, table, names)
         export.notes.append(f"the colours are those of {source}")
     else:
-        export = _values(root, pairs, options)
+        files = [root / name for name in NAMES if (root / name).is_file()]
+        export = _values(pairs, names or (lines(files[0]) if files else []))
+    export.palette = palette or palette_of(pairs[0].mask)[: len(export.classes)]
     if alone:
         names = [path.name for path in alone]
         export.notes.append(
@@ -108,9 +112,14 @@ def _builtin(pairs: Sequence[Pair]) -> str:
     )
 
 
-def _colours(pairs: Sequence[Pair], table: color_tables.Rows, options: Options) -> Export:
-    classes, palette = color_tables.classes_of(table, names_in(options.classes))
+def _are_numbers(pairs: Sequence[Pair], table: color_tables.Rows) -> bool:
+    """Whether grey masks hold the numbers of the table's classes, and not their colours."""
+    if _are_colours(pairs) or palette_of(pairs[0].mask):
+        return False
+    return not all(color_tables.covers(table, _rgb(pair.mask)) for pair in pairs[:SAMPLE])
 
+
+def _colours(pairs: Sequence[Pair], table: color_tables.Rows, classes: list[str]) -> Export:
     def draw(mask: Path, _: Size) -> np.ndarray:
         try:
             return color_tables.numbered(_rgb(mask), table, classes)
@@ -119,15 +128,13 @@ def _colours(pairs: Sequence[Pair], table: color_tables.Rows, options: Options) 
             raise ValueError(f"{mask}: {error}{lossy}") from None
 
     items = [Labelled(p.image, p.mask, partial(draw, p.mask)) for p in pairs]
-    return Export(TITLE, tuple(classes), items, palette)
+    return Export(TITLE, tuple(classes), items)
 
 
-def _values(root: Path, pairs: Sequence[Pair], options: Options) -> Export:
+def _values(pairs: Sequence[Pair], names: list[str]) -> Export:
     """Class numbers as they are; 0 and 255 alone are background and object."""
-    files = [root / name for name in NAMES if (root / name).is_file()]
-    names = names_in(options.classes) or (lines(files[0]) if files else [])
     used = {int(value) for pair in pairs for value in np.unique(read_mask(pair.mask))}
-    binary = used == {0, IGNORE}
+    binary = used == {0, IGNORE} and not palette_of(pairs[0].mask)
     largest = max(used - {IGNORE}, default=0)
     if names and largest >= len(names):
         raise ValueError(
@@ -143,7 +150,7 @@ def _values(root: Path, pairs: Sequence[Pair], options: Options) -> Export:
 
     names = names or (["background", "object"] if binary else list(map(str, range(largest + 1))))
     items = [Labelled(p.image, p.mask, partial(draw, p.mask)) for p in pairs]
-    export = Export(TITLE, tuple(names), items, palette_of(pairs[0].mask)[: len(names)])
+    export = Export(TITLE, tuple(names), items)
     if binary:
         export.notes.append(f"the masks have 0 and 255 alone: 255 has become class 1, {names[1]}")
     return export
