@@ -188,9 +188,8 @@ def own_palettes(root, names=NAMES):
         order = np.roll(np.arange(3), i)
         mask = np.argsort(order).astype(np.uint8)[truth()]
         save(root / "gt" / f"{name}.png", mask, [tuple(c) for c in COLOURS[order].tolist()])
-    (root / "class_dict.csv").write_text(
-        "name,r,g,b\nbackground,0,0,0\ncar,250,50,83\ntree,51,221,255"
-    )
+    lines = ["name,r,g,b", "background,0,0,0", "car,250,50,83", "tree,51,221,255"]
+    (root / "class_dict.csv").write_text("\n".join(lines))
     return root
 
 

@@ -405,7 +405,7 @@ def test_a_folder_that_is_none_is_a_problem_and_no_error(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()
     kinds = [p.kind for p in check_folder(tmp_path).problems]
-    assert kinds == ["layout", "split"]
+    assert kinds == ["layout"]
 
 
 # ---- training ----

@@ -69,7 +69,7 @@ class Report:
             share = f"{pixels / total:.2%}" if total else "-"
             rows.append([name, f"{pixels:,}", share, str(images)])
         parts = f"{self.train} images to train on and {self.val} to validate on"
-        parts += f" and {self.test} to test on" if self.test else ""
+        parts += f", {self.test} to test on" if self.test else ""
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.kinds)
         lines = [
             f"{self.root}: {parts}, "
@@ -121,7 +121,7 @@ def check_folder(root: str | Path) -> Report:
         names = tuple(str(value) for value in range(largest + 1))
     parts: dict[str, list[Pair]] = {"train": [], "val": [], "test": []}
     try:
-        parts = divide(root, pairs)
+        parts = divide(root, pairs) if pairs else parts
     except (OSError, ValueError) as error:
         problems.append(Problem("split", "", str(error)))
     sizes = sorted((look.size for look in looks if look.size), key=math.prod) or [(0, 0)]

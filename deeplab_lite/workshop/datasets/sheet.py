@@ -1,5 +1,6 @@
 """A contact sheet: classes laid on the photos of a folder, to be looked at before a training."""
 
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -21,21 +22,24 @@ INK, PAPER, GREY = (0, 0, 0), (255, 255, 255), (160, 160, 160)
 def contact_sheet(report: Report, file: Path) -> str:
     """Write a PNG of up to 24 images, evenly spread over the folder, with a legend above.
 
-    Class 0 is tinted as well. What cannot be drawn shows why. Returns a sentence for the terminal.
-    Raises FileNotFoundError where there is no folder of images and masks. Taught in lesson 09.
+    A class 0 called background keeps its colours; what cannot be drawn shows why. Returns a
+    sentence for the terminal. Raises FileNotFoundError where images/ or masks/ is not there. Taught
+    in lesson 09.
     """
     pairs, *_ = folder.files(Path(report.root))
-    step = max(1, -(-len(pairs) // (COLUMNS * ROWS)))
-    shown = pairs[::step]
+    count = min(len(pairs), COLUMNS * ROWS)
+    shown = [pairs[i * len(pairs) // count] for i in range(count)]
     own = folder.palette(pairs, len(report.classes))
     palette = np.array(own or colors.voc_palette(max(1, len(report.classes))), np.uint8)
+    tiles = [_tile(pair, palette, report.classes) for pair in shown]
+    rows = [tiles[i : i + COLUMNS] for i in range(0, count, COLUMNS)]
     legend = _legend(report.classes, palette)
-    rows = -(-len(shown) // COLUMNS)
-    sheet = Image.new("RGB", (WIDTH, legend.height + rows * (SIDE + LINE)), PAPER)
+    heights = [legend.height, *(max(tile.height for tile in row) for row in rows)]
+    sheet = Image.new("RGB", (WIDTH, sum(heights)), PAPER)
     sheet.paste(legend)
-    for i, pair in enumerate(shown):
-        place = (i % COLUMNS * SIDE, legend.height + i // COLUMNS * (SIDE + LINE))
-        sheet.paste(_tile(pair, palette), place)
+    for i, row in enumerate(rows):
+        for j, tile in enumerate(row):
+            sheet.paste(tile, (j * SIDE, sum(heights[: i + 1])))
     file.parent.mkdir(parents=True, exist_ok=True)
     with replacing(file) as path:
         sheet.save(path, "PNG")
@@ -55,21 +59,22 @@ def _legend(classes: tuple[str, ...], palette: np.ndarray) -> Image.Image:
     return legend
 
 
-def _tile(pair: Pair, palette: np.ndarray) -> Image.Image:
+def _tile(pair: Pair, palette: np.ndarray, classes: tuple[str, ...]) -> Image.Image:
     tile = Image.new("RGB", (SIDE, SIDE + LINE), PAPER)
     draw = ImageDraw.Draw(tile)
-    draw.text((4, SIDE + 4), pair.image.name[:36], fill=INK)
+    draw.text((4, 4), pair.image.name[:36], fill=INK)
     try:
         picture = image_files.read(pair.image, largest=SIDE - 4).image
         mask = Image.fromarray(read_mask(pair.mask).clip(0, IGNORE).astype(np.uint8))
         size = (picture.shape[1], picture.shape[0])
         label = np.array(mask.resize(size, Image.Resampling.NEAREST))
         label[(label >= len(palette)) & (label != IGNORE)] = IGNORE
-        raised = np.where(label == IGNORE, IGNORE, label + 1)  # overlay leaves class 0 as it is
-        tinted = colors.overlay(picture, raised, 0.5, np.vstack([palette[:1], palette]))
-        tile.paste(Image.fromarray(tinted), (2, 2))
+        if classes[:1] != ("background",):  # overlay leaves class 0 as it is
+            label = np.where(label == IGNORE, IGNORE, label + 1)
+            palette = np.vstack([palette[:1], palette])
+        tile.paste(Image.fromarray(colors.overlay(picture, label, 0.5, palette)), (2, LINE))
     except (OSError, ValueError) as error:
-        text = str(error).removeprefix(f"{pair.image.parent.parent}/")
-        cut = [text[i : i + 38] for i in range(0, min(len(text), 38 * 12), 38)]
-        draw.text((4, 4), "\n".join(cut), fill=(192, 0, 0))
-    return tile
+        text = str(error).replace(f"{pair.image.parent.parent}/", "")
+        draw.text((4, LINE), "\n".join(textwrap.wrap(text, 38)[:12]), fill=(192, 0, 0))
+        return tile
+    return tile.crop((0, 0, SIDE, LINE + size[1] + 4))

@@ -1,5 +1,6 @@
 """COCO's JSON: polygons and run lengths, by category. Crowds become 255."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def read(file: Path, document: Any, left_out: list[str]) -> tuple[list[str], lis
     for each in document["annotations"]:
         if each["category_id"] not in categories:
             raise ValueError(
-                f"{file}: annotation {each.get('id')} has the category {each['category_id']}, "
+                f"annotation {each.get('id')} has the category {each['category_id']}, "
                 f"and the categories are {sorted(categories)}"
             )
         if paint := _paint(each.get("segmentation")):
@@ -48,6 +49,7 @@ def _paint(segmentation: Any) -> Paint | None:
         height, width = segmentation["size"]
         counts = segmentation["counts"]
         counts = shapes.unpacked(counts) if isinstance(counts, str) else counts
-        return shapes.bitmap(shapes.from_runs(counts, height, width, by_column=True))
+        return shapes.bitmap(partial(shapes.from_runs, counts, height, width, by_column=True))
     parts = [list(zip(part[::2], part[1::2], strict=True)) for part in segmentation or ()]
+    parts = [part for part in parts if len(part) > 2]
     return shapes.several([shapes.polygon(part) for part in parts]) if parts else None

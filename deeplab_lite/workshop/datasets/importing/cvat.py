@@ -1,5 +1,6 @@
 """CVAT's XML, "CVAT for images 1.1": polygons, boxes, ellipses and masks, in their z-order."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -25,7 +26,7 @@ def is_one(document: Any) -> bool:
 def read(file: Path, document: Element, left_out: list[str]) -> tuple[list[str], list[Annotation]]:
     """The labels in the task's order, and the shapes. Raises ValueError for videos."""
     if document.find("track") is not None:
-        raise ValueError(f'{file} has tracks: export the task as "CVAT for images 1.1"')
+        raise ValueError('these are tracks of a film: export the task as "CVAT for images 1.1"')
     labels = document.findall(".//labels/label")
     names = [each.findtext("name", "") for each in labels if each.findtext("type") not in NO_AREA]
     annotations = []
@@ -58,5 +59,6 @@ def _paint(mark: Element) -> Paint | None:
     if mark.tag == "mask":
         left, top, width, height = [int(v) for v in values("left top width height")]
         counts = [int(count) for count in mark.attrib["rle"].split(",")]
-        return shapes.bitmap(shapes.from_runs(counts, height, width, by_column=False), left, top)
+        unpack = partial(shapes.from_runs, counts, height, width, by_column=False)
+        return shapes.bitmap(unpack, left, top)
     return None

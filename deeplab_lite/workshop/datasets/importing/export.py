@@ -4,6 +4,7 @@ import base64
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -85,21 +86,25 @@ class Pictures:
             self.named.setdefault(alike(path.name), []).append(path)
 
     def find(self, annotation: Annotation) -> Path | None:
-        """The picture whose path ends most like the name in the export; None if none does.
+        """The picture whose path ends most like the name in the export, and then the one nearest to
+        the file of the annotation; None if none does.
 
-        Raises ValueError where two do: nobody could say which one was labelled.
+        Raises ValueError where two are as near: nobody could say which one was labelled.
         """
         parts = [alike(p) for p in PurePosixPath(annotation.picture.replace("\\", "/")).parts]
         if not parts:
             return None
         named = self.named.get(parts[-1]) or self.named.get(HASH.sub("", parts[-1]), [])
-        ranks = [(_common_end(path, parts), path) for path in named]
-        near = [(n, path) for n, path in ranks if path.is_relative_to(annotation.file.parent)]
-        best = [path for n, path in near or ranks if n == max(near or ranks)[0]]
+        home = annotation.file.parent.parts
+        ranks = [
+            (_common(reversed(path.parts), reversed(parts)), _common(path.parts, home))
+            for path in named
+        ]
+        best = [path for path, rank in zip(named, ranks, strict=True) if rank == max(ranks)]
         if len(best) > 1:
             raise ValueError(
                 f"{annotation.file} names {annotation.picture}, which is {best[0]} or {best[1]}: "
-                "import the folders one by one, or say --images FOLDER"
+                "give its folder with --images"
             )
         return best[0] if best else self._embedded(annotation, parts[-1])
 
@@ -125,14 +130,10 @@ def visible(folder: Path, *suffixes: str) -> list[Path]:
     )
 
 
-def _common_end(path: Path, parts: Sequence[str]) -> int:
-    """How many of the last parts of a path agree."""
-    count = 0
-    for one, other in zip(reversed(path.parts), reversed(parts), strict=False):
-        if alike(one) != other:
-            break
-        count += 1
-    return count
+def _common(path: Iterable[str], other: Iterable[str]) -> int:
+    """How many parts of two paths agree, from the first on."""
+    same = (alike(a) == alike(b) for a, b in zip(path, other, strict=False))
+    return sum(takewhile(bool, same))
 
 
 def assembled(

@@ -1,5 +1,6 @@
 """Label Studio's JSON: polygons, boxes and ellipses in per cent of the picture, and brushes."""
 
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -24,7 +25,7 @@ def read(file: Path, document: Any, left_out: list[str]) -> tuple[list[str], lis
     Raises ValueError for JSON-MIN, and for pictures that were turned while they were labelled.
     """
     if MIN in document[0]:
-        raise ValueError(f"{file} is Label Studio's JSON-MIN: export the project as JSON")
+        raise ValueError("this is Label Studio's JSON-MIN: export the project as JSON")
     annotations = []
     for task in document:
         kept = [each for each in task["annotations"] if not each.get("was_cancelled")]
@@ -37,7 +38,7 @@ def read(file: Path, document: Any, left_out: list[str]) -> tuple[list[str], lis
                 continue  # a choice or a text about the picture
             size = (int(mark["original_width"]), int(mark["original_height"]))
             if mark.get("image_rotation"):
-                raise ValueError(f"{file}: {_picture(task)} was labelled turned: turn it back")
+                raise ValueError(f"{_picture(task)} was labelled turned: turn it back")
             if paint := _paint(value, *size):
                 drawn.append(Shape(names[0][0], paint))
             else:
@@ -59,7 +60,7 @@ def _picture(task: Any) -> str:
 def _paint(value: Any, width: int, height: int) -> Paint | None:
     turn = value.get("rotation", 0)
     if "rle" in value:
-        return shapes.bitmap(shapes.from_brush(value["rle"], height, width))
+        return shapes.bitmap(partial(shapes.from_brush, value["rle"], height, width))
     if "points" in value:
         return shapes.polygon([(x * width / 100, y * height / 100) for x, y in value["points"]])
     if not {"x", "y"} <= set(value):

@@ -2,7 +2,9 @@
 
 import base64
 import io
+import json
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +33,8 @@ def read(file: Path, document: Any, left_out: list[str]) -> tuple[list[str], lis
             left_out.append(f"{kind}s")
     width, height = document.get("imageWidth"), document.get("imageHeight")
     size = (int(width), int(height)) if width and height else None
-    data = document.get("imageData") or ""
-    return [], [Annotation(document["imagePath"], file, size, drawn, data)]
+    photo = partial(_photo, file) if document.get("imageData") else None
+    return [], [Annotation(document["imagePath"], file, size, drawn, photo)]
 
 
 def _paint(kind: str, shape: Any) -> Paint | None:
@@ -48,5 +50,14 @@ def _paint(kind: str, shape: Any) -> Paint | None:
     (left, right), (top, bottom) = (sorted(each) for each in zip(*points, strict=True))
     if kind == "rectangle":
         return shapes.rectangle(left, top, right, bottom)
-    with Image.open(io.BytesIO(base64.b64decode(shape["mask"]))) as mask:
-        return shapes.bitmap(np.array(mask) > 0, round(left), round(top))
+    return shapes.bitmap(partial(_mask, shape["mask"]), round(left), round(top))
+
+
+def _mask(data: str) -> np.ndarray:
+    with Image.open(io.BytesIO(base64.b64decode(data))) as mask:
+        return np.array(mask) > 0
+
+
+def _photo(file: Path) -> bytes:
+    """Read anew: the pictures of all files would fill the memory."""
+    return base64.b64decode(json.loads(file.read_text("utf-8-sig"))["imageData"])

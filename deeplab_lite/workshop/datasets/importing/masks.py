@@ -88,8 +88,10 @@ def _are_colours(pairs: Sequence[Pair]) -> bool:
     first: dict[int, Color] = {}
     try:
         for pair in pairs:
+            with Image.open(pair.mask) as mask:
+                grey = mask.mode in ("L", "1") or mask.mode.startswith("I")
             palette = palette_of(pair.mask)
-            for value in np.unique(read_mask(pair.mask)).tolist() if palette else ():
+            for value in [] if grey else np.unique(read_mask(pair.mask)).tolist():
                 color = palette[value] if value < len(palette) else (0, 0, 0)
                 if value != IGNORE and first.setdefault(value, color) != color:
                     return True

@@ -59,7 +59,7 @@ class Imported(NamedTuple):
 
     def __str__(self) -> str:
         export = self.export
-        parts = ", ".join(f"{len(names)} {part}" for part, names in self.lists.items())
+        parts = ", ".join(f"{len(names)} {part}" for part, names in self.lists.items() if names)
         lines = [
             f"{export.format}: {len(export.items)} pictures, {len(export.classes)} classes "
             f"({some(export.classes)}) are in {self.out}: {parts}",
@@ -165,6 +165,8 @@ def read(source: Path, form: str, pictures: Pictures, options: Options) -> Expor
             more, read_ones = reader.read(file, document, left_out)
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise ValueError(f"{file} is not as {reader.TITLE} writes it ({error!r})") from error
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from error
         names += more
         annotations += read_ones
     if not annotations:

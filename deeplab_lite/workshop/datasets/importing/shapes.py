@@ -5,7 +5,7 @@ its centre.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from skimage import draw
@@ -61,11 +61,12 @@ def several(parts: Sequence[Paint]) -> Paint:
     return paint
 
 
-def bitmap(mask: np.ndarray, left: int = 0, top: int = 0) -> Paint:
-    """The pixels where `mask` (h, w) is true, with its corner at (left, top)."""
-    height, width = mask.shape
+def bitmap(unpack: Callable[[], np.ndarray], left: int = 0, top: int = 0) -> Paint:
+    """The pixels where a mask (h, w), unpacked when it is painted, is true; corner (left, top)."""
 
     def paint(label: np.ndarray, number: int) -> None:
+        mask = unpack()
+        height, width = mask.shape
         if left < 0 or top < 0 or left + width > label.shape[1] or top + height > label.shape[0]:
             raise ValueError(
                 f"a mask of {width} x {height} at ({left}, {top}) for a picture of "

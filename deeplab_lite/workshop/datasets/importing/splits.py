@@ -10,7 +10,7 @@ from deeplab_lite.workshop.datasets.folder import LEAST, lines
 SHARES = {"val": 0.2, "test": 0.1}
 SLACK = 1.25  # how much larger than its share a part may become by a group
 ENOUGH = 10  # pictures for a test list
-FEW = 5  # groups: with less, parts could not be filled
+FEW = 3  # groups: with less, parts could not be filled
 NAMES = {"train": "train", "valid": "val", "validation": "val", "val": "val", "test": "test"}
 WORD = re.compile(r"(?<![a-z])(train|validation|valid|val|test)(?![a-z]{2})", re.I)
 
@@ -34,7 +34,8 @@ def groups_of(pictures: Mapping[str, Path], root: Path, by: str) -> tuple[dict[s
         groups = {name: f"{folders[name]}/{plain[name]}" for name in pictures}
     count = len(set(groups.values()))
     if by == "auto" and count < FEW:
-        return groups_of(pictures, root, "none")
+        groups, how = groups_of(pictures, root, "none")
+        return groups, f"{how}; if they are frames of a film, neighbours are in train and in val"
     if count < 2:
         raise ValueError(f"all pictures have one {by}, so they make one group: say --group none")
     return groups, f"{count} groups, by {'name' if by == 'auto' else by}"
