@@ -376,7 +376,7 @@ def two_masks(root):
 
 SENTENCES = {
     wrong_class: "instances.json: annotation 3 has the category 4, and the categories are [7, 9]",
-    wrong_runs: "instances.json: runs of 11 pixels for a mask of 40 x 30",
+    wrong_runs: "instances.json, daya_1.jpg: runs of 11 pixels for a mask of 40 x 30",
     unlisted: "annotations.xml has the class 'tree', and the classes are background, car: add it",
     strange_colour: "dayc_0.png: the colour (9, 9, 9) at (3, 7), of 0.1% of the pixels, is in no",
     no_photos: "has none of the 10 pictures of the export, as daya_0.jpg: give their folder with",

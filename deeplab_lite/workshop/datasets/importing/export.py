@@ -1,6 +1,5 @@
 """What a label tool wrote, in one form: pictures, each with the shapes of its label map."""
 
-import base64
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -35,14 +34,15 @@ class Annotation(NamedTuple):
     """The shapes of one picture.
 
     picture: its name or path as the export has it; file: the file that holds the shapes. size: of
-    the pixels they were drawn on, where the export says so. data: the picture itself in base64.
+    the pixels they were drawn on, where the export says so. photo: reads the picture's file, where
+    it is in the export.
     """
 
     picture: str
     file: Path
     size: Size | None
     shapes: Sequence[Shape]
-    data: str = ""
+    photo: Callable[[], bytes] | None = None
 
 
 class Labelled(NamedTuple):
@@ -109,9 +109,9 @@ class Pictures:
         return best[0] if best else self._embedded(annotation, parts[-1])
 
     def _embedded(self, annotation: Annotation, name: str) -> Path | None:
-        if not annotation.data:
+        if not annotation.photo:
             return None
-        content = base64.b64decode(annotation.data)
+        content = annotation.photo()
         suffix = ".png" if content.startswith(b"\x89PNG") else ".jpg"
         path = self.scratch / f"{Path(name).stem}{suffix}"
         while path.exists():
