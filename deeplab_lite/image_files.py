@@ -5,9 +5,10 @@ Everything happens in this process: nothing is uploaded, and no file is written.
 
 import io
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
@@ -18,8 +19,8 @@ LEFT_OUT = {"EPS", "WMF"}  # Pillow hands these to other programs, which would r
 Image.init()
 FORMATS = sorted(set(Image.OPEN) - LEFT_OUT)
 DEPTHS = (8, 10, 12, 14, 16)  # bits that scanners, cameras and microscopes store in 16
-NO_DATA = -9999  # and below: no measurement, in maps of heights and the like
-OTHER_BYTE = {"RGB;16B": "RGB;16L", "RGB;16L": "RGB;16B", "RGB;16N": "RGB;16B"}
+NO_DATA = -9999, 1e30  # and beyond: no measurement, in maps of heights and the like
+NO_DATA_TAG = 42113  # of GDAL, in a TIFF: another such value
 
 
 class Photo(NamedTuple):
@@ -86,14 +87,21 @@ def _read(source: BinaryIO, largest: int | None) -> Photo:
     image.draft(None, (2 * largest, 2 * largest))  # a JPEG is decoded at 1/2, 1/4 or 1/8
     if image.width * image.height > MAX_PIXELS:
         raise Image.DecompressionBombError
-    deep = "RGB;16" in str(getattr(image, "tile", ""))  # Pillow decodes the upper 8 bits only
-    image.load()
+    tiles = getattr(image, "tile", [])
+    deep = any(_raw_mode(tile).startswith(("RGB", "LA")) and ";16" in str(tile) for tile in tiles)
+    if kind == "TIFF":  # its fourth band is left out, so the others are not divided by it
+        _read_as(image, lambda mode: mode.replace("RGBa", "RGBA"))
+    image.load()  # of 16 bits of colour, the upper 8
     image, turned = _upright(image)
     if image.mode[0] in "IF":
-        image, change = _eight_bits(np.asarray(image, np.float32), image.mode[0] == "I")
+        empty = getattr(image, "tag_v2", {}).get(NO_DATA_TAG)
+        image, change = _eight_bits(np.asarray(image, np.float32), image.mode[0] == "I", empty)
         changes.append(change)
-    elif deep and (high := np.asarray(image, np.float32)).max() < 2**6:  # 14 bits or fewer
-        image, change = _eight_bits(256 * high + _lower_bytes(source), whole=True)
+    elif deep and (high := np.asarray(image, np.float32)[..., :3]).max() < 2**6:  # 14 bits or fewer
+        scaled, change = _eight_bits(256 * high + _lower_bytes(source), whole=True)
+        if image.mode == "RGBA":
+            scaled.putalpha(image.getchannel("A"))
+        image = scaled
         changes.append(change)
     if kind == "TIFF" and image.mode == "RGBA":  # often near infrared, marked as alpha by mistake
         image = image.convert("RGB")
@@ -125,16 +133,39 @@ def _upright(image: Image.Image) -> tuple[Image.Image, bool]:
 def _lower_bytes(source: BinaryIO) -> np.ndarray:
     """What Pillow drops of 16-bit colours: read in the other byte order, they are what it keeps."""
     image = Image.open(source, formats=FORMATS)
-    for i, tile in enumerate(image.tile):
-        mode, *rest = tile.args if isinstance(tile.args, tuple) else (tile.args,)
-        image.tile[i] = tile._replace(args=(OTHER_BYTE[mode], *rest))
+    _read_as(image, _other_byte)
     image.load()
-    return np.asarray(_upright(image)[0], np.float32)
+    return np.asarray(_upright(image)[0], np.float32)[..., :3]
 
 
-def _eight_bits(values: np.ndarray, whole: bool) -> tuple[Image.Image, str]:
-    """Whole numbers of 16 or 32 bits, or floats, in 8 bits; and what was done, in words."""
-    known = np.isfinite(values) & (values > NO_DATA)
+def _other_byte(mode: str) -> str:
+    """The raw mode of the other byte order; grey with alpha has none, and 8 bits must do."""
+    if mode.startswith("LA"):
+        return mode
+    return mode.replace("RGBa", "RGBA")[:-1] + ("L" if mode.endswith("B") else "B")
+
+
+def _raw_mode(tile: Any) -> str:
+    return str(tile.args[0] if isinstance(tile.args, tuple) else tile.args)
+
+
+def _read_as(image: Any, change: Callable[[str], str]) -> None:
+    """Make Pillow unpack a file's pixels by another of its raw modes."""
+    for i, tile in enumerate(image.tile):
+        rest = tile.args[1:] if isinstance(tile.args, tuple) else ()
+        image.tile[i] = tile._replace(args=(change(_raw_mode(tile)), *rest))
+
+
+def _eight_bits(
+    values: np.ndarray, whole: bool, empty: str | None = None
+) -> tuple[Image.Image, str]:
+    """Whole numbers of 16 or 32 bits, or floats, in 8 bits; and what was done, in words.
+
+    empty: a value that stands for no measurement, as text.
+    """
+    known = np.isfinite(values) & (values > NO_DATA[0]) & (values < NO_DATA[1])
+    with suppress(TypeError, ValueError):
+        known &= values != np.float32(empty)
     low, high = (values[known].min(), values[known].max()) if known.any() else (0, 0)
     if whole and low >= 0 and high < 2 ** DEPTHS[-1]:
         depth = next(bits for bits in DEPTHS if high < 2**bits)
