@@ -206,6 +206,38 @@ def test_from_nine_classes_to_eleven_only_the_last_layer_begins_anew(tmp_path):
         assert name.startswith("classifier.") or torch.equal(value, theirs[name])
 
 
+def test_rows_of_the_last_layer_go_by_the_classes_names(monkeypatch):
+    first, network = small_plus(3), small_plus(4)
+    monkeypatch.setattr(start_from, "read", lambda source: first.state_dict())
+    monkeypatch.setattr(start_from, "classes_in", lambda source: ("ground", "leaf", "stem"))
+    head = ["classifier.weight", "classifier.bias"]
+    before = network.classifier.weight.detach().clone()
+    classes = ("stem", "flower", "ground", "leaf")
+    said = start_from.start_from(network, "theirs", classes, head)
+    assert said.endswith(
+        "its classes are ground, leaf, stem, so the last layer's go by name, and flower begin anew"
+    )
+    rows, theirs = network.classifier.weight, first.classifier.weight
+    assert torch.equal(rows[[2, 3, 0]], theirs) and torch.equal(rows[1], before[1])
+    start_from.start_from(network, "theirs", ("1", "2", "3", "4"), head)  # numbers tell nothing
+    assert torch.equal(network.classifier.weight[[2, 3, 0]], theirs)
+
+
+def test_a_network_of_the_family_knows_its_head(tmp_path):
+    """The shipped network's classes in another order, on a network of the family."""
+    from deeplab_lite import checkpoints, scenes
+
+    config = small(tmp_path, model="v1-small")
+    network = loop.build(config, scenes.CLASSES)
+    head = loop.head_of(config, scenes.CLASSES, network)
+    theirs = checkpoints.load("v1-small-scenes").state_dict()
+    assert head and all(len(theirs[name]) == 9 for name in head)
+    start_from.start_from(network, "v1-small-scenes", scenes.CLASSES[::-1], head)
+    for name in head:
+        assert torch.equal(network.state_dict()[name], theirs[name].flip(0))
+    assert loop.head_of(config, scenes.CLASSES, net()) == []  # a network of one's own
+
+
 def test_layers_of_another_width_are_not_taken_for_a_head(tmp_path):
     torch.save(small_plus(9).state_dict(), tmp_path / "narrow.pt")
     said = start_from.start_from(small_plus(9, channels=16), str(tmp_path / "narrow.pt"))

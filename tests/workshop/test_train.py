@@ -518,6 +518,8 @@ def test_half_precision_with_a_scaler_asks_for_a_gpu(tmp_path):
 def test_a_gpu_that_is_not_there_is_one_sentence(tmp_path):
     with pytest.raises(ValueError, match="accelerator 'cuda' is not there: expected auto, cpu"):
         train(small(tmp_path, accelerator="cuda"), net(), DATA)
+    with pytest.raises(ValueError, match="accelerator 'gpu' is not there: expected auto, cpu"):
+        train(small(tmp_path, accelerator="gpu"), net(), DATA)
 
 
 # ---- first and last weights ----

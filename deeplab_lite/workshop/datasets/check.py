@@ -138,7 +138,11 @@ def check_folder(root: str | Path) -> Report:
         train=len(parts["train"]),
         val=len(parts["val"]),
         problems=tuple(problems),
-        notes=tuple(rules.notes(names, used, counts, parts, pairs) + rules.turned(looks)),
+        notes=(
+            *rules.notes(names, used, counts, parts, pairs),
+            *rules.colours_twice(pairs, looks),
+            *rules.turned(looks),
+        ),
         test=len(parts["test"]),
         kinds=tuple(Counter(look.kind for look in looks if look.kind).items()),
         values=tuple(sorted(used)),

@@ -1,6 +1,7 @@
 """What can be wrong with a folder's layout, names and values, a sentence each. Lesson 09."""
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,9 +39,9 @@ class Look(NamedTuple):
     turned: str
 
 
-def _import(root: Path) -> str:
+def _import(root: Path, flags: str = "") -> str:
     """The command that brings other layouts into this one."""
-    return f"`python -m deeplab_lite import {root} --out NEW`"
+    return f"`python -m deeplab_lite import {shlex.quote(str(root))} --out NEW{flags}`"
 
 
 def layout(root: Path) -> list[Problem]:
@@ -48,7 +49,8 @@ def layout(root: Path) -> list[Problem]:
     problems = []
     for part, suffixes in (("images", SUFFIXES), ("masks", (".png",))):
         inside = [path for path in shown(root / part) if path.is_dir()]
-        deep = [p for folder in inside for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES]
+        files = sorted(path for folder in inside for path in folder.rglob("*"))
+        deep = [path for path in files if path.suffix.lower() in SUFFIXES]
         if deep:
             text = (
                 f"{len(deep)} files lie in folders of {root / part}, as {deep[0].parent.name}/"
@@ -61,6 +63,7 @@ def layout(root: Path) -> list[Problem]:
             text = (
                 f"{len(other)} files of {root / part} are not read, as {other[0]}: expected "
                 f"{', '.join(suffixes)}"
+                + (f"; {_import(root)} takes other masks" if part == "masks" else "")
             )
             problems.append(Problem("layout", part, text))
     return problems
@@ -71,7 +74,8 @@ def partners(
 ) -> list[Problem]:
     """Images and masks without partner; one sentence where one rule joins many names."""
     problems = []
-    lone = {*images, *masks}
+    others = {p.stem for p in shown(root / "masks") if p.is_file() and p.suffix.lower() != ".png"}
+    lone = {path for path in (*images, *masks) if path.stem not in others}
     pictures, forms = {p.stem: p for p in images}, {alike(p.stem): p for p in images}
     same = [(forms[alike(m.stem)], m) for m in masks if alike(m.stem) in forms]
     if same:
@@ -93,10 +97,10 @@ def partners(
             )
             problems.append(Problem("partner", "", text))
             lone -= {path for both in joined for path in both if path}
-    if images and masks and not (pairs or problems):
+    if images and masks and lone and not (pairs or problems):
         text = (
             f"no mask has the name of an image, as {images[0].name} and {masks[0].name}: expected "
-            f"{images[0].stem}.png in masks/; {_import(root)} --masks PATTERN joins other names"
+            f"{images[0].stem}.png in masks/; {_import(root, ' --masks PATTERN')} joins other names"
         )
         return [Problem("partner", "", text)]
     missing = [(path, "mask of its own, a PNG of its name in masks/") for path in images]
@@ -157,9 +161,23 @@ def palettes(root: Path, pairs: Sequence[Pair], looks: Sequence[Look]) -> list[P
                 text = (
                     f"value {value} is the colour {other} in {mask.name} and {color} in "
                     f"{pair.mask.name}: a value is one class, so save all masks with one palette, "
-                    f"or name the colours' classes: {_import(root)} --colours FILE"
+                    f"or name the colours' classes: {_import(root, ' --colours FILE')}"
                 )
                 return [Problem("colours", pair.mask.name, text)]
+    return []
+
+
+def colours_twice(pairs: Sequence[Pair], looks: Sequence[Look]) -> list[str]:
+    """A colour that is one value in one mask and another in the next: perhaps one class."""
+    first: dict[Color, tuple[int, Path, Look]] = {}
+    for pair, look in zip(pairs, looks, strict=True):
+        for value, color in look.colors.items():
+            other, mask, there = first.setdefault(color, (value, pair.mask, look))
+            if other != value and value not in there.colors and other not in look.colors:
+                return [
+                    f"the colour {color} is value {other} in {mask.name} and {value} in "
+                    f"{pair.mask.name}: if it is one class, the masks have palettes of their own"
+                ]
     return []
 
 
@@ -182,7 +200,8 @@ def notes(
             notes.append(f"{some(here)} is in no image of {split}")
     if (ignored := used[IGNORE] / max(1, sum(used.values()))) > MUCH:
         notes.append(f"{ignored:.0%} of the pixels are 255, and teach nothing")
-    for value, name in enumerate(names):
+    several = len(set(used) - {IGNORE}) > 1
+    for value, name in enumerate(names if several else ()):
         if (share := used[value] / max(1, sum(used.values()) - used[IGNORE])) > MOST:
             notes.append(
                 f"{share:.1%} of the pixels that count are {name}: accuracy will say little, so "

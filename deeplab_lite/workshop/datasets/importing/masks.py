@@ -135,7 +135,7 @@ def _colours(pairs: Sequence[Pair], table: color_tables.Rows, classes: list[str]
 
 def _values(pairs: Sequence[Pair], names: list[str]) -> Export:
     """Class numbers as they are; 0 and 255 alone are background and object."""
-    used = {int(value) for pair in pairs for value in np.unique(read_mask(pair.mask))}
+    used = {int(value) for pair in pairs for value in np.unique(_numbers(pair.mask))}
     binary = used == {0, IGNORE} and not palette_of(pairs[0].mask)
     largest = max(used - {IGNORE}, default=0)
     if names and largest >= len(names):
@@ -147,7 +147,7 @@ def _values(pairs: Sequence[Pair], names: list[str]) -> Export:
         raise ValueError(f"the masks have values up to {largest}: expected 0..254")
 
     def draw(mask: Path, _: Size) -> np.ndarray:
-        values = read_mask(mask).astype(np.uint8)
+        values = _numbers(mask).astype(np.uint8)
         return (values > 0).astype(np.uint8) if binary else values
 
     names = names or (["background", "object"] if binary else list(map(str, range(largest + 1))))
@@ -156,6 +156,16 @@ def _values(pairs: Sequence[Pair], names: list[str]) -> Export:
     if binary:
         export.notes.append(f"the masks have 0 and 255 alone: 255 has become class 1, {names[1]}")
     return export
+
+
+def _numbers(mask: Path) -> np.ndarray:
+    """The values of a mask; of a JPEG only black and white. Raises ValueError for its greys."""
+    values = read_mask(mask)
+    if mask.suffix.lower() not in (".jpg", ".jpeg"):
+        return values
+    if ((values > 63) & (values < 192)).mean() > 0.05:
+        raise ValueError(f"{mask} is a JPEG, which changes values: export masks as PNG")
+    return np.where(values > 127, IGNORE, 0).astype(np.uint8)
 
 
 def _rgb(mask: Path) -> np.ndarray:
