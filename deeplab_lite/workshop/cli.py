@@ -190,7 +190,7 @@ def import_(
         None, "--format", show_default="detected from the content"
     ),
     images: Path | None = Option(
-        None, exists=True, file_okay=False, show_default="with the export", help="Where they are."
+        None, exists=True, file_okay=False, show_default="with the export", help="The pictures."
     ),
     classes: Path | None = Option(
         None, exists=True, dir_okay=False, help="A file with a class a line: which, in which order."

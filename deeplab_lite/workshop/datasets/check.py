@@ -14,7 +14,7 @@ from PIL import Image
 from deeplab_lite import image_files
 from deeplab_lite.labels import IGNORE
 from deeplab_lite.tables import text_table
-from deeplab_lite.workshop.datasets import rules
+from deeplab_lite.workshop.datasets import faults
 from deeplab_lite.workshop.datasets.folder import class_names, divide, files
 from deeplab_lite.workshop.datasets.pairs import (
     Color,
@@ -25,7 +25,7 @@ from deeplab_lite.workshop.datasets.pairs import (
     read_mask,
     unequal,
 )
-from deeplab_lite.workshop.datasets.rules import Look, Problem, ranges
+from deeplab_lite.workshop.datasets.faults import Look, Problem, ranges
 
 SHOWN = 20  # problems in the table; the data has all
 KINDS = {"P": "palette", "L": "grey", "1": "of one bit", "LA": "grey", "RGB": "grey as RGB"}
@@ -100,7 +100,7 @@ def check_folder(root: str | Path) -> Report:
     except OSError as error:
         problems = [Problem("layout", "", str(error))]
         return Report(str(root), (), (), (), 0.0, (0, 0), (0, 0), 0, 0, tuple(problems), ())
-    problems = rules.layout(root) + rules.partners(root, pairs, images, masks)
+    problems = faults.layout(root) + faults.partners(root, pairs, images, masks)
     if not (pairs or problems):
         problems.append(Problem("layout", "", f"{root} has no images: expected files as one.jpg"))
     # Decoders let go of the GIL. Each thread silences warnings for a while, then restores what it
@@ -114,7 +114,7 @@ def check_folder(root: str | Path) -> Report:
     except ValueError as error:
         problems.append(Problem("layout", "classes.txt", str(error)))
     counts = [look.counts for look in looks]
-    problems += rules.values(root, pairs, counts, names) + rules.palettes(root, pairs, looks)
+    problems += faults.values(root, pairs, counts, names) + faults.palettes(root, pairs, looks)
     used: Counter[int] = sum(counts, Counter())
     if not names:
         largest = max((value for value in used if value < IGNORE), default=-1)
@@ -139,9 +139,9 @@ def check_folder(root: str | Path) -> Report:
         val=len(parts["val"]),
         problems=tuple(problems),
         notes=(
-            *rules.notes(names, used, counts, parts, pairs),
-            *rules.colours_twice(pairs, looks),
-            *rules.turned(looks),
+            *faults.notes(names, used, counts, parts, pairs),
+            *faults.colours_twice(pairs, looks),
+            *faults.turned(looks),
         ),
         test=len(parts["test"]),
         kinds=tuple(Counter(look.kind for look in looks if look.kind).items()),

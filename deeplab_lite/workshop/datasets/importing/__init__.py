@@ -2,10 +2,10 @@
 
 `coco`, `labelme`, `cvat` and `label_studio` read shapes, `masks` reads pictures of labels in any
 layout, with `color_tables`. `export` is the form that all of them give, `shapes` paints; `splits`
-divides, and `run` detects the format and writes.
+divides, and `importer` detects the format and writes.
 """
 
 from deeplab_lite.workshop.datasets.importing.export import Options
-from deeplab_lite.workshop.datasets.importing.run import FORMATS, import_data
+from deeplab_lite.workshop.datasets.importing.importer import FORMATS, import_data
 
 __all__ = ["FORMATS", "Options", "import_data"]

@@ -132,9 +132,9 @@ def numbered(pixels: np.ndarray, table: Rows, classes: Sequence[str]) -> np.ndar
     numbers = [classes.index(n) if n.lower() not in IGNORED else IGNORE for n, _ in table]
     known = codes(np.array([color for _, color in table]))
     order = np.argsort(known)
-    wanted = codes(pixels)
-    place = order[np.searchsorted(known, wanted, sorter=order).clip(0, len(known) - 1)]
-    if (strange := known[place] != wanted).any():
+    colors = codes(pixels)
+    place = order[np.searchsorted(known, colors, sorter=order).clip(0, len(known) - 1)]
+    if (strange := known[place] != colors).any():
         y, x = np.argwhere(strange)[0].tolist()
         color = tuple(pixels[y, x].tolist())
         raise ValueError(

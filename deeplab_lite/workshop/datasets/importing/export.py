@@ -185,10 +185,10 @@ def assembled(
         (alone, "pictures have no annotation and are left out"),
         (missing, "pictures of the export are not there and are left out"),
     ]
-    said = [f"{len(few)} {text}, as {some(few, 2)}" for few, text in notes if few]
+    sentences = [f"{len(few)} {text}, as {some(few, 2)}" for few, text in notes if few]
     if left_out:
-        said.append(f"left out: {', '.join(kinds)}")
-    return Export(form, classes, items, notes=said)
+        sentences.append(f"left out: {', '.join(kinds)}")
+    return Export(form, classes, items, notes=sentences)
 
 
 def names_in(file: Path | None) -> list[str]:

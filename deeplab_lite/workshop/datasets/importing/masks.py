@@ -189,7 +189,7 @@ def paired(root: Path, pictures: Pictures, pattern: str) -> tuple[list[Pair], li
     stems: dict[str, list[Path]] = {}
     for (_, stem), path in images.items():
         stems.setdefault(stem, []).append(path)
-    found: dict[Path, Path] = {}
+    masks_of: dict[Path, Path] = {}
     alone = []
     for mask in sorted(chosen):
         folder, stem = _key(mask, root)
@@ -198,7 +198,7 @@ def paired(root: Path, pictures: Pictures, pattern: str) -> tuple[list[Pair], li
         same = [stems[each][0] for each in shorter if len(stems.get(each, ())) == 1]
         if not (image := next(iter(near + same), None)):
             alone.append(mask)
-        elif other := found.get(image):
+        elif other := masks_of.get(image):
             which = (
                 f'"*{mask.name[len(image.stem) :]}"'
                 if mask.stem != other.stem
@@ -208,9 +208,9 @@ def paired(root: Path, pictures: Pictures, pattern: str) -> tuple[list[Pair], li
                 f"{image} has the masks {other} and {mask}: say which are meant, as --masks {which}"
             )
         else:
-            found[image] = mask
-    alone += [path for path in images.values() if path not in found]
-    return [Pair(image, mask) for image, mask in sorted(found.items())], alone
+            masks_of[image] = mask
+    alone += [path for path in images.values() if path not in masks_of]
+    return [Pair(image, mask) for image, mask in sorted(masks_of.items())], alone
 
 
 def _by_pattern(root: Path, pattern: str) -> list[Path]:

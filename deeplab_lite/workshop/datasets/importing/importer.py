@@ -47,7 +47,7 @@ READERS: dict[str, Any] = {
 }
 FORMATS = (*READERS, "masks")
 ANNOTATIONS = {"annotations", "labels", "json"}  # folders beside that of the pictures
-LOOKED_AT = 20  # documents of a folder, of each suffix, before it is taken for one of masks
+LOOKED_AT = 20  # documents of a folder, of each suffix, before it counts as one of masks
 
 
 class Imported(NamedTuple):
@@ -218,15 +218,15 @@ def _names(items: list[Labelled], root: Path) -> list[str]:
     """A name for each picture: its own, with its folders before it where two share one."""
     own = [item.picture.stem for item in items]
     names: list[str] = []
-    taken: set[str] = set()
+    used: set[str] = set()
     for item, stem in zip(items, own, strict=True):
         if sum(alike(stem) == alike(other) for other in own) > 1:
             inside = item.picture.is_relative_to(root)
             parts = item.picture.relative_to(root).parts[:-1] if inside else ()
             stem = "-".join([*parts, stem])
-        while alike(stem) in taken:
+        while alike(stem) in used:
             stem += "-2"
-        taken.add(alike(stem))
+        used.add(alike(stem))
         names.append(stem)
     return names
 
@@ -259,7 +259,7 @@ def _write(export: Export, names: list[str], folder: Path) -> None:
     if unsure:
         export.notes.append(
             f"{len(unsure)} pictures have an orientation tag that leaves their size, as "
-            f"{some(unsure, 2)}: their labels were taken as drawn on the upright picture; look at "
+            f"{some(unsure, 2)}: this takes their labels for those of the upright picture; look at "
             "the sheet"
         )
 
