@@ -15,6 +15,7 @@ from deeplab_lite import image_files
 from deeplab_lite.labels import IGNORE
 from deeplab_lite.tables import text_table
 from deeplab_lite.workshop.datasets import faults
+from deeplab_lite.workshop.datasets.faults import Look, Problem, ranges
 from deeplab_lite.workshop.datasets.folder import class_names, divide, files
 from deeplab_lite.workshop.datasets.pairs import (
     Color,
@@ -25,7 +26,6 @@ from deeplab_lite.workshop.datasets.pairs import (
     read_mask,
     unequal,
 )
-from deeplab_lite.workshop.datasets.faults import Look, Problem, ranges
 
 SHOWN = 20  # problems in the table; the data has all
 KINDS = {"P": "palette", "L": "grey", "1": "of one bit", "LA": "grey", "RGB": "grey as RGB"}
