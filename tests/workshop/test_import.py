@@ -56,6 +56,10 @@ def test_a_zip_is_read_as_the_folder_in_it(tmp_path):
             archive.write(path, path.relative_to(tmp_path))
     import_data(tmp_path / "task.zip", tmp_path / "data")
     assert np.array_equal(label(tmp_path / "data"), made.truth())
+    (tmp_path / "names.txt").write_text("car")
+    words = ["--out", tmp_path / "other", "--classes", tmp_path / "names.txt"]
+    status, said = command("import", tmp_path / "task.zip", *words)
+    assert status == 1 and said.startswith("task.zip/task/annotations.xml has the class 'tree'")
 
 
 def test_coco_s_compressed_runs_are_unpacked_as_pycocotools_packs_them():
@@ -226,8 +230,13 @@ def test_masks_of_0_and_255_alone_become_two_classes(tmp_path):
         made.photos(tmp_path / "x", [f"image_{i}"])
         mask = np.where(made.truth() == 1, 255, 0).astype(np.uint8)
         save(tmp_path / "x" / f"mask_{i}.png", np.dstack([mask] * 3))
+    made.photos(tmp_path / "x" / "more", ["image_3"])
+    (tmp_path / "x" / "more" / "image_3.jpg").rename(tmp_path / "x" / "image_3.jpeg")
+    (tmp_path / "x" / "classes.txt").write_text("object")
     imported = import_data(tmp_path / "x", tmp_path / "data")
     assert np.array_equal(label(tmp_path / "data", "image_2"), made.truth() == 1)
+    assert imported.export.classes == ("background", "object")
+    assert any("1 pictures or masks have no partner" in note for note in imported.export.notes)
     assert imported.export.notes[0] == (
         "the masks have 0 and 255 alone: 255 has become class 1, object"
     )

@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +48,7 @@ READERS: dict[str, Any] = {
 }
 FORMATS = (*READERS, "masks")
 ANNOTATIONS = {"annotations", "labels", "json"}  # folders beside that of the pictures
+SCRATCH = "scratch"  # in the folder that is written, for what an export has packed
 LOOKED_AT = 20  # documents of a folder, of each suffix, before it counts as one of masks
 
 
@@ -89,7 +91,7 @@ def import_data(
         raise FileExistsError(f"{out} has content: name a folder that is new or empty")
     options = options or Options()
     with _temporary(out) as folder:
-        scratch = folder / "scratch"
+        scratch = folder / SCRATCH
         scratch.mkdir()
         if source.is_file() and zipfile.is_zipfile(source):
             with zipfile.ZipFile(source) as archive:
@@ -129,6 +131,9 @@ def _temporary(out: Path) -> Iterator[Path]:
         if out.exists():
             out.rmdir()
         folder.replace(out)
+    except ValueError as error:  # of a file that was unpacked here
+        text = str(error).replace(f"{folder / SCRATCH}{os.sep}", "")
+        raise ValueError(text) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -216,19 +221,16 @@ def _formats() -> str:
 
 def _names(items: list[Labelled], root: Path) -> list[str]:
     """A name for each picture: its own, with its folders before it where two share one."""
-    own = [item.picture.stem for item in items]
-    names: list[str] = []
-    used: set[str] = set()
-    for item, stem in zip(items, own, strict=True):
-        if sum(alike(stem) == alike(other) for other in own) > 1:
-            inside = item.picture.is_relative_to(root)
-            parts = item.picture.relative_to(root).parts[:-1] if inside else ()
-            stem = "-".join([*parts, stem])
-        while alike(stem) in used:
-            stem += "-2"
-        used.add(alike(stem))
-        names.append(stem)
-    return names
+    times = Counter(alike(item.picture.stem) for item in items)
+    names: dict[str, str] = {}
+    for item in items:
+        path, name = item.picture, item.picture.stem
+        if times[alike(name)] > 1 and path.is_relative_to(root):
+            name = "-".join(path.relative_to(root).with_suffix("").parts)
+        while alike(name) in names:
+            name += "-2"
+        names[alike(name)] = name
+    return list(names.values())
 
 
 def _write(export: Export, names: list[str], folder: Path) -> None:

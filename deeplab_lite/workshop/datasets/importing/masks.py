@@ -38,9 +38,12 @@ from deeplab_lite.workshop.datasets.pairs import (
 
 TITLE = "masks"
 MASKS = re.compile(
-    r"[\W_]*(segmentation_?class(aug|_?raw)?|(ground_?truth|mask|label|annot(ation)?|(?<![a-z])seg(mentation)?"
-    r"|gt_?fine|(?<![a-z])gt(?![a-z]))(image|_?png)?s?)",
-    re.I,
+    r"""[\W_]*(
+        segmentation_?class(aug|_?raw)?
+        | (mask|label|annot(ation)?|ground_?truth|gt_?fine|(?<![a-z])(seg(mentation)?|gt(?![a-z])))
+          (image|_?png)?s?
+    )""",
+    re.I | re.X,
 )
 IMAGES = re.compile(r"[\W_]*(jpeg_?images|left_?img_?8bit|images?|imgs?|photos?|pictures?)", re.I)
 END = re.compile(
@@ -70,7 +73,7 @@ def read(root: Path, pictures: Pictures, options: Options) -> Export:
     names, palette = color_tables.classes_of(table, names_in(options.classes))
     if source and not _are_numbers(pairs, table):
         export = _colours(pairs, table, names)
-        export.notes.append(f"the colours are those of {source}")
+        export.notes.append(f"the colours are those of {Path(source).name}")
     else:
         files = [root / name for name in NAMES if (root / name).is_file()]
         export = _values(pairs, names or (lines(files[0]) if files else []))
@@ -150,7 +153,9 @@ def _values(pairs: Sequence[Pair], names: list[str]) -> Export:
         values = _numbers(mask).astype(np.uint8)
         return (values > 0).astype(np.uint8) if binary else values
 
-    names = names or (["background", "object"] if binary else list(map(str, range(largest + 1))))
+    if binary and len(names) < 2:
+        names = ["background", *(names or ["object"])]
+    names = names or list(map(str, range(largest + 1)))
     items = [Labelled(p.image, p.mask, partial(draw, p.mask)) for p in pairs]
     export = Export(TITLE, tuple(names), items)
     if binary:
@@ -184,18 +189,22 @@ def paired(root: Path, pictures: Pictures, pattern: str) -> tuple[list[Pair], li
     if not masks:  # one.jpg and one.png side by side
         jpegs = {p.with_suffix("") for p in files if p.suffix.lower() in (".jpg", ".jpeg")}
         chosen = {p for p in files if p.suffix.lower() == ".png" and p.with_suffix("") in jpegs}
-    photos = [p for p in pictures.paths if p not in chosen and not _is_mask(p, pictures.root)]
-    images = {_key(p, pictures.root): p for p in photos if not _skipped(p, pictures.root)}
+    images: dict[tuple[tuple[str, ...], str], Path] = {}
     stems: dict[str, list[Path]] = {}
-    for (_, stem), path in images.items():
-        stems.setdefault(stem, []).append(path)
-    masks_of: dict[Path, Path] = {}
     alone = []
+    for path in pictures.paths:
+        if path in chosen or _is_mask(path, pictures.root) or _skipped(path, pictures.root):
+            continue
+        key = _key(path, pictures.root)
+        if images.setdefault(key, path) != path:  # one.jpg and one.tif
+            alone.append(path)
+        stems.setdefault(key[1], []).append(images[key])
+    masks_of: dict[Path, Path] = {}
     for mask in sorted(chosen):
         folder, stem = _key(mask, root)
         shorter = [stem[: len(stem) - len(tail)] for tail in _tails(stem)]
         near = [images[folder, each] for each in shorter if (folder, each) in images]
-        same = [stems[each][0] for each in shorter if len(stems.get(each, ())) == 1]
+        same = [stems[each][0] for each in shorter if len(set(stems.get(each, ()))) == 1]
         if not (image := next(iter(near + same), None)):
             alone.append(mask)
         elif other := masks_of.get(image):
