@@ -22,7 +22,7 @@ def test_every_design_was_trained_once():
 
 
 @pytest.mark.parametrize(
-    "row, design", zip(rows(decoder.TABLE), decoder.DESIGNS, strict=True), ids=str
+    "row, design", list(zip(rows(decoder.TABLE), decoder.DESIGNS, strict=True)), ids=str
 )
 def test_parameters_are_those_of_the_head(row, design):
     head = decoder.Head(design)
