@@ -607,7 +607,7 @@ def test_the_old_word_for_the_backbone_still_works():
 
 
 def test_unknown_names_are_told():
-    with pytest.raises(ValueError, match="no data set is called 'vocs': there are scenes, wide"):
+    with pytest.raises(ValueError, match="no data set is called 'vocs': there are scenes, small"):
         data.open_data(Config(data="vocs"))
     with pytest.raises(ValueError, match="is not JSON"):
         Config(options="{").changes()

@@ -127,9 +127,9 @@ def rung(row: dict[str, str]) -> str:
     name, against, idea = (html.escape(row[key]) for key in ("rung", "against", "idea"))
     score = float(row["miou"])
     numbers = (
-        f"{float(row['trimap_2']):.3f}",
-        f"{float(row['parameters']) / 1e6:.2f} M",
-        f"{float(row['multiply_adds']) / 1e9:.2f}",
+        f"{float(row['trimap_4']):.3f}",
+        f"{float(row['parameters']) / 1e6:.2f} M" if row["parameters"] else "",
+        f"{float(row['multiply_adds']) / 1e9:.2f}" if row["multiply_adds"] else "",
     )
     return (
         f'<th scope="row">{name}</th>'
@@ -141,8 +141,8 @@ def rung(row: dict[str, str]) -> str:
 
 def step(row: dict[str, str]) -> str:
     """The gain over the rung that this one is compared with; grey if its interval holds 0."""
-    if not row["gain"]:
+    if not row["step"]:
         return ""
-    gain, low, high = (float(row[key]) for key in ("gain", "gain_low", "gain_high"))
+    gain, low, high = (float(row[key]) for key in ("step", "low", "high"))
     kind = "luck" if low <= 0 <= high else "better" if gain > 0 else "worse"
     return f'<span class="{kind}">{gain:+.3f}</span>'.replace("-", "−")

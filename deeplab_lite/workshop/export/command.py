@@ -7,7 +7,7 @@ import numpy as np
 
 from deeplab_lite import checkpoints
 from deeplab_lite.image_files import read
-from deeplab_lite.scenes import CLASSES, SPLITS, scene
+from deeplab_lite.scenes import CLASSES, ORDINARY, SPLITS, scene
 from deeplab_lite.workshop.export.formats import compare, onnx, pt2
 from deeplab_lite.workshop.export.program import deployed, sides
 from deeplab_lite.workshop.segment.find_photos import find
@@ -56,12 +56,13 @@ def run(
 
 
 def scenes(split: str, count: int, sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
-    """Scenes of a split, each cut to a size (H, W), in turn."""
+    """Scenes of a split, each cut around its middle to a size (H, W), in turn."""
     images = []
     for index in range(count):
         height, width = sizes[index % len(sizes)]
-        image, _ = scene(SPLITS[split][0] + index, max(height, width, 32))
-        images.append(image[:height, :width])
+        image, _ = scene(SPLITS[split][0] + index, max(height, width, ORDINARY.side))
+        top, left = (len(image) - height) // 2, (len(image) - width) // 2
+        images.append(image[top : top + height, left : left + width])
     return images
 
 
