@@ -144,10 +144,11 @@ def test_the_aspp_canvases_are_painted_where_the_labels_are(aspp, widget_page):
     mounted.drawn()
     truth, together = (mounted.page.locator("canvas").nth(place) for place in (0, 1))
 
-    def alpha(canvas):
-        return np.array(canvas.evaluate(ALPHA)).reshape(129, 129)
-
     label, labels = aspp._scene.label, aspp.result.labels
+
+    def alpha(canvas):
+        return np.array(canvas.evaluate(ALPHA)).reshape(label.shape)
+
     expected = np.where(label == 255, 150, np.where(label > 0, 191, 0))
     assert np.array_equal(alpha(truth), expected)
     mounted.set(view="errors")
