@@ -30,7 +30,7 @@ export function describe(data, stride, rates, grid) {
     `On the map of ${side}×${side}, ${shares} % of the taps meet it.`;
   const centre = rates.filter((rate) => rate >= side);
   if (centre.length) text += ` At rate${centre.length > 1 ? "s" : ""} ${list(centre)} only the centre tap is left: a 1×1.`;
-  if (same([stride, rates, grid], data.trained)) return `${text} So it was trained.`;
+  if (same([stride, rates, grid], data.trained)) return `${text} This is how it was trained.`;
   const apart = rates.map((rate) => stride * rate), trained = data.trained[1].map((rate) => data.trained[0] * rate);
   return same(apart, trained) ? `${text} Taps are ${list(apart)} pixels apart, as in training.`
     : `${text} Taps are ${list(apart)} pixels apart, in training ${list(trained)}.`;
@@ -97,8 +97,8 @@ function render({ model, el }) {
     h("div", { class: "dl-rl-stage" },
       h("div", { class: "dl-rl-left" }, map, hint),
       h("div", { class: "dl-rl-right" }, numbers, branches,
-        h("div", { class: "dl-rl-title" }, "mIoU of the same weights; dashed: as trained. Click to choose"), table,
-        h("div", { class: "dl-rl-title" }, "recall by a shape’s radius, in pixels; thin mark: as trained"), recall)),
+        h("div", { class: "dl-rl-title" }, "mIoU of the same weights, darker for higher; dashed: as trained. Click to choose"), table,
+        h("div", { class: "dl-rl-title" }, "share of right pixels in shapes, by radius in pixels; thin mark: as trained"), recall)),
     say));
 
   const trained = find(data, ...data.trained), most = Math.max(...data.rows.map(([miou]) => miou));
