@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmarks.ladder import ASSETS, RADII, SIDE, shares, test_scenes
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.ladder import ASSETS, RADII, SIDE, shares, test_scenes
 from deeplab_lite import checkpoints, metrics
 from deeplab_lite.files import replacing
 from deeplab_lite.models.zoo import build

@@ -104,7 +104,9 @@ def test_the_script_finds_the_row_of_every_setting():
 
 
 def test_script_finds_the_unit_that_python_finds():
-    calls = [[[y, x], stride] for stride in (32, 16, 8) for y in range(0, 321, 13) for x in (0, 320)]
+    calls = [
+        [[y, x], stride] for stride in (32, 16, 8) for y in range(0, 321, 13) for x in (0, 320)
+    ]
     for (place, stride), unit in zip(calls, call_many(SCRIPT, "unitAt", calls), strict=True):
         assert tuple(unit) == RatesLab(stride, place=place).unit
 

@@ -175,7 +175,8 @@ def picture(setting: Setting, unit: tuple[int, int]) -> np.ndarray:
     marks = ", ".join(f"{mark} {r}" for mark, r in zip("●■▲", setting.rates, strict=True))
     side = setting.map_side
     left.set_title(
-        f"map of {side}×{side}; taps of rates {marks}\nfilled: on the map; hollow or not shown: off it",
+        f"map of {side}×{side}; taps of rates {marks}\n"
+        "filled: on the map; hollow or not shown: off it",
         fontsize=9.5,
         loc="left",
     )
