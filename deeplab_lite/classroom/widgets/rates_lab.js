@@ -105,7 +105,7 @@ function render({ model, el }) {
   const cell = (i, j, k) => [76 + i * (data.grids.length * 43 + 10) + k * 43, 38 + j * 26];
 
   function drawMap({ rates, unit, stride }, side) {
-    const reach = side * MARGIN + 0.5, all = side - 1 + 2 * reach, r = Math.min(all / 40, 0.4);
+    const reach = side * MARGIN + 0.5, all = side - 1 + 2 * reach, r = Math.max(Math.min(all / 40, 0.4), all / 100);
     map.setAttribute("viewBox", `${-reach} ${-reach} ${all} ${all}`);
     let parts = `<rect class="ground" x="-0.5" y="-0.5" width="${side}" height="${side}" stroke-width="${all / 300}"/>`;
     for (let y = 0; y < side; y++) for (let x = 0; x < side; x++) parts += `<circle class="dot" cx="${x}" cy="${y}" r="${Math.min(all / 160, 0.16)}"/>`;
