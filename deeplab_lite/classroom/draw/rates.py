@@ -69,8 +69,8 @@ def score_table(
         ink = "white" if share[i, j] > 0.55 else "black"
         ax.text(j, i, f"{score:.2f}", ha="center", va="center", fontsize=8.5, color=ink)
     for (row, column), color, line in ((dashed, "orange", "--"), (at, "vermillion", "-")):
-        frame = {"fill": False, "ec": COLORS[color], "lw": 2.5, "ls": line}
-        ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **frame))
+        corner = column - 0.5, row - 0.5
+        ax.add_patch(Rectangle(corner, 1, 1, fill=False, ec=COLORS[color], lw=2.5, ls=line))
     ax.set_xticks(range(len(columns)), columns, fontsize=8)
     ax.set_yticks(range(len(rows)), rows, fontsize=8.5)
     ax.xaxis.tick_top()
