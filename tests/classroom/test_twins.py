@@ -58,13 +58,13 @@ def test_the_photo_twin_is_cut_to_the_field(twin_figure):
 
 
 def test_the_rates_twin_frames_the_score_of_its_setting(twin_figure):
-    key = (8, (2, 4, 6), (1, 2, 1))
+    key = (8, (6, 12, 18), (1, 2, 1))
     left, right = twin_figure(RatesLab(*key)).axes
-    frame = right.patches[-1]
-    at = frame.get_x() + 0.5, frame.get_y() + 0.5
-    (score,) = (text.get_text() for text in right.texts if text.get_position() == at)
-    assert score == f"{rates_lab.settings()[key].miou:.2f}"
-    assert left.get_title("left") == "map 17×17, taps of ● rate 2, ■ rate 4, ▲ rate 6"
+    for frame, setting in zip(right.patches[-2:], (rates_lab.TRAINED, key), strict=True):
+        at = frame.get_x() + 0.5, frame.get_y() + 0.5
+        (score,) = (text.get_text() for text in right.texts if text.get_position() == at)
+        assert score == f"{rates_lab.settings()[setting].miou:.2f}"
+    assert left.get_title("left").startswith("map of 41×41; taps of rates ● 6, ■ 12, ▲ 18")
 
 
 @pytest.fixture(scope="module")
