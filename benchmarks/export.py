@@ -28,8 +28,8 @@ from deeplab_lite.workshop.export.program import batches, deployed, program, qua
 
 MODELS = ("v1", "v2", "v3", "v3plus", "v3plus-lite0")
 COMPILED = ("v3plus",)
-SIZES = {129: 9, 513: 3}  # side in pixels: rounds
-SCENES, CALIBRATION = 100, 64
+SIZES = {321: 5, 513: 3}  # side in pixels: rounds
+SCENES, CALIBRATION = 40, 64
 Run = Callable[[Tensor], Tensor]
 
 
@@ -68,7 +68,7 @@ def forms(name: str, folder: Path) -> Iterator[tuple[str, Run, int]]:
         yield "AOTInductor (.pt2)", runner, Path(packed).stat().st_size
         integers = quantised(program(whole).module(), batches(calibration))
         file = folder / "int8.pt2"
-        torch.export.save(torch.export.export(integers, (torch.zeros(1, 3, 129, 129),)), file)
+        torch.export.save(torch.export.export(integers, (torch.zeros(1, 3, 321, 321),)), file)
         fused = torch.compile(integers, dynamic=False)
         yield "torch.compile, int8", partial(_frozen, fused), file.stat().st_size
 

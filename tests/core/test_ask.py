@@ -9,7 +9,7 @@ from deeplab_lite import ask, checkpoints, scenes, sizes
 from deeplab_lite.ask import Inference
 from deeplab_lite.crf import dense_crf
 
-IMAGE = scenes.scene(7)[0]
+IMAGE = scenes.scene(7, difficulty=scenes.SMALL)[0]
 
 
 @pytest.fixture(scope="module")

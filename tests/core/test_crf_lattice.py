@@ -194,7 +194,7 @@ def test_gradcheck_of_the_crf_as_a_layer(backend, compat):
 
 def test_weights_can_be_learned():
     """Three steps of gradient descent on both weights bring the loss of a noisy scene down."""
-    image, label = scenes.scene(3, 48, outline=0)
+    image, label = scenes.scene(3, 48, scenes.SMALL, outline=0)
     logits = torch.randn(9, 48, 48, generator=torch.Generator().manual_seed(0))
     truth = torch.from_numpy(label).long()[None]
     probs = logits.scatter_add_(0, truth, torch.full_like(logits[:1], 1.0)).softmax(0)
@@ -212,7 +212,7 @@ def test_weights_can_be_learned():
 
 
 def test_no_gradient_is_kept_where_none_is_asked_for():
-    image, _ = scenes.scene(3, 48)
+    image, _ = scenes.scene(3, 48, scenes.SMALL)
     probs = torch.full((2, 48, 48), 0.5, requires_grad=True)
     assert dense_crf(probs, image).requires_grad
     with torch.no_grad():
@@ -226,7 +226,9 @@ def test_no_gradient_is_kept_where_none_is_asked_for():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 @pytest.mark.parametrize("backend", ["exact", "lattice"])
 def test_a_gpu_gives_what_the_cpu_gives(backend):
-    images, labels = zip(*(scenes.scene(seed, 64, outline=0) for seed in (3, 4)), strict=True)
+    images, labels = zip(
+        *(scenes.scene(seed, 64, scenes.SMALL, outline=0) for seed in (3, 4)), strict=True
+    )
     logits = torch.randn(2, 9, 64, 64, generator=torch.Generator().manual_seed(0))
     truth = torch.from_numpy(np.stack(labels)).long()[:, None]
     probs = logits.scatter_add_(1, truth, torch.full_like(logits[:, :1], 1.5)).softmax(1)
@@ -245,7 +247,7 @@ def test_a_gpu_gives_what_the_cpu_gives(backend):
 
 
 def test_the_result_does_not_depend_on_threads():
-    image, _ = scenes.scene(3, 96)
+    image, _ = scenes.scene(3, 96, scenes.SMALL)
     probs = torch.randn(4, 96, 96, generator=torch.Generator().manual_seed(0)).softmax(0)
     threads = torch.get_num_threads()
     found = []

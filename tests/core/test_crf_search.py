@@ -17,7 +17,7 @@ def planted(images=3, size=48, **settings):
     """(probs, images, labels): noisy scenes whose labels are what these settings make of them."""
     problems = []
     for seed in range(images):
-        image, label = scenes.scene(seed, size, outline=0)
+        image, label = scenes.scene(seed, size, scenes.SMALL, outline=0)
         logits = torch.from_numpy(np.random.default_rng(seed).normal(0, 2, (9, size, size)))
         truth = torch.from_numpy(label).long()[None]
         probs = logits.scatter_add_(0, truth, torch.full_like(logits[:1], 1.5)).softmax(0)
@@ -61,7 +61,7 @@ def test_no_setting_is_tried_twice_and_progress_is_told(monkeypatch):
 
 
 def test_where_a_crf_only_harms_the_best_is_none():
-    image, label = scenes.scene(5, 48, outline=0)
+    image, label = scenes.scene(5, 48, scenes.SMALL, outline=0)
     sure = np.eye(9)[label].transpose(2, 0, 1) * 0.2 + 0.8 / 9
     found = search([sure], [image], [label], {"w_smooth": (30, 60), "iterations": (2, 5)})
     assert found.baseline == 1 and found.best == {"iterations": 0}

@@ -19,7 +19,7 @@ from deeplab_lite.receptive_field import receptive_fields
 from deeplab_lite.scenes import (
     CLASSES,
     COMPANIES,
-    WIDE,
+    SMALL,
     Difficulty,
     Scenes,
     full_scene,
@@ -27,17 +27,17 @@ from deeplab_lite.scenes import (
     scene,
 )
 
-FLAT = Difficulty(texture=0, thin=0)
+FLAT = replace(SMALL, texture=0, thin=0)
 
 
 DIGEST = """
 import hashlib
-from deeplab_lite.scenes import WIDE, scene
+from deeplab_lite.scenes import SMALL, scene
 small, wide = hashlib.sha256(), hashlib.sha256()
 for seed in range(40):
-    for array in scene(seed, 64 + seed):
+    for array in scene(seed, 64 + seed, SMALL):
         small.update(array.tobytes())
-    for array in scene(seed, 321, WIDE):
+    for array in scene(seed):
         wide.update(array.tobytes())
 print(small.hexdigest(), wide.hexdigest())
 """
@@ -78,20 +78,21 @@ def test_labels_without_outlines_differ_only_on_outlines():
 def test_every_class_comes_about_as_often_as_the_others():
     counts = np.zeros(len(CLASSES), int)
     for seed in range(300):
-        for shape in full_scene(seed, 64).shapes:
+        for shape in full_scene(seed, 64, SMALL).shapes:
             counts[shape.label] += 1
     share = counts[1:] / counts[1:].mean()
     assert counts[0] == 0 and share.min() > 0.75 and share.max() < 1.25
 
 
-def test_radii_span_a_factor_of_five():
-    radii = [shape.radius for seed in range(200) for shape in full_scene(seed).shapes]
+def test_radii_of_small_scenes_span_a_factor_of_five():
+    drawn = [full_scene(seed, difficulty=SMALL) for seed in range(200)]
+    radii = [shape.radius for each in drawn for shape in each.shapes]
     assert 8 <= min(radii) < 9 and 36 < max(radii) <= 40
 
 
-def test_wide_scenes_have_shapes_of_all_sizes_that_keep_together():
+def test_scenes_have_shapes_of_all_sizes_that_keep_together():
     """Radii of 20 to 140 pixels; of two companies, nine shapes in ten are of one."""
-    drawn = [full_scene(seed, 321, WIDE).shapes for seed in range(200)]
+    drawn = [full_scene(seed).shapes for seed in range(200)]
     radii = [shape.radius for shapes in drawn for shape in shapes]
     assert 20 <= min(radii) < 21 and 125 < max(radii) <= 140
     assert max(len(shapes) for shapes in drawn) <= 8
@@ -102,7 +103,7 @@ def test_wide_scenes_have_shapes_of_all_sizes_that_keep_together():
 
 
 def test_edges_are_as_soft_and_the_light_as_uneven_as_asked():
-    plain = Difficulty(shapes=(1, 1), thin=0, texture=0, radius=(20, 30))
+    plain = replace(SMALL, shapes=(1, 1), thin=0, texture=0, radius=(20, 30))
     soft, lit = replace(plain, edge=(6, 6)), replace(plain, light=0.5)
     mixed = {}  # pixels that are neither the background's colour nor the shape's
     for what, difficulty in (("sharp", plain), ("soft", soft)):
@@ -139,7 +140,7 @@ def test_fills_tell_nothing_of_the_class():
     """The mean colour of shapes of a class, over many, is that of every other."""
     colors: dict[int, list] = {label: [] for label in range(1, 9)}
     for seed in range(400):
-        drawn = full_scene(seed)
+        drawn = full_scene(seed, difficulty=SMALL)
         for index, shape in enumerate(drawn.shapes):
             colors[shape.label].append(drawn.image[drawn.owner == index].mean(0))
     means = np.array([np.nanmean(c, 0) for c in colors.values()])
@@ -147,7 +148,9 @@ def test_fills_tell_nothing_of_the_class():
 
 
 def test_thin_adds_handles_that_belong_to_their_shape():
-    with_handles = [full_scene(s, difficulty=Difficulty(thin=1, occlusion=0)) for s in range(20)]
+    with_handles = [
+        full_scene(s, difficulty=replace(SMALL, thin=1, occlusion=0)) for s in range(20)
+    ]
     assert all(shape.handle[0] > 0 for drawn in with_handles for shape in drawn.shapes)
     beyond = 0
     for drawn in with_handles:
@@ -155,7 +158,7 @@ def test_thin_adds_handles_that_belong_to_their_shape():
             at = np.argwhere(drawn.owner == index) + 0.5 - np.array(shape.center)
             beyond += (np.hypot(*at.T) > shape.radius + 1).sum()
     assert beyond > 1000
-    without = [full_scene(s, difficulty=Difficulty(thin=0)) for s in range(20)]
+    without = [full_scene(s, difficulty=FLAT) for s in range(20)]
     assert all(shape.handle == (0, 0) for drawn in without for shape in drawn.shapes)
 
 
@@ -163,7 +166,7 @@ def test_occlusion_0_keeps_circles_apart_and_more_lets_them_overlap():
     def overlaps(occlusion):
         count = 0
         for seed in range(30):
-            shapes = full_scene(seed, difficulty=Difficulty(occlusion=occlusion)).shapes
+            shapes = full_scene(seed, difficulty=replace(SMALL, occlusion=occlusion)).shapes
             for i, a in enumerate(shapes):
                 for b in shapes[:i]:
                     distance = np.hypot(*np.subtract(a.center, b.center))
@@ -175,7 +178,7 @@ def test_occlusion_0_keeps_circles_apart_and_more_lets_them_overlap():
 
 @pytest.mark.parametrize("contrast", [0.2, 0.5])
 def test_contrast_is_the_distance_from_the_ground(contrast):
-    difficulty = Difficulty(contrast=contrast, texture=0, thin=0)
+    difficulty = replace(FLAT, contrast=contrast)
     for seed in range(30):
         drawn = full_scene(seed, difficulty=difficulty)
         ground = drawn.image[drawn.owner < 0].astype(float)
@@ -274,5 +277,5 @@ def test_the_middle_of_a_shape_is_named_once_the_field_reaches_its_outline():
 
 def test_a_scene_that_is_larger_than_its_textures_stays_the_same():
     """Their photographs are mirrored at the edge, from 512 pixels on."""
-    image, _ = scene(7, 1041)
+    image, _ = scene(7, 1041, SMALL)
     assert hashlib.sha256(image.tobytes()).hexdigest().startswith("33bebe862cd973e6")

@@ -60,11 +60,11 @@ def test_the_edge_is_repeated_below_and_to_the_right():
     assert (wider[30:, :47] == image[-1]).all() and (wider[:30, 47] == image[:, -1]).all()
 
 
-@pytest.mark.parametrize("side, least", [(128, 0.89), (120, 0.84), (114, 0.79)])
+@pytest.mark.parametrize("side, least", [(320, 0.86), (314, 0.85), (306, 0.83)])
 def test_scenes_that_do_not_fit_cost_little(side, least):
     """v3plus-scenes had .87, .68 and .59 while grey stood beside what does not fit."""
     network, matrix = checkpoints.load("v3plus-scenes"), 0
-    for seed in range(1_000_000, 1_000_030):
+    for seed in range(1_000_000, 1_000_012):
         image, label = (part[:side, :side] for part in scenes.scene(seed))
         probs = ask.probabilities(network, image)
         matrix = matrix + metrics.confusion_matrices(probs, label, 9)[0]

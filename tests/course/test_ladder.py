@@ -1,148 +1,178 @@
-"""The ladder of lesson 08: its table belongs to the networks, its picture to its table."""
+"""The ladder: rungs differ by one option, and the table is that of the weights."""
 
-import csv
+import json
 
 import numpy as np
 import pytest
 import torch
-from apart import assert_apart
 
-from benchmarks import family, ladder
-from deeplab_lite import metrics, scenes
-from deeplab_lite.classroom import draw
-from deeplab_lite.crf import dense_crf
+from benchmarks import ladder
+from deeplab_lite import ask, checkpoints, metrics
+from deeplab_lite.models import DeepLabV1, DeepLabV2, zoo
+from deeplab_lite.scenes import CLASSES
+from deeplab_lite.workshop.train import Config
+from deeplab_lite.workshop.train.stream import Stream, open_data
+from tools import family
+
+RUNGS = {rung.name: rung for rung in ladder.LADDER}
+# what a rung changes; of v1 and v2, see the test below
+CHANGES = {
+    "v1": {"rate"},
+    "v1, 3x3 at 12": {"fc6", "rate"},  # the paper's two forms, each with its rate
+    "v2, ASPP-S": {"rates"},
+    "v2": {"rates"},
+    "v3's head, OS8": {"model"},
+    "v3, trained at OS8": {"output_stride"},
+    "v3, second stage": {"steps", "lr", "warmup", "freeze_bn", "init"},  # the stage itself
+    "v3, pooling": {"image_pooling"},
+    "v3, grid 1 2 1": {"multi_grid"},
+    "v3, grid 1 2 4": {"multi_grid"},
+    "v3, rates 6 12 18": {"rates"},
+    "v3, crop 161": {"size"},
+    "v3+": {"model"},
+    "v3+, separable": {"separable"},
+}
+# options that only one of two networks has, and what they are worth there
+ABSENT = {"image_pooling": True, "multi_grid": [1, 1, 1], "aspp_convs": 1, "separable": False}
+
+
+def _plain(value):
+    return list(value) if isinstance(value, tuple) else value
+
+
+def options(run):
+    """Everything that decides a run's weights; rates in pixels."""
+    config = family.RUNS[run].exact()
+    kind, built = zoo.find(config.pop("model"))
+    changes = json.loads(config.pop("options") or "{}")
+    of_model = ABSENT | {name: _plain(value) for name, value in (built | changes).items()}
+    config["model"] = kind
+    if kind == "DeepLabV2":  # LargeFOV is v2 with one branch
+        config["model"], of_model = "DeepLabV1", {"pool5a": False, "fc6": "largefov"} | of_model
+    stride = of_model.pop("output_stride", 8)
+    if "rates" in of_model:
+        of_model["rates"] = [stride * rate for rate in of_model["rates"]]
+    return config | of_model | {"output_stride": stride}
+
+
+def changed(first, second):
+    one, other = options(first), options(second)
+    names = {name for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
+    if {"rate", "rates"} <= names:  # 12 against several
+        names -= {"rate"}
+    if "model" in names:  # another head: its own rates are part of it
+        names -= {"rates", "rate", "pool5a", "fc6", "backbone", "channels", "low_channels"}
+    return names
+
+
+@pytest.mark.parametrize("rung", [r for r in ladder.LADDER if r.against], ids=lambda r: r.name)
+def test_a_rung_differs_from_its_base_by_one_option(rung):
+    base = RUNGS[rung.against]
+    if rung.name in CHANGES:
+        assert changed(rung.run, base.run) == CHANGES[rung.name]
+        return
+    assert rung.run == base.run  # the same weights, asked in another way
+    how, other = (vars(r.how) for r in (rung, base))
+    assert sum(how[name] != other[name] for name in how) == 1
+
+
+def test_large_fov_is_v2_with_one_branch():
+    common = {"num_classes": 9, "width": 0.125, "batch_norm": True, "dropout": 0.0}
+    one = DeepLabV1(fc6="largefov", pool5a=False, **common).eval()
+    other = DeepLabV2(rates=(12,), **common).eval()
+    state = {k.replace("head.", "branches.0."): v for k, v in one.state_dict().items()}
+    state = {k.replace("fc8.", "branches.0.fc8."): v for k, v in state.items()}
+    other.load_state_dict(state)
+    image = torch.randn(1, 3, 161, 161)
+    with torch.inference_mode():
+        torch.testing.assert_close(one(image), other(image))
+
+
+def test_the_readme_shows_the_ladder():
+    assert ladder.markdown(ladder.read()) in (family.ROOT / "README.md").read_text("utf-8")
+
 
 ROWS = ladder.read()
-BY_NAME = {row["rung"]: row for row in ROWS}
-FAMILY = {
-    "v1-small": "v1-small", "v1": "v1", "v2": "v2", "v3": "v3", "v3+": "v3plus",
-    "v3+ Lite0": "v3plus-lite0", "v3, OS8": "v3 at OS8", "v3+, OS8": "v3plus at OS8",
-}  # fmt: skip
+PLAIN = {
+    row["rung"]: row for row in ROWS if row["seeds"] and RUNGS[row["rung"]].how == ladder.AS_IS
+}
 
 
-def test_the_table_has_every_rung_once_in_order():
-    fields = ("rung", "against", "idea")
-    assert [tuple(row[f] for f in fields) for row in ROWS] == [rung[:3] for rung in ladder.LADDER]
+@pytest.mark.parametrize("name", PLAIN)
+def test_the_table_is_that_of_the_weights(name):
+    """Ten of the two hundred scenes, whose interval holds the score of all."""
+    network = checkpoints.load(family.weights(RUNGS[name].run, 0))
+    test = ladder.test_scenes(10)
+    labels = [ask.label(network, image) for image in test.images]
+    matrices = metrics.confusion_matrices(np.stack(labels), test.banded, len(CLASSES))
+    _, low, high = metrics.confidence_interval(matrices, level=0.998)
+    assert low < float(PLAIN[name]["miou"]) < high
 
 
-def test_a_rung_stands_on_one_above_it_and_differs():
-    rungs = {rung.name: rung for rung in ladder.LADDER}
-    for place, rung in enumerate(ladder.LADDER[1:], 1):
-        base = rungs[rung.against]
-        assert base in ladder.LADDER[:place] and base[3:] != rung[3:]
-        if base.model != rung.model:  # another network, asked alike
-            assert base[4:] == rung[4:]
+@pytest.mark.parametrize("size", [161, 321])
+def test_scenes_are_cropped_for_training_and_whole_for_validation(size):
+    config = Config(data="scenes", size=size)
+    train_set, val_set, crop = open_data(config)
+    image, label = Stream(train_set, 0, crop)[3]
+    assert image.shape[1:] == label.shape == (size, size)
+    assert val_set[0][1].shape == (321, 321)
+    assert len({int(c) for c in label.unique()} - {255}) > 1 or size == 161
 
 
-@pytest.mark.parametrize("rung, name", FAMILY.items())
-def test_networks_as_they_are_score_what_the_family_scores(rung, name):
-    with (family.ASSETS / "family.csv").open(newline="") as file:
-        scored = {row["model"]: row for row in csv.DictReader(file)}[name]
-    shared = [key for key in scored if key in BY_NAME[rung] and key != "model"]
-    assert len(shared) == 13
-    for key in shared:
-        assert float(BY_NAME[rung][key]) == pytest.approx(float(scored[key]), abs=3e-4), key
+def test_the_table_has_every_trained_rung_in_order():
+    rungs = [(r.name, r.against, r.idea, r.paper) for r in ladder.LADDER if ladder.trained(r.run)]
+    columns = ("rung", "against", "idea", "paper")
+    rows = [tuple(row[name] for name in columns) for row in ROWS]
+    assert [row for row in rungs if row in rows] == rows[: -len(ladder.STRIDES)]
+    assert {row["rung"] for row in ROWS[-len(ladder.STRIDES) :]} == {
+        f"labels at stride {stride}" for stride in ladder.STRIDES
+    }
 
 
-@pytest.mark.parametrize("rung", ladder.LADDER, ids=lambda rung: rung.name)
-def test_multiply_adds_and_steps(rung):
-    row = BY_NAME[rung.name]
-    assert int(row["multiply_adds"]) == ladder.multiply_adds(rung)
-    if not rung.against:
-        assert row["gain"] == row["near_gain"] == ""
-        return
-    for kind, column in (("gain", "miou"), ("near_gain", "trimap_2")):
-        step = float(row[column]) - float(BY_NAME[rung.against][column])
-        assert float(row[kind]) == pytest.approx(step, abs=2e-4)
-        assert float(row[f"{kind}_low"]) < float(row[kind]) < float(row[f"{kind}_high"])
+def test_labels_through_a_stride_keep_what_is_larger_than_it():
+    label = torch.zeros(1, 65, 65, dtype=torch.uint8)
+    label[:, :32, 20:] = 3
+    assert torch.equal(ladder.through_stride(label, 1), label)
+    kept = ladder.through_stride(label, 8)
+    assert (kept != label).float().mean() < 0.06
+    label[0, 50, 10] = 5
+    assert 5 not in ladder.through_stride(label, 8)
 
 
-def test_more_passes_take_longer():
-    spent = {name: float(row["ms"]) for name, row in BY_NAME.items()}
-    assert spent["v3+"] < spent["v3+, flip"] < spent["v3+, sizes"] < spent["v3+, sizes + CRF*"]
-    assert spent["v1"] < spent["v1 + CRF"] and spent["v2"] < spent["v2, max"]
+# ---- What the cards say of the table -------------------------------------------------------------
 
 
-def test_the_ways_of_asking_are_those_of_the_papers():
-    images = np.stack([scenes.scene(2_000_000 + i)[0] for i in range(2)])
-    x = scenes.normalize(images)
-    rungs = {rung.name: rung for rung in ladder.LADDER}
-    net = ladder.network(rungs["v3+"])
-
-    def answer(name):
-        return ladder.answer(rungs[name], ladder.network(rungs[name]), images)
-
-    with torch.inference_mode():
-        probs = net(x).softmax(1)
-        mean = (probs + net(x.flip(-1)).softmax(1).flip(-1)) / 2
-        crf = dense_crf(probs, images, w_appearance=20, sigma_xy=25, sigma_rgb=20)
-    assert torch.equal(answer("v3+"), probs.argmax(1).byte())
-    assert torch.equal(answer("v3+, flip"), mean.argmax(1).byte())
-    assert torch.equal(answer("v3+ + CRF*"), crf.argmax(1).byte())
+def row(name):
+    (found,) = (row for row in ROWS if row["rung"] == name)
+    return {key: float(value) for key, value in found.items() if _number(value)}
 
 
-@pytest.mark.parametrize("name", ["v3+, flip", "v1 + CRF"])
-def test_a_score_of_the_table_holds_for_some_of_its_scenes(name):
-    """Forty of the thousand scenes: the paired interval holds the step of the table."""
-    test = family.TestSet(40)
-    rungs = {rung.name: rung for rung in ladder.LADDER}
-    mine, base = (
-        metrics.confusion_matrices(
-            ladder.answer(rung, ladder.network(rung), test.images), test.banded, 9
-        )
-        for rung in (rungs[name], rungs[rungs[name].against])
-    )
-    _, low, high = metrics.paired_difference(mine, base, level=0.998)
-    assert low < float(BY_NAME[name]["gain"]) < high
+def _number(text):
+    try:
+        return bool(text) and float(text) is not None
+    except ValueError:
+        return False
 
 
-# ---- The picture ----
+@pytest.mark.parametrize("name", ["v1", "v2", "v3+"])
+def test_each_idea_brings_more_than_luck_of_the_scenes(name):
+    assert row(name)["low"] > 0
 
 
-def drawn(rows):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 0.32 * len(rows) + 1.1), dpi=96, layout="constrained")
-    draw.ladder(rows, figure)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return figure, canvas.get_renderer()
+def test_large_fov_is_for_the_middles_of_large_shapes():
+    without, with_it = row("v1-small"), row("v1")
+    gained = {key: with_it[key] - without[key] for key in with_it if key in without}
+    assert gained["radius_90"] > 0.05 > gained["radius_35"]
+    assert gained["distance_64"] > 0.05 > gained["distance_0"]
+    assert with_it["field_95"] > 1.5 * without["field_95"]
 
 
-TIMED = [row | {"time": float(row["ms"]) / float(ROWS[0]["ms"])} for row in ROWS]
+def test_the_decoder_is_for_edges():
+    without, with_it = row("v3"), row("v3+")
+    assert with_it["distance_0"] - without["distance_0"] > 0.1
+    assert abs(with_it["distance_32"] - without["distance_32"]) < 0.01
 
 
-def test_no_two_labels_overlap_and_all_are_inside():
-    with_style = {"font.size": 11, "axes.titlesize": 11.5}
-    import matplotlib as mpl
-
-    with mpl.rc_context(with_style):
-        figure, renderer = drawn(TIMED)
-    texts = [*figure.axes[0].get_yticklabels()]
-    for ax in figure.axes:
-        texts += [*ax.texts, ax.title]
-    assert_apart(figure, renderer, texts)
-
-
-def test_a_step_is_coloured_by_its_interval():
-    made = {"miou": 0.5, "low": 0.4, "high": 0.6, "parameters": 1, "multiply_adds": 1, "time": 1}
-    made |= {f"trimap_{width}": 0.3 for width in (1, 2, 4, 8)}
-    steps = {"base": None, "up": (0.1, 0.2), "down": (-0.2, -0.1), "none": (-0.1, 0.1)}
-    rows = [
-        made | {"rung": name, "against": "base" if ends else "", "idea": "",
-                "gain": 0.1 * place, "gain_low": ends[0] if ends else "",
-                "gain_high": ends[1] if ends else ""}
-        for place, (name, ends) in enumerate(steps.items())
-    ]  # fmt: skip
-    rows = [row | {"miou": 0.5 + 0.1 * place} for place, row in enumerate(rows)]
-    figure, _ = drawn(rows)
-    told = {t.get_text(): t.get_color() for t in figure.axes[0].texts if t.get_text()}
-    colors = [draw.COLORS["green"], draw.COLORS["vermillion"], "#6B7280"]
-    assert told == dict(zip(["+0.100", "+0.200", "+0.300"], colors, strict=True))
-
-
-def test_a_rung_that_is_not_there_is_named():
-    rows = [TIMED[0], TIMED[1] | {"against": "v0"}]
-    with pytest.raises(ValueError, match="v1 is against 'v0', which is no rung"):
-        drawn(rows)
+def test_a_crf_brings_least_to_the_best():
+    steps = {name: row(f"{name} + CRF")["step"] for name in ("v1", "v2", "v3", "v3+")}
+    assert min(steps, key=steps.get) == "v3+" and steps["v2"] < steps["v1"]

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from browser import out_of_reach
 from PIL import Image
 from skimage.color import deltaE_ciede2000, rgb2lab
 
@@ -19,7 +20,8 @@ from deeplab_lite import ask, checkpoints, metrics, models, scenes
 from deeplab_lite.classroom.own_scene import Background, Placed, compose
 from deeplab_lite.classroom.widgets.shape_canvas import START
 from deeplab_lite.colors import SCENE_PALETTE
-from tools import playground
+from tools import notebooks, playground
+from tools.site import pages, tries
 
 SEEDS = 50
 NAMES = checkpoints.names(scenes.CLASSES)
@@ -30,9 +32,7 @@ READY = "main[aria-busy=false]"
 def folder(tmp_path_factory):
     """The page as it is built, all networks included."""
     if not playground.MODULES.is_dir():
-        pytest.skip(
-            "the page was not built: `npm ci --prefix site/playground` fetches what it needs"
-        )
+        out_of_reach("not built: `npm ci --prefix site/playground` fetches what the page needs")
     scratch = tmp_path_factory.mktemp("site")
     return playground.build(scratch / "playground", [*checkpoints.names(), wide_network(scratch)])
 
@@ -366,6 +366,20 @@ def test_what_an_address_names_in_vain_is_said(site, named, words):
     page.evaluate("location.hash = ''")
     site.settle()
     assert not page.get_by_role("alert").is_visible()
+
+
+def test_what_lessons_offer_to_try_is_here(site):
+    lessons = {lesson.path.stem: notebooks.read(lesson.path)["cells"] for lesson in pages.lessons()}
+    named = [
+        (lesson, address)
+        for lesson, cells in lessons.items()
+        for cell in cells
+        for address in tries.addresses(cell)
+    ]
+    assert named
+    parse = "(addresses) => addresses.map((address) => window.playground.parse(address).problems)"
+    problems = site.page.evaluate(parse, [address for _, address in named])
+    assert [each for each in zip(named, problems, strict=True) if each[1]] == []
 
 
 def test_a_pixel_is_read_out_under_the_pointer_and_by_keys(site):

@@ -12,19 +12,20 @@ import sys
 import time
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
 from typer.testing import CliRunner
 
-from deeplab_lite import checkpoints, scenes
+from deeplab_lite import checkpoints, image_files, scenes
 from deeplab_lite.classroom import draw
 from deeplab_lite.colors import voc_palette
 from deeplab_lite.crf import dense_crf
 from deeplab_lite.workshop.cli import app
 from deeplab_lite.workshop.datasets import camvid
-from deeplab_lite.workshop.segment import Segmenter, Settings, results, segment_photos
+from deeplab_lite.workshop.segment import Segmenter, Settings, results, run, segment_photos
 from deeplab_lite.workshop.segment.find_photos import find
 from deeplab_lite.workshop.segment.segmenter import palette
 
@@ -51,7 +52,7 @@ def save(path, image, **options):
 @pytest.fixture
 def scene(tmp_path):
     """A photo, and its picture."""
-    image, _ = scenes.scene(7)
+    image, _ = scenes.scene(7, difficulty=scenes.SMALL)
     return save(tmp_path / "in" / "seven.png", image), image
 
 
@@ -110,7 +111,7 @@ CHOICES = {
     "flip": ({"flip": True}, ["--flip"]),
     "stride": ({"output_stride": 8}, ["--output-stride", "8"]),
     "crf": ({"crf": True}, ["--crf"]),
-    "tiles": ({"tile": 97, "overlap": 32}, ["--tile", "97", "--overlap", "32"]),
+    "tiles": ({"tile": 97, "overlap": 16}, ["--tile", "97", "--overlap", "16"]),
 }
 
 
@@ -123,7 +124,7 @@ def test_each_choice_reaches_the_network_and_is_told(name, scene, tmp_path):
     found = np.array(labels_of(out, "seven"))
     assert np.array_equal(found, Segmenter(Settings(MODEL, **settings), "cpu").labels(image))
     plain = Segmenter(Settings(MODEL), "cpu").labels(image)
-    assert 0.9 < (found == plain).mean() < 1
+    assert 0.7 < (found == plain).mean() < 1
     told = json.loads((out / "seven.result.json").read_text())["settings"]
     for key, value in settings.items():
         assert told[key] == ({} if key == "crf" else json.loads(json.dumps(value)))
@@ -161,7 +162,9 @@ def test_without_a_background_the_first_class_is_tinted_too():
 def test_a_photo_that_the_camera_turned_is_upright(tmp_path, capsys):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
-    path = save(tmp_path / "turned.jpg", scenes.scene(1)[0][:97], exif=exif)
+    path = save(
+        tmp_path / "turned.jpg", scenes.scene(1, difficulty=scenes.SMALL)[0][:97], exif=exif
+    )
     report = segment_photos([str(path)], Settings(MODEL), tmp_path / "out", "cpu")
     (record,) = report.done
     assert (record["width"], record["height"]) == (97, 129)
@@ -171,6 +174,21 @@ def test_a_photo_that_the_camera_turned_is_upright(tmp_path, capsys):
 
 
 # ---- Which photos --------------------------------------------------------------------------------
+
+
+def test_photos_are_as_large_as_memory_has_room_for(tmp_path, monkeypatch):
+    """Beyond what is read elsewhere, and beyond Pillow's own limit of twice MAX_IMAGE_PIXELS."""
+    Image.fromarray(scenes.scene(3)[0]).resize((300, 150)).save(tmp_path / "large.png")
+    monkeypatch.setattr(image_files, "MAX_PIXELS", 100)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    words, settings = [str(tmp_path / "large.png")], Settings(MODEL, tile=129)
+    report = segment_photos(words, settings, tmp_path / "out", "cpu")
+    assert (report.exit_code, report.done[0]["width"]) == (0, 300)
+    assert Image.MAX_IMAGE_PIXELS == 1000
+    memory = SimpleNamespace(available=44_999 * run.BYTES)
+    monkeypatch.setattr(run.psutil, "virtual_memory", lambda: memory)
+    report = segment_photos(words, settings, tmp_path / "other", "cpu")
+    assert report.exit_code == 1 and "has more than 0 million pixels" in report.failed[0].sentence
 
 
 @pytest.fixture
@@ -244,7 +262,10 @@ def test_photos_of_one_name_do_not_overwrite_each_other(tree, tmp_path):
 
 def test_photos_are_never_written_over(tmp_path):
     """Where results lie beside the photos, and a photo is called as a result."""
-    photos = [save(tmp_path / name, scenes.scene(1)[0]) for name in ("a.png", "a.labels.png")]
+    photos = [
+        save(tmp_path / name, scenes.scene(1, difficulty=scenes.SMALL)[0])
+        for name in ("a.png", "a.labels.png")
+    ]
     before = [p.read_bytes() for p in photos]
     for _ in range(2):
         status, said, _ = command("segment", *photos, "--out", tmp_path)
@@ -273,7 +294,7 @@ def test_what_is_there_is_made_anew_only_where_something_changed(scene, tmp_path
     assert again("--flip") == "1 segmented"
     (out / "seven.result.json").write_text("{ damaged")
     assert again("--flip") == "1 segmented"
-    save(path, scenes.scene(8)[0])
+    save(path, scenes.scene(8, difficulty=scenes.SMALL)[0])
     assert again("--flip") == "1 segmented" and again("--flip") == skipped
 
 
@@ -322,7 +343,7 @@ def png(width, height, data=b""):
 
 def encoded(kind):
     out = io.BytesIO()
-    Image.fromarray(scenes.scene(3)[0]).save(out, kind)
+    Image.fromarray(scenes.scene(3, difficulty=scenes.SMALL)[0]).save(out, kind)
     return out.getvalue()
 
 
@@ -371,9 +392,11 @@ def heap(tmp_path_factory):
     for name, options in ODD.items():
         options = dict(options)
         size, mode = options.pop("size", (129, 129)), options.pop("mode", "RGB")
-        image = Image.fromarray(scenes.scene(3)[0]).resize(size).convert(mode)
+        image = (
+            Image.fromarray(scenes.scene(3, difficulty=scenes.SMALL)[0]).resize(size).convert(mode)
+        )
         save(photos / name, image, **options)
-    deep = Image.fromarray(np.uint16(scenes.scene(3)[0][..., 1]) * 257)
+    deep = Image.fromarray(np.uint16(scenes.scene(3, difficulty=scenes.SMALL)[0][..., 1]) * 257)
     save(photos / "deep.png", deep)
     (photos / "x.png").mkdir()
     (photos / "away.png").symlink_to(photos / "gone.png")
@@ -475,7 +498,7 @@ def child(photos, out):
 def test_what_was_interrupted_left_whole_files_and_goes_on(ended_by, tmp_path):
     photos, out = tmp_path / "photos", tmp_path / "out"
     for seed in range(20):
-        save(photos / f"{seed:02}.png", scenes.scene(seed)[0])
+        save(photos / f"{seed:02}.png", scenes.scene(seed, difficulty=scenes.SMALL)[0])
     process = child(photos, out)
     deadline = time.monotonic() + 120
     while len(list(out.glob("*.result.json"))) < 3:

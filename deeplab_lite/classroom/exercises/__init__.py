@@ -15,7 +15,7 @@ from deeplab_lite.classroom.exercises.lesson_02 import (
 from deeplab_lite.classroom.exercises.lesson_03 import decimated_fc6, loss_on_map, map_sides
 from deeplab_lite.classroom.exercises.lesson_04 import (
     mean_field_step,
-    save_the_small,
+    settings_for_textures,
     what_a_vote_is_worth,
 )
 from deeplab_lite.classroom.exercises.lesson_05 import branch_fields, fused_scales, one_kernel
@@ -61,7 +61,7 @@ __all__ = [
     "pyramid_by_hand",
     "rates_without_holes",
     "recurrence",
-    "save_the_small",
+    "settings_for_textures",
     "thrifty_stack",
     "traded_by_hand",
     "what_a_vote_is_worth",
