@@ -30,10 +30,13 @@ HINTS = {  # what torch or the network says: what to do
 
 def hint(error: BaseException, otherwise: str) -> str:
     """What to do about an error of a network's forward, and the error's first line."""
-    kind, line = type(error).__name__, (str(error).strip().splitlines() or [""])[0]
-    text = f"{kind}: {line}" if line else kind
+    text = f"{type(error).__name__}: {first_line(error)}"
     advice = next((h for pattern, h in HINTS.items() if re.search(pattern, text)), otherwise)
-    return f"{advice} ({line or kind})"
+    return f"{advice} ({first_line(error)})"
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextmanager

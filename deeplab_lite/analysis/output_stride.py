@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from deeplab_lite.analysis.dense_layers import DENSE, WINDOWED, densify, pair
-from deeplab_lite.analysis.input_shape import input_shape
+from deeplab_lite.analysis.input_shape import first_line, input_shape
 from deeplab_lite.analysis.phases import ByPhases, Step, is_rewritten, recode
 from deeplab_lite.analysis.probe import (
     GROWTH,
@@ -58,33 +58,25 @@ def with_output_stride(module: nn.Module, output_stride: int) -> nn.Module:
     while isinstance(module, DistributedDataParallel):
         module = module.module
     channels = input_shape(module, (PROBE, PROBE))[1]
-    coded: set[type] = set()  # layers in whose code the calls that mix positions are made layers
+    events = trace(module, channels)
+    _check_stride(module, events, output_stride)
     whole: set[type] = set()  # layers that run by phases as a whole
     while True:
         dense = copied(module)
-        for layer in list(dense.modules()):
-            if type(layer) in coded - whole:
-                recode(layer)
+        own = [layer for layer in _with_code(dense, events, output_stride, whole) if recode(layer)]
         layers = dict(dense.named_modules())
-        events = trace(dense, channels)
-        _check_stride(module, events, output_stride)
-        seen, no_denser = _convert(dense, events, output_stride, whole)
+        calls = trace(dense, channels) if own else events
+        seen, no_denser = _convert(dense, calls, output_stride, whole)
         wrong = first_wrong(seen, dense, output_stride, channels)
         if wrong is None:
             break
         if isinstance(layers[wrong.owner], Step):
             wrong = wrong._replace(owner=wrong.owner.rpartition(".")[0])
-        culprit = layers[wrong.owner]
-        code = type(culprit)
-        ends = wrong.owner and code not in whole and _keeps(strides_of(wrong.owner, events))
-        if ends and not any(culprit.children()):
-            whole.add(code)
-        elif code not in coded and recode(copied(culprit)):
-            coded.add(code)
-        elif ends and not code.__module__.startswith("torch.nn"):
-            whole.add(code)
-        else:
+        code = type(layers[wrong.owner])
+        kept = wrong.owner and code not in whole and _keeps(strides_of(wrong.owner, events))
+        if not kept or (any(layers[wrong.owner].children()) and _is_torchs(code)):
             raise _refusal(wrong, code) from wrong.error
+        whole.add(code)
     if no_denser:
         warnings.warn(
             f"{no_denser[0]} upsamples from beyond output_stride {output_stride}: its map is no "
@@ -119,6 +111,24 @@ def _check_stride(module: nn.Module, events: list[Event], output_stride: int) ->
         )
 
 
+def _with_code(
+    dense: nn.Module, events: list[Event], output_stride: int, whole: set[type]
+) -> list[nn.Module]:
+    """Layers whose code may mix the positions of a denser map: their own, or of one inside."""
+    denser = [e.name for e in events if max(spacing(e.strides, output_stride), default=1) > 1]
+    layers = []
+    for name, layer in dense.named_modules():
+        above = any(other == name or not name or other.startswith(name + ".") for other in denser)
+        as_it_is = not any(layer.children()) and _resizes(strides_of(name, events))
+        fixed = isinstance(layer, WINDOWED) or _is_torchs(type(layer)) or type(layer) in whole
+        layers += [layer] if above and not as_it_is and not fixed else []
+    return layers
+
+
+def _is_torchs(code: type) -> bool:
+    return code.__module__.startswith("torch.nn")
+
+
 def _refusal(wrong: Wrong, code: type) -> ValueError:
     place = f"{code.__name__} {wrong.owner!r}" if wrong.owner else code.__name__
     return ValueError(
@@ -126,7 +136,8 @@ def _refusal(wrong: Wrong, code: type) -> ValueError:
         + (f", before {wrong.before!r}," if wrong.before else "")
         + " mixes or drops positions of the map in a way that dilation cannot follow: use "
         "nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d or nn.AdaptiveAvgPool2d modules for it, or "
-        "convert the part of the network before it" + (f" ({wrong.error})" if wrong.error else "")
+        "convert the part of the network before it"
+        + (f" ({first_line(wrong.error)})" if wrong.error else "")
     )
 
 

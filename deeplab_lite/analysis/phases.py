@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_map_only
 
 
 def by_phases(function: Callable, x: Tensor, before: Sequence[int], after: Sequence[int]) -> Any:
@@ -27,11 +28,13 @@ def by_phases(function: Callable, x: Tensor, before: Sequence[int], after: Seque
     sizes = x.shape
     for d, count in zip(dims, phases, strict=True):
         x = _split(x, d, before[d], count)
-    y = function(x)
-    for d, count in reversed([*zip(dims, phases, strict=True)]):
-        if count > 1:
-            y = _lace(y, d, count, sizes[d])
-    return y
+
+    def laced(y: Tensor) -> Tensor:
+        for d, count in reversed([*zip(dims, phases, strict=True)]):
+            y = _lace(y, d, count, sizes[d]) if count > 1 else y
+        return y
+
+    return tree_map_only(Tensor, laced, function(x))
 
 
 def _split(x: Tensor, d: int, before: int, after: int) -> Tensor:
@@ -94,15 +97,16 @@ class Step(nn.Module):
 
 
 class Coded:
-    """In place of a layer's forward: its graph, in which calls that mix positions are layers."""
+    """In place of a layer's forward: its graphs, in which calls that mix positions are layers."""
 
-    def __init__(self, layer: nn.Module, graph: fx.Graph):
-        self.layer, self.graph = layer, graph
+    def __init__(self, layer: nn.Module, graphs: dict[bool, fx.Graph]):
+        self.layer, self.graphs = layer, graphs  # in training, and not
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         bound = inspect.signature(type(self.layer).forward).bind(self.layer, *args, **kwargs)
         bound.apply_defaults()
-        return fx.Interpreter(self.layer, graph=self.graph).run(*bound.args[1:])
+        graph = self.graphs[self.layer.training]
+        return fx.Interpreter(self.layer, graph=graph).run(*bound.args[1:])
 
 
 class _OwnCode(fx.Tracer):
@@ -112,23 +116,31 @@ class _OwnCode(fx.Tracer):
 
 def recode(layer: nn.Module) -> bool:
     """Make layers of the calls in its code that mix positions; False if that finds none."""
-    parameters = inspect.signature(type(layer).forward).parameters.values()
-    fixed = {p.name: None for p in parameters if p.default is None}
+    graphs, mode = {}, layer.training
     try:
-        graph = _OwnCode().trace(layer, fixed or None)
+        for layer.training in (False, True):
+            graphs[layer.training] = _graph(layer)
     except Exception:  # code that branches on sizes or values has no graph
         return False
-    steps = [node for node in graph.nodes if _mixes(node)]
-    for node in steps:
-        name = node.name if not hasattr(layer, node.name) else f"{node.name}_step"
+    finally:
+        layer.training = mode
+    nodes = [(graph, node) for graph in graphs.values() for node in graph.nodes if _mixes(node)]
+    for graph, node in nodes:
+        name = f"{node.name}_call"
         layer.add_module(name, Step(_name(node), node.op == "call_method"))
         with graph.inserting_after(node):
             call = graph.create_node("call_module", name, node.args, dict(node.kwargs))
         node.replace_all_uses_with(call)
         graph.erase_node(node)
-    if steps:
-        layer.forward = Coded(layer, copy.deepcopy(graph))  # without the calls: pickles
-    return bool(steps)
+    if nodes:
+        layer.forward = Coded(layer, copy.deepcopy(graphs))  # without the calls: pickles
+    return bool(nodes)
+
+
+def _graph(layer: nn.Module) -> fx.Graph:
+    parameters = inspect.signature(type(layer).forward).parameters.values()
+    fixed = {p.name: None for p in parameters if p.default is None}
+    return _OwnCode().trace(layer, fixed or None)
 
 
 def _name(node: fx.Node) -> str:

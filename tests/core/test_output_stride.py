@@ -423,6 +423,7 @@ STEPS = {
     "pad": lambda x: F.pad(x, (1, 1, 1, 1)),
     "mean": lambda x: x * x.mean((2, 3), keepdim=True),
     "mean of scores": lambda x: x * x.mean((2, 3))[:, :, None, None],
+    "largest": lambda x: x * torch.max(torch.max(x, 3)[0], 2)[0][:, :, None, None],
     "mean of rows": lambda x: x * x.mean(3, keepdim=True),
     "interpolate": lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"),
     "convolve": lambda x: F.conv2d(x, x.new_ones(2, 1, 3, 3), padding=1, groups=2),
@@ -446,11 +447,24 @@ def test_code_that_mixes_positions_keeps_its_values(step, nest):
 
 
 def test_code_that_no_rule_splits_is_named():
-    with pytest.raises(ValueError, match=r"^Written, before 'softmax', mixes .* nn\.MaxPool2d"):
+    with pytest.raises(
+        ValueError, match=r"^Written, before 'softmax_call', mixes .* nn\.MaxPool2d"
+    ):
         with_output_stride(Written(STEPS["attention"]), 4)
     inner = nn.Sequential(conv(1), Written(STEPS["attention"]))
-    with pytest.raises(ValueError, match=r"^Written '1', before 'softmax', mixes"):
+    with pytest.raises(ValueError, match=r"^Written '1', before 'softmax_call', mixes"):
         with_output_stride(inner, 4)
+
+
+def test_code_keeps_to_the_mode_of_its_layer():
+    class Dropping(nn.Sequential):
+        def forward(self, x):
+            return F.max_pool2d(F.dropout(super().forward(x), 0.5, self.training), 2)
+
+    net, image = doubled(Dropping(conv(3, 2, 1), conv(3, 2, 1)))
+    dense = with_output_stride(net.train(), 2)
+    assert not torch.equal(dense(image), dense(image))
+    assert shared_difference(net.eval(), dense.eval(), image, 4) < 1e-12
 
 
 class Attention(nn.Module):
@@ -528,7 +542,7 @@ def test_upsampling_gains_only_within_the_output_stride():
     net, image = doubled(nn.Sequential(conv(3, 4, 1), conv(3, 2, 1), nn.Upsample(scale_factor=2)))
     with pytest.warns(UserWarning, match=r"'2' \(Upsample\) .* no denser than before"):
         dense = with_output_stride(net, 4)
-    assert torch.equal(dense(image), net(image))
+    torch.testing.assert_close(dense(image), net(image))
     assert shared_difference(net, with_output_stride(net, 2), image, 2) < 1e-12
 
 
