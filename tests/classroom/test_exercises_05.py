@@ -59,7 +59,7 @@ def fuse(reduce=lambda maps: maps.amax(0), corners=True, mode="bilinear", at=Non
     [
         (..., "· not attempted yet"),
         (lambda maps, size: ..., "· not attempted yet"),
-        (fuse(), "✓ each pixel and class takes the word"),
+        (fuse(), "✓ each pixel and class takes the score"),
         (fuse(lambda maps: maps.max(0).values), "✓ each pixel and class"),
         (fuse(lambda maps: maps.mean(0)), "✗ that is the mean"),
         (fuse(lambda maps: maps.sum(0)), "✗ that is the sum"),

@@ -91,8 +91,8 @@ def fused_scales(fuse: Any) -> str:
             large.amin(0)
         ),
         "only the first scale is left": large[0],
-        "fused before they are enlarged, at the size of the first: what max of three slopes means "
-        "between positions is lost": enlarged(_at(maps, maps[0].shape[2:]).amax(0)),
+        "fused before they are enlarged, at the size of the first map: between positions that gives "
+        "other values": enlarged(_at(maps, maps[0].shape[2:]).amax(0)),
         "fused at the size of the smallest map: the other two have lost their detail": enlarged(
             _at(maps, maps[-1].shape[2:]).amax(0)
         ),
@@ -122,7 +122,7 @@ def fused_scales(fuse: Any) -> str:
         isinstance(alone, Tensor) and torch.allclose(alone, large[0], atol=1e-4),
         "right for three scales, not for one: let the number of maps be free",
     )
-    return "each pixel and class takes the word of the scale that is surest of it"
+    return "each pixel and class takes the score of the scale that is surest of it"
 
 
 def _at(maps: Any, size: Any) -> Any:
