@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from deeplab_lite.analysis.bounds import Field, squash
-from deeplab_lite.analysis.input_shape import InputSize, explained, input_shape
+from deeplab_lite.analysis.input_shape import InputSize, explained, input_shapes
 from deeplab_lite.analysis.tracker import Tracker
 from deeplab_lite.analysis.twins import float_type, on_meta
 
@@ -105,19 +105,19 @@ def receptive_fields(
     Raises ValueError for sizes the model cannot run on and for unknown layers. An operation without
     a rule gives a UserWarning that names it, and every unit after it counts as seeing everything.
     """
-    shape = input_shape(model, input_size)
+    shapes = input_shapes(model, input_size)
     network, values = on_meta(model)
-    tracker = Tracker(values)
-    image = tracker.image(shape, float_type(model))
-    seen: dict[str, tuple[Tensor, Field]] = {}
-
-    def note(name: str, output: Tensor) -> None:
-        if (field := tracker.field_of(output)) is not None:
-            seen.pop(name, None)  # the last run counts, and stands last
-            seen[name] = (output, field)
-
-    with explained(shape), watch(network, note), tracker:
-        network(image)
+    errors = []
+    for shape in shapes:
+        tracker = Tracker(values)
+        image = tracker.image(shape, float_type(model))
+        try:
+            seen = _seen(network, image, tracker)
+            break
+        except ValueError as error:
+            errors.append(error)
+    else:
+        raise errors[0]
     for operation, reason in tracker.unknown.items():
         warnings.warn(
             f"receptive_fields has no rule for {operation}{reason and f' ({reason})'}: "
@@ -138,6 +138,20 @@ def receptive_fields(
         layers = [layers] if isinstance(layers, str) else layers
         seen = {name: seen[known_layer(name, seen)] for name in layers}
     return {name: _summary(t, f, tuple(shape[2:])) for name, (t, f) in seen.items()}
+
+
+def _seen(network: nn.Module, image: Tensor, tracker: Tracker) -> dict[str, tuple[Tensor, Field]]:
+    """Every tensor that a module of the network returns, by its name, and what it sees."""
+    seen: dict[str, tuple[Tensor, Field]] = {}
+
+    def note(name: str, output: Tensor) -> None:
+        if (field := tracker.field_of(output)) is not None:
+            seen.pop(name, None)  # the last run counts, and stands last
+            seen[name] = (output, field)
+
+    with explained(image.shape), watch(network, note), tracker:
+        network(image)
+    return seen
 
 
 @contextmanager

@@ -52,10 +52,16 @@ def explained(shape: Sequence[int]) -> Iterator[None]:
 
 
 def input_shape(model: nn.Module, input_size: InputSize) -> list[int]:
-    """(B, C, *spatial) from what the caller gave: the first that the model runs on.
+    """(B, C, *spatial) from what the caller gave: the first that the model runs on, if any."""
+    shapes = input_shapes(model, input_size)
+    return shapes[0] if len(shapes) == 1 else next(_that_run(model, shapes), shapes[0])
+
+
+def input_shapes(model: nn.Module, input_size: InputSize) -> list[list[int]]:
+    """What the caller may mean by input_size, the most likely first.
 
     Layers stand in the order of registration, and a head, or a 1-D gate over channels, may come
-    before the backbone. So the ranks and channels of all layers are tried.
+    before the backbone. So the ranks and channels of all layers are worth a try.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model is a {type(model).__name__}: give a torch.nn.Module")
@@ -81,7 +87,7 @@ def input_shape(model: nn.Module, input_size: InputSize) -> list[int]:
         batch = [] if len(full) == rank + 2 else [2 if learning else 1]
         if rank <= len(full) <= rank + 2:
             shapes += [batch + c + full for c in channels]
-    return shapes[0] if len(shapes) == 1 else next(_that_run(model, shapes), shapes[0])
+    return shapes
 
 
 def _layers(model: nn.Module) -> Iterator[tuple[int, int | None]]:

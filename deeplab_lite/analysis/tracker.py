@@ -29,7 +29,7 @@ class Tracker(TorchDispatchMode):
     def __init__(self, values: dict[int, Tensor] | None = None) -> None:
         super().__init__()
         self.fields: dict[int, Field] = {}
-        self.values = values or {}  # of parameters, buffers and constants without values
+        self.values = dict(values or {})  # of parameters, buffers and constants without values
         self.origins: dict[int, tuple] = {}  # how such constants are made
         self.overwritten: set[int] = set()  # constants whose value is no longer theirs
         self.root: dict[int, Tensor] = {}  # a view's base
