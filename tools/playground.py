@@ -38,6 +38,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "site" / "playground"
 MODULES = SOURCE / "node_modules"
 CACHE = ROOT / "build" / "networks"
+FILE, LIGHT = ".safetensors", 2_000_000  # bytes
 PART = 600_000  # bytes of an asset in one script: the bar moves, and decoding blocks no frame
 PHOTO = 640  # longest side
 SIDES = (129, 193, 257, 321, 481)  # to which a photograph can be shrunk
@@ -164,11 +165,14 @@ def title(name: str, data: str) -> str:
 def first_choice(names: Iterable[str]) -> list[str]:
     """The network with the highest mIoU on scenes, and the one with the lowest on the same scenes.
 
-    These differ most. Where there is none for scenes, the first; where there is one, that one.
+    These differ most. Of those that load in a moment, LIGHT, if there are any. Where there is none
+    for scenes, the first; where there is one, that one.
     """
     cards = {name: checkpoints.card(name) for name in names}
+    drawn = [name for name in cards if cards[name]["data"]["name"] in WORLDS]
+    light = [n for n in drawn if checkpoints._locate(n).with_suffix(FILE).stat().st_size < LIGHT]
     ranked = sorted(
-        (name for name in cards if cards[name]["data"]["name"] in WORLDS),
+        light or drawn,
         key=lambda name: cards[name]["metrics"].get("val", {}).get("miou", 0),
     )
     best = ranked[-1] if ranked else next(iter(cards))

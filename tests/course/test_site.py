@@ -541,4 +541,4 @@ def test_a_card_shows_whole_panels():
     ],
 )
 def test_a_step_of_the_ladder_is_told_from_luck(gain, low, high, shown):
-    assert front.step({"gain": gain, "gain_low": low, "gain_high": high}) == shown
+    assert front.step({"step": gain, "low": low, "high": high}) == shown

@@ -91,8 +91,8 @@ def fused_scales(fuse: Any) -> str:
             large.amin(0)
         ),
         "only the first scale is left": large[0],
-        "fused before they are enlarged, at the size of the first map: between positions that gives "
-        "other values": enlarged(_at(maps, maps[0].shape[2:]).amax(0)),
+        "fused before they are enlarged, at the size of the first map: between positions that "
+        "gives other values": enlarged(_at(maps, maps[0].shape[2:]).amax(0)),
         "fused at the size of the smallest map: the other two have lost their detail": enlarged(
             _at(maps, maps[-1].shape[2:]).amax(0)
         ),
