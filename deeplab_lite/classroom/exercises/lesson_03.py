@@ -4,6 +4,7 @@ from typing import Any
 
 from deeplab_lite.classroom.exercises.grading import expect, grader
 
+
 @grader
 def decimated_fc6(decimated: Any) -> str:
     """decimated(weight, channels): O x (C 7 7) to O/4 x C x 3 x 3."""
@@ -113,8 +114,8 @@ def loss_on_map(loss: Any) -> str:
         expect(not torch.isclose(value.double(), wrong, rtol=1e-5), hint)
     expect(
         bool(torch.isclose(value.double(), right, rtol=1e-5)),
-        f"{float(value):.4f} instead of {float(right):.4f}: read the labels at every n-th pixel, where "
-        "(h - 1) n = H - 1, and take the mean cross entropy of those that are not 255",
+        f"{float(value):.4f} instead of {float(right):.4f}: read the labels at every n-th pixel, "
+        "where (h - 1) n = H - 1, and take the mean cross entropy of those that are not 255",
     )
     empty = torch.as_tensor(loss(scores.clone(), torch.full_like(labels, 255)))
     expect(
