@@ -98,6 +98,7 @@ LADDER = (
     Rung("v3's head, OS8", "v2", "head: BN, concatenation, image", "", "v3-os8"),
     Rung("v3, asked at OS8", "v3", "stride 8 at test", "+1.30 (v3, table 6)", "v3", AT8),
     Rung("v3, second stage", "v3", "500 steps at stride 8", "", "v3-second-stage", AT8),
+    Rung("v3, longer", "v3", "500 steps more, stride 16", "", "v3-longer"),
     Rung("v3, no pooling", "", "", "", "v3-no-pooling"),
     Rung("v3, pooling", "v3, no pooling", "image pooling", "+0.63 (v3, table 5)", "v3"),
     Rung("v3, grid 1 2 1", "v3", "multi-grid 1, 2, 1", "+0.57 (v3, table 5)", "v3-mg121"),
@@ -358,7 +359,7 @@ def curves() -> None:
             with curve(run, seed).open(newline="") as file:
                 rows = [r for r in csv.DictReader(file) if r["val_miou"]]
             points = [[float(r[key]) for r in rows] for key in ("images", "val_miou")]
-            style = {"color": f"C{number % 10}", "ls": "-" if number < 10 else "--", "lw": 1.3}
+            style = {"color": f"C{number % 6}", "ls": ("-", "--", ":")[number // 6], "lw": 1.3}
             ax.plot(*points, alpha=1 - 0.4 * seed, label=run if seed == 0 else None, **style)
     ax.set(xlabel="scenes seen", ylabel="mIoU of 100 validation scenes")
     ax.legend(fontsize=8, loc="lower right", ncols=2)

@@ -5,9 +5,10 @@ Everything happens in this process: nothing is uploaded, and no file is written.
 
 import io
 import warnings
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
@@ -18,8 +19,8 @@ LEFT_OUT = {"EPS", "WMF"}  # Pillow hands these to other programs, which would r
 Image.init()
 FORMATS = sorted(set(Image.OPEN) - LEFT_OUT)
 DEPTHS = (8, 10, 12, 14, 16)  # bits that scanners, cameras and microscopes store in 16
-NO_DATA = -9999  # and below: no measurement, in maps of heights and the like
-OTHER_BYTE = {"RGB;16B": "RGB;16L", "RGB;16L": "RGB;16B", "RGB;16N": "RGB;16B"}
+NO_DATA = -9999, 1e30  # and beyond: no measurement, in maps of heights and the like
+NO_DATA_TAG = 42113  # of GDAL, in a TIFF: another such value
 
 
 class Photo(NamedTuple):
@@ -33,28 +34,32 @@ class Photo(NamedTuple):
         return ", ".join((self.source, *self.changes))
 
 
-def read(file: bytes | memoryview | str | Path, largest: int | None = 513) -> Photo:
+def read(
+    file: bytes | memoryview | str | Path, largest: int | None = 513, limit: int | None = None
+) -> Photo:
     """A picture from its bytes or its path, as it is meant to be seen. Lesson 08.
 
     Turned upright as EXIF says; in sRGB where it carries a colour profile; on grey where it is
     transparent; the first frame of an animation; 16 bits and floats scaled to 8. Where a side is
-    longer than `largest` it is shrunk; None keeps the size.
+    longer than `largest` it is shrunk; None keeps the size. It may have `limit` pixels, by default
+    MAX_PIXELS, after decoding.
 
     Raises ValueError, in one sentence, for what is no picture, is damaged or too large; OSError
     where the path cannot be read.
     """
+    limit = limit or MAX_PIXELS
     name = Path(file).name if isinstance(file, str | Path) else "this file"
-    with _stream(file) as source, warnings.catch_warnings():
+    with _stream(file) as source, _own_limit(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return _read(source, largest)
+            return _read(source, largest, limit)
         except UnidentifiedImageError:
             raise ValueError(
                 f"{name} is not an image that can be read here: save it as JPEG, PNG, WebP, TIFF, "
                 "GIF or BMP"
             ) from None
         except Image.DecompressionBombError:
-            text = f"more than {MAX_PIXELS / 1e6:.0f} million pixels: save it smaller first"
+            text = f"more than {limit / 1e6:.0f} million pixels: save it smaller first"
             raise ValueError(f"{name} has {text}") from None
         except Exception as error:  # decoders raise anything on damaged files
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
@@ -75,7 +80,17 @@ def _stream(file: bytes | memoryview | str | Path) -> BinaryIO:
     return Path(file).open("rb") if isinstance(file, str | Path) else io.BytesIO(file)
 
 
-def _read(source: BinaryIO, largest: int | None) -> Photo:
+@contextmanager
+def _own_limit() -> Iterator[None]:
+    """Without Pillow's limit of 179 million pixels: `_read` has one before it decodes."""
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _read(source: BinaryIO, largest: int | None, limit: int) -> Photo:
     image: Image.Image = Image.open(source, formats=FORMATS)
     kind, (width, height), changes = image.format, image.size, []
     largest = largest or max(width, height)
@@ -84,16 +99,23 @@ def _read(source: BinaryIO, largest: int | None) -> Photo:
     elif getattr(image, "is_animated", False):
         changes.append("its first frame")
     image.draft(None, (2 * largest, 2 * largest))  # a JPEG is decoded at 1/2, 1/4 or 1/8
-    if image.width * image.height > MAX_PIXELS:
+    if image.width * image.height > limit:
         raise Image.DecompressionBombError
-    deep = "RGB;16" in str(getattr(image, "tile", ""))  # Pillow decodes the upper 8 bits only
-    image.load()
+    tiles = getattr(image, "tile", [])
+    deep = any(_raw_mode(tile).startswith(("RGB", "LA")) and ";16" in str(tile) for tile in tiles)
+    if kind == "TIFF":  # its fourth band is left out, so the others are not divided by it
+        _read_as(image, lambda mode: mode.replace("RGBa", "RGBA"))
+    image.load()  # of 16 bits of colour, the upper 8
     image, turned = _upright(image)
     if image.mode[0] in "IF":
-        image, change = _eight_bits(np.asarray(image, np.float32), image.mode[0] == "I")
+        empty = getattr(image, "tag_v2", {}).get(NO_DATA_TAG)
+        image, change = _eight_bits(np.asarray(image, np.float32), image.mode[0] == "I", empty)
         changes.append(change)
-    elif deep and (high := np.asarray(image, np.float32)).max() < 2**6:  # 14 bits or fewer
-        image, change = _eight_bits(256 * high + _lower_bytes(source), whole=True)
+    elif deep and (high := np.asarray(image, np.float32)[..., :3]).max() < 2**6:  # 14 bits or fewer
+        scaled, change = _eight_bits(256 * high + _lower_bytes(source), whole=True)
+        if image.mode == "RGBA":
+            scaled.putalpha(image.getchannel("A"))
+        image = scaled
         changes.append(change)
     if kind == "TIFF" and image.mode == "RGBA":  # often near infrared, marked as alpha by mistake
         image = image.convert("RGB")
@@ -125,16 +147,39 @@ def _upright(image: Image.Image) -> tuple[Image.Image, bool]:
 def _lower_bytes(source: BinaryIO) -> np.ndarray:
     """What Pillow drops of 16-bit colours: read in the other byte order, they are what it keeps."""
     image = Image.open(source, formats=FORMATS)
-    for i, tile in enumerate(image.tile):
-        mode, *rest = tile.args if isinstance(tile.args, tuple) else (tile.args,)
-        image.tile[i] = tile._replace(args=(OTHER_BYTE[mode], *rest))
+    _read_as(image, _other_byte)
     image.load()
-    return np.asarray(_upright(image)[0], np.float32)
+    return np.asarray(_upright(image)[0], np.float32)[..., :3]
 
 
-def _eight_bits(values: np.ndarray, whole: bool) -> tuple[Image.Image, str]:
-    """Whole numbers of 16 or 32 bits, or floats, in 8 bits; and what was done, in words."""
-    known = np.isfinite(values) & (values > NO_DATA)
+def _other_byte(mode: str) -> str:
+    """The raw mode of the other byte order; grey with alpha has none, and 8 bits must do."""
+    if mode.startswith("LA"):
+        return mode
+    return mode.replace("RGBa", "RGBA")[:-1] + ("L" if mode.endswith("B") else "B")
+
+
+def _raw_mode(tile: Any) -> str:
+    return str(tile.args[0] if isinstance(tile.args, tuple) else tile.args)
+
+
+def _read_as(image: Any, change: Callable[[str], str]) -> None:
+    """Make Pillow unpack a file's pixels by another of its raw modes."""
+    for i, tile in enumerate(image.tile):
+        rest = tile.args[1:] if isinstance(tile.args, tuple) else ()
+        image.tile[i] = tile._replace(args=(change(_raw_mode(tile)), *rest))
+
+
+def _eight_bits(
+    values: np.ndarray, whole: bool, empty: str | None = None
+) -> tuple[Image.Image, str]:
+    """Whole numbers of 16 or 32 bits, or floats, in 8 bits; and what was done, in words.
+
+    empty: a value that stands for no measurement, as text.
+    """
+    known = np.isfinite(values) & (values > NO_DATA[0]) & (values < NO_DATA[1])
+    with suppress(TypeError, ValueError):
+        known &= values != np.float32(empty)
     low, high = (values[known].min(), values[known].max()) if known.any() else (0, 0)
     if whole and low >= 0 and high < 2 ** DEPTHS[-1]:
         depth = next(bits for bits in DEPTHS if high < 2**bits)

@@ -109,10 +109,9 @@ def scene(
 ) -> tuple[np.ndarray, np.ndarray]:
     """An image, uint8 (size, size, 3), and its label, uint8 (size, size): indices into CLASSES.
 
-    Without a size it has the difficulty's `side`: 321 pixels, 129 for SMALL. Pixels whose centres
-    lie within `outline` pixels of a visible outline are labelled 255, as in Pascal VOC; outline=0
-    labels every pixel. Raises ValueError for a size below 32, or a seed that is not a whole number
-    in [0, 2^32).
+    Without a size it has the difficulty's `side`. Pixels whose centres lie within `outline` pixels
+    of a visible outline are labelled 255, as in Pascal VOC; 0 labels every pixel. Raises ValueError
+    for a size below 32, or a seed that is not a whole number in [0, 2^32).
     """
     return full_scene(seed, size, difficulty, outline=outline)[:2]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pytest
 
 FLAGS = [
     "--no-sandbox",
@@ -57,10 +58,33 @@ PIXELS = """(canvas) => [canvas.width, [...canvas.getContext("2d").getImageData(
 TWO_FRAMES = "() => new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)))"
 
 
+def out_of_reach(reason: str) -> None:
+    """Skip the test; in CI, which installs all that tests need, fail it."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+
+
 def find_chromium() -> str | None:
     """Path of a Chromium: $CHROMIUM, one on PATH, or Playwright's own."""
     names = [os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome"]
     return next((path for name in names if name and (path := shutil.which(name))), None)
+
+
+def contrast(colours):
+    """WCAG contrast of two CSS colours, rgb(...) or rgba(...), the first drawn on the second."""
+    parts = [[float(x) for x in c[c.index("(") + 1 : -1].split(",")] for c in colours]
+    alpha = (parts[0] + [1.0])[3]
+    ground = parts[1][:3]
+    ink = [alpha * a + (1 - alpha) * b for a, b in zip(parts[0], ground, strict=False)]
+
+    def luminance(rgb):
+        linear = [
+            c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+            for c in (value / 255 for value in rgb)
+        ]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((luminance(ink), luminance(ground)))
+    return (high + 0.05) / (low + 0.05)
 
 
 def move(control):

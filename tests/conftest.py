@@ -1,10 +1,10 @@
-"""Fixtures of the browser tests; they skip, with the reason, where there is no Chromium."""
+"""Fixtures of the browser tests; where there is no Chromium they skip, and fail in CI."""
 
 import os
 from typing import Any
 
 import pytest
-from browser import FLAGS, MOUNT, PAGE, Mounted, find_chromium, public_state
+from browser import FLAGS, MOUNT, PAGE, Mounted, find_chromium, out_of_reach, public_state
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +14,7 @@ def chromium():
     with api.sync_playwright() as playwright:
         path = find_chromium() or playwright.chromium.executable_path
         if not os.path.exists(path):
-            pytest.skip("no Chromium: set $CHROMIUM, or `playwright install chromium`")
+            out_of_reach("no Chromium: set $CHROMIUM, or `playwright install chromium`")
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
         browser.close()

@@ -68,7 +68,8 @@ V1_FOV = "arXiv:1412.7062, table 2"
 V2_POLY = "arXiv:1606.00915, table 2"
 V2_VGG = "arXiv:1606.00915, section 4.1"
 V2 = "arXiv:1606.00915, table 4"
-V3 = "arXiv:1706.05587, table 6"
+V3_ABOUT = "arXiv:1706.05587, table"
+V3 = f"{V3_ABOUT} 6"
 V3_RESULTS = "arXiv:1706.05587, section 4"
 V3P = "arXiv:1802.02611"
 FCN = "arXiv:1411.4038, table 2"
@@ -122,7 +123,18 @@ FACTS: list[Fact | Paper] = [
     Paper("71.6", "with multi-scale features", V1),
     Paper("76.35", "mIoU of v2, ResNet-101 with ASPP, on VOC 2012 val", V2),
     Paper("77.69", "with CRF", V2),
+    Paper("68.39", "mIoU of v3 to block 4, ResNet-101, multi-grid 1, 1, 1", f"{V3_ABOUT} 3"),
+    Paper("71.45", "multi-grid 2, 2, 2", f"{V3_ABOUT} 3"),
+    Paper("73.45", "multi-grid 1, 2, 4", f"{V3_ABOUT} 3"),
+    Paper("73.88", "mIoU of v3 to block 7, ResNet-50, output stride 16", f"{V3_ABOUT} 1"),
+    Paper("75.18", "output stride 8", f"{V3_ABOUT} 1"),
+    Paper("0.12", "points lost by a fourth rate, 24", f"{V3_ABOUT} 5"),
+    Paper("76.58", "mIoU of v3 without image pooling", f"{V3_ABOUT} 5"),
     Paper("77.21", "mIoU of v3, ResNet-101 at output stride 16, on VOC 2012 val", V3),
+    Paper("75.95", "batch norm not trained", f"{V3_ABOUT} 8"),
+    Paper("67.22", "crops of 321 pixels", f"{V3_ABOUT} 8"),
+    Paper("64.43", "batches of 4", f"{V3_ABOUT} 9"),
+    Paper("74.45", "trained at output stride 8 with batches of 6", f"{V3_ABOUT} 10"),
     Paper("78.51", "at output stride 8", V3),
     Paper("79.77", "at output stride 8, six scales and flips", V3),
     Paper("85.7", "mIoU of v3 on VOC 2012 test", V3_RESULTS),

@@ -1,6 +1,7 @@
 """Figures of the README, taken from the lessons' saved outputs: `make figures`.
 
-A picture has one source, the cell that draws it. The same outputs give the same files.
+A picture has one source, the cell that draws it. The same outputs give the same files. One figure
+moves: the dilation explorer of lesson 02, drawn in a few of its states.
 """
 
 import base64
@@ -11,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from deeplab_lite.classroom import draw
+from deeplab_lite.classroom.widgets import dilation_explorer
 
 from .notebooks import read
 
@@ -23,6 +25,11 @@ FIGURES = {
     "explorer.png": ("00_start_here", "explorer", None),
     "playground.png": ("08_the_family", "playground", 240),
 }
+
+MOVING = "dilation.gif"
+# A stack with holes, and how other rates fill them; the front page of the pages shows the same.
+RATES = [[2, 2, 2, 0], [1, 2, 2, 0], [1, 2, 3, 0], [1, 2, 5, 0], [1, 2, 4, 0], [2, 2, 0, 0]]
+SECONDS = 1.8  # of each
 
 
 def figure(name: str) -> bytes:
@@ -37,11 +44,21 @@ def figure(name: str) -> bytes:
     raise LookupError(f"{lesson} shows no picture in a cell {cell_id!r}: run `make notebooks`")
 
 
+def moving() -> bytes:
+    """GIF bytes of the dilation explorer, state after state, for ever."""
+    pictures = [Image.fromarray(dilation_explorer.picture(rates, 3)) for rates in RATES]
+    first, *others = (picture.quantize(64, dither=Image.Dither.NONE) for picture in pictures)
+    out = io.BytesIO()
+    milliseconds = round(1000 * SECONDS)
+    first.save(out, "GIF", save_all=True, append_images=others, duration=milliseconds, loop=0)
+    return out.getvalue()
+
+
 def main() -> None:
-    for name in FIGURES:
+    for name in [*FIGURES, MOVING]:
         path = ROOT / "assets" / name
         path.parent.mkdir(exist_ok=True)
-        data = figure(name)
+        data = moving() if name == MOVING else figure(name)
         path.write_bytes(data)
         print(f"assets/{name}: {len(data) / 1000:.0f} kB")
 

@@ -14,7 +14,6 @@ import hashlib
 import io
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -33,6 +32,7 @@ from deeplab_lite.classroom.widgets import _subjects, _twin, shape_canvas
 from deeplab_lite.files import package_folder
 from deeplab_lite.image_files import shrunk
 from deeplab_lite.workshop import export
+from tools import npm
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "site" / "playground"
@@ -57,7 +57,7 @@ def build(out: Path, names: Iterable[str] | None = None, home: str | None = None
     Raises FileNotFoundError without npm, and RuntimeError with what npm or esbuild says when it
     fails; ValueError as `checkpoints.load`, and for weights that half precision cannot hold.
     """
-    install()
+    npm.install(SOURCE)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
         page = Path(folder) / "page"
@@ -74,40 +74,18 @@ def build(out: Path, names: Iterable[str] | None = None, home: str | None = None
     return out
 
 
-# ---- npm -----------------------------------------------------------------------------------------
-
-
-def install() -> None:
-    """Fetch what the lock file names, unless it is here."""
-    here = MODULES / ".package-lock.json"  # npm writes it last
-    lock = SOURCE / "package-lock.json"
-    if not here.exists() or here.stat().st_mtime < lock.stat().st_mtime:
-        run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-        here.touch()
-
-
-def run(command: str, *arguments: str) -> None:
-    """Run a program of Node in site/playground."""
-    program = shutil.which(command) or shutil.which(command, path=str(MODULES / ".bin"))
-    if program is None:
-        raise FileNotFoundError(f"there is no {command}: install Node, version 20 or newer")
-    done = subprocess.run([program, *arguments], cwd=SOURCE, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{command} failed:\n{done.stdout}{done.stderr}")
-
-
 def bundle(page: Path, scratch: Path) -> None:
     """page.js, with the worker as a text in it: a page on a disk may start no other."""
     widget, worker = scratch / "shape_canvas.js", scratch / "worker.txt"
     widget.write_text(_twin.script("shape_canvas"), "utf-8")
     common = "--bundle", "--minify", "--format=iife", "--target=es2022", "--log-level=warning"
-    run(
-        "esbuild", "src/worker.js", *common, f"--outfile={worker}",
+    npm.run(
+        SOURCE, "esbuild", "src/worker.js", *common, f"--outfile={worker}",
         "--define:import.meta.url=self.location.href",  # of onnxruntime; it needs no file beside it
     )  # fmt: skip
-    run(
-        "esbuild", "src/page.js", *common, f"--outfile={page / 'page.js'}", "--loader:.txt=text",
-        f"--alias:data={page / 'data.json'}", f"--alias:worker={worker}",
+    npm.run(
+        SOURCE, "esbuild", "src/page.js", *common, f"--outfile={page / 'page.js'}",
+        "--loader:.txt=text", f"--alias:data={page / 'data.json'}", f"--alias:worker={worker}",
         f"--alias:shape-canvas={widget}",
     )  # fmt: skip
 

@@ -5,22 +5,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from deeplab_lite.analysis.call import Call
-from deeplab_lite.analysis.fields import (
-    InputSize,
-    Region,
-    Unit,
-    input_shape,
-    known_layer,
-    unit_index,
-    watch,
-)
+from deeplab_lite.analysis.fields import Region, Unit, known_layer, unit_index, watch
+from deeplab_lite.analysis.input_shape import InputSize, explained, input_shape
 from deeplab_lite.analysis.rules import FRESH
-from deeplab_lite.analysis.tracker import model_state
+from deeplab_lite.analysis.twins import separate
+from deeplab_lite.analysis.windows import base, pooled, transposed_windows, unpooled
 
 VISIBLE = 1e-6  # float64 interpolation leaves weights of 1e-16 where the exact weight is 0
 
@@ -52,16 +45,16 @@ def brute_force(
 def reached(model: nn.Module, input_size: InputSize, layer: str = "") -> list[Tensor]:
     """Per axis a bool tensor (pixels, *map): does row (column) p of the input reach the unit?"""
     shape = input_shape(model, input_size)
-    state = {n: t.double() if t.is_floating_point() else t.clone() for n, t in model_state(model)}
+    network = separate(model).double()
     result = []
     for axis, n in enumerate(shape[2:]):
         images = torch.zeros(n, *shape[1:], dtype=torch.float64)
         for p in range(n):
             images[p].select(axis + 1, p).fill_(1)
         outputs: dict[str, Tensor] = {}
-        with torch.no_grad(), watch(model, outputs.__setitem__), _Reach() as mode:
+        with explained(images.shape), watch(network, outputs.__setitem__), _Reach() as mode:
             mode.mark(images)
-            functional_call(model, state, (images,))
+            network(images)
         output = outputs[known_layer(layer, outputs)]
         if output.ndim == len(shape):
             rows = output.amax(1)
@@ -77,6 +70,7 @@ class _Reach(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.keep: dict[int, Tensor] = {}
+        self.pools: dict[int, Tensor] = {}  # what a max pool saw, by the id of its indices
 
     def mark(self, tensor: Any) -> None:
         if isinstance(tensor, Tensor):
@@ -104,9 +98,11 @@ class _Reach(TorchDispatchMode):
 
     def _pass_on(self, call: Call, marked: list[Tensor]) -> Any:
         name, x = call.name, marked[0]
-        if name == "convolution":
+        if name in ("convolution", "_convolution"):
             weight = torch.ones_like(call["weight"], dtype=x.dtype)
             return _cut(call.func(x, weight, None, *call.args[3:]))
+        if name.startswith("max_unpool"):
+            return self._unpool(call)
         if "batch_norm" in name:
             return (_spread(x, range(2, x.ndim)) if call["training"] else x.clone()), x, x
         if name == "native_layer_norm":
@@ -131,7 +127,24 @@ class _Reach(TorchDispatchMode):
         if name == "copy_":
             return call["src"]
         out = call.func(*call.args, **call.kwargs)
+        if name.startswith("max_pool") and name.endswith("with_indices"):
+            call.out = out
+            pooled(call)  # the indices keep a note of it
+            self.pools[id(out[1])] = _cut(out[0])
         return out if call.func.is_view else tree_map(_cut, out)
+
+    def _unpool(self, call: Call) -> Tensor:
+        """The largest of a window may be at any of its pixels: what is known lands on them all."""
+        indices, out = call["indices"], call.func(*call.args, **call.kwargs)
+        reach = torch.maximum(call.x, self.pools[id(base(indices))].view(indices.shape))
+        for dim, window in unpooled(indices, out).items():
+            taps = transposed_windows(out.shape[dim], *window)
+            n, shape = reach.shape[dim], tuple(taps.seen.shape)
+            landed = (taps.seen >= 0) & (taps.seen < n) & torch.as_tensor(taps.exists)
+            reach = reach.index_select(dim, taps.seen.clamp(0, n - 1).flatten())
+            landed = landed.view(*shape, *[1] * (out.ndim - dim - 1))
+            reach = (reach.unflatten(dim, shape) * landed).amax(dim + 1)
+        return reach
 
 
 def _cut(tensor: Any) -> Any:

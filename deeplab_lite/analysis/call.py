@@ -14,21 +14,32 @@ POINTWISE = (
     "_to_copy", "native_dropout", "_fused_dropout", "dropout", "bernoulli", "_prelu_kernel",
     "prelu", "rrelu", "rrelu_with_noise", "celu", "selu", "softplus", "mish", "hardswish",
     "log_sigmoid_forward", "rsub", "clamp", "masked_fill", "nan_to_num", "tril", "triu",
-    "lift_fresh", "detach_", "contiguous",
+    "lift_fresh", "detach_", "contiguous", "complex", "polar",
 )  # fmt: skip
 
 
 class Unknown(Exception):
-    """A rule cannot say what its operation reads: the tracker warns and assumes everything."""
+    """A rule cannot say what its operation reads, for the reason given, if there is one.
+
+    The tracker warns and assumes everything.
+    """
 
 
 class Call:
     """One operation as its rule sees it: arguments by name, the operands' fields, the result."""
 
-    def __init__(self, func: Any, args: tuple, kwargs: dict, out: Any, field_of: Callable):
+    def __init__(
+        self,
+        func: Any,
+        args: tuple,
+        kwargs: dict,
+        out: Any,
+        field_of: Callable,
+        value_of: Callable = lambda tensor: tensor,
+    ):
         arguments = func._schema.arguments
         self.func, self.args, self.kwargs = func, args, kwargs
-        self.out, self.field_of = out, field_of
+        self.out, self.field_of, self.value_of = out, field_of, value_of
         self.name = func._schema.name.removeprefix("aten::")
         self.named = {a.name: a.default_value for a in arguments if a.has_default_value()}
         self.named |= {a.name: value for a, value in zip(arguments, args, strict=False)} | kwargs
@@ -51,6 +62,18 @@ class Call:
         if field is None:
             raise Unknown
         return field
+
+    def constant(self, tensor: Tensor, name: str) -> Tensor:
+        """Its value on the CPU; Unknown, in the words of `name`, if it is made from the image."""
+        if self.field_of(tensor) is None:
+            return self.value_of(tensor).cpu()
+        raise Unknown(f"it reads where {name} say, and they are made from the image")
+
+    @property
+    def learns(self) -> bool:
+        """A batch norm that uses statistics of the batch, though it has its own for evaluation."""
+        training = self["training"] or self.name == "_batch_norm_with_update"
+        return "batch_norm" in self.name and bool(training) and self["running_mean"] is not None
 
     @property
     def is_pointwise(self) -> bool:
@@ -88,3 +111,19 @@ class Call:
             return list(range(self.x.ndim))
         dims = list(value) if isinstance(value, list | tuple) else [value]
         return [d % self.x.ndim for d in dims]
+
+
+Rule = Callable[[Call], Any]
+RULES: dict[str, Rule] = {}
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    def register(function: Rule) -> Rule:
+        RULES.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+def per_rank(*patterns: str) -> list[str]:
+    return [p.format(n) for p in patterns for n in (1, 2, 3)]

@@ -115,22 +115,8 @@ class AtrousAvgPool2d(nn.Module):
         return sums.unflatten(0, x.shape[:2])[:, :, 0]
 
 
-class OnSamples(nn.Module):
-    """A global or adaptive pool that reads the positions of the original only."""
-
-    def __init__(self, pool: nn.Module, spacing: Sequence[int]):
-        super().__init__()
-        self.pool, self.spacing = pool, tuple(spacing)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.pool(every(x, self.spacing))
-
-    def extra_repr(self) -> str:
-        return f"spacing={self.spacing}"
-
-
 WINDOWED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.ConstantPad2d)
-DENSE = (PaddedConv2d, AtrousMaxPool2d, AtrousAvgPool2d, OnSamples)
+DENSE = (PaddedConv2d, AtrousMaxPool2d, AtrousAvgPool2d)
 
 
 def densify(layer: Any, spacing: tuple[int, int], step: tuple[int, int]) -> nn.Module:

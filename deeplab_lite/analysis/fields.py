@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from deeplab_lite.analysis.bounds import Field, squash
-from deeplab_lite.analysis.tracker import Tracker, runs
+from deeplab_lite.analysis.input_shape import InputSize, explained, input_shape
+from deeplab_lite.analysis.tracker import Tracker
+from deeplab_lite.analysis.twins import float_type, on_meta
 
-InputSize = int | Sequence[int]
 Unit = int | Sequence[int]
 Region = tuple[tuple[int, int], ...]
 
@@ -91,13 +92,12 @@ def receptive_fields(
     """Exact receptive field of every layer of any network. Lesson 01, section 5.
 
     One forward pass on the meta device (no values, no memory) carries the interval of input
-    positions that each unit sees through every operation. The model runs in the mode it is in:
-    batch norm in training sees the whole batch, so call `model.eval()` first. The model is not
-    changed.
+    positions that each unit sees through every operation. A copy of the model runs, in the mode it
+    is in: batch norm in training sees the whole batch, so call `model.eval()` first.
 
     input_size: H = W, or (H, W), or (C, H, W); channels, if not given, are those of the model's
-    first layer, or of another if it does not run on those. Networks of 1-D or 3-D
-    convolutions take 1 or 3 sizes.
+    first layer, or others if it does not run on those. Networks of 1-D or 3-D convolutions take 1
+    or 3 sizes.
     layers: names as in `named_modules()`; all layers that ran, if None. A layer that runs more than
     once tells its last run. The model's own output is ""; a dict or tuple of tensors gives one
     entry each: "out", "aux" or "layer.out".
@@ -106,7 +106,9 @@ def receptive_fields(
     a rule gives a UserWarning that names it, and every unit after it counts as seeing everything.
     """
     shape = input_shape(model, input_size)
-    tracker = Tracker()
+    network, values = on_meta(model)
+    tracker = Tracker(values)
+    image = tracker.image(shape, float_type(model))
     seen: dict[str, tuple[Tensor, Field]] = {}
 
     def note(name: str, output: Tensor) -> None:
@@ -114,12 +116,18 @@ def receptive_fields(
             seen.pop(name, None)  # the last run counts, and stands last
             seen[name] = (output, field)
 
-    with watch(model, note):
-        tracker.run(model, shape)
-    for operation in tracker.unknown:
+    with explained(shape), watch(network, note), tracker:
+        network(image)
+    for operation, reason in tracker.unknown.items():
         warnings.warn(
-            f"receptive_fields has no rule for {operation}: "
+            f"receptive_fields has no rule for {operation}{reason and f' ({reason})'}: "
             "every unit after it counts as seeing the whole input",
+            stacklevel=2,
+        )
+    if tracker.learning:
+        warnings.warn(
+            "batch norm in training sees the whole batch, and so does every unit after it: "
+            "call model.eval() for the fields of the trained network",
             stacklevel=2,
         )
     if not seen:
@@ -164,51 +172,6 @@ def known_layer(name: str, seen: Collection[str]) -> str:
     near = difflib.get_close_matches(name, seen, n=3, cutoff=0.4) or list(seen)[:3]
     offered = ", ".join(repr(n) for n in near)
     raise ValueError(f"no layer {name!r} ran in this model: the nearest names are {offered}")
-
-
-def input_shape(model: nn.Module, input_size: InputSize) -> list[int]:
-    """(B, C, *spatial) from what the caller gave; rank and channels as the model's layers say."""
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model is a {type(model).__name__}: give a torch.nn.Module")
-    if isinstance(model, nn.Sequential) and len(model) == 0:
-        raise ValueError("the model has no layers: add one before asking for its receptive fields")
-    modules = list(model.modules())
-    ranks = [int(n[-2]) for m in modules if (n := type(m).__name__)[-2:] in ("1d", "2d", "3d")]
-    # A 1-D layer beside others is a gate over channels (ECA), wherever it is registered.
-    rank = next((n for n in ranks if n > 1), 1 if ranks else 2)
-    sizes = list(input_size) if isinstance(input_size, Sequence) else [input_size] * rank
-    if not rank <= len(sizes) <= rank + 2 or any(
-        isinstance(n, bool) or not isinstance(n, Integral) or n < 1 for n in sizes
-    ):
-        form = "(C, H, W)" if rank == 2 else f"{rank} sizes, channels before them"
-        raise ValueError(
-            f"input_size {input_size!r}: give one positive whole number, (H, W) or {form}"
-        )
-    sizes = [int(n) for n in sizes]
-    if len(sizes) == rank:
-        sizes = [input_channels(model, sizes), *sizes]
-    if len(sizes) == rank + 1:
-        # Batch norm in training refuses a map of one unit from one image.
-        learning = any(m.training and hasattr(m, "running_mean") for m in modules)
-        sizes = [2 if learning else 1, *sizes]
-    return sizes
-
-
-def input_channels(model: nn.Module, sizes: Sequence[int]) -> int:
-    """Channels of the model's images: those of its first layer if it runs on them.
-
-    Layers stand in the order of registration, and a head may come before the backbone. So 3 and the
-    channels of all other layers are tried, too.
-    """
-    leaves = [
-        m for m in model.modules() if not list(m.children())
-    ]  # a whole network may count others
-    counts = [getattr(m, "in_channels", None) or getattr(m, "num_features", None) for m in leaves]
-    first, *others = [c for c in counts if isinstance(c, int)] or [3]
-    if first == 3:
-        return 3
-    candidates = dict.fromkeys([first, 3, *others])
-    return next((c for c in candidates if runs(model, [2, c, *sizes])), first)
 
 
 def _summary(tensor: Tensor, field: Field, input_size: tuple[int, ...]) -> ReceptiveField:

@@ -1,18 +1,29 @@
 """Late strides of a trained network traded for dilation. Taught in lesson 02; DeepLab v1, 3.1."""
 
-import copy
-from fractions import Fraction
-from typing import Any, NamedTuple
+import warnings
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
-from deeplab_lite.analysis.dense_layers import DENSE, WINDOWED, OnSamples, densify, every, pair
-from deeplab_lite.analysis.fields import input_channels
-from deeplab_lite.analysis.tracker import model_state
+from deeplab_lite.analysis.dense_layers import DENSE, WINDOWED, densify, pair
+from deeplab_lite.analysis.input_shape import first_line, input_shape
+from deeplab_lite.analysis.phases import ByPhases, Step, is_rewritten, recode
+from deeplab_lite.analysis.probe import (
+    GROWTH,
+    PROBE,
+    Event,
+    Strides,
+    Wrong,
+    first_wrong,
+    spacing,
+    strides_of,
+    trace,
+)
+from deeplab_lite.analysis.twins import copied, model_state
 
-PROBE, GROWTH = 128, 64  # side of the probe image, and how much larger the second one is
-Strides = tuple[Fraction, ...]
+Calls = set[tuple[Strides, Strides]]
 
 
 def with_output_stride(module: nn.Module, output_stride: int) -> nn.Module:
@@ -25,59 +36,140 @@ def with_output_stride(module: nn.Module, output_stride: int) -> nn.Module:
 
     - Convolutions, max pools and average pools are dilated. TensorFlow's 'same' padding (timm's
       tf_ models) and ceil_mode keep the sampling grid of the original.
-    - Global and adaptive pools read only the original's positions: the gates of squeeze-and-
-      excitation blocks stay what they were, and so do the scores of a classifier passed with its
-      head. For a dense map pass the backbone: `vgg.features`, a ResNet without avgpool and fc.
+    - Global and adaptive pools read only the original's positions, also as x.mean((2, 3)): the
+      gates of squeeze-and-excitation blocks stay what they were, and so do the scores of a
+      classifier passed with its head. For a dense map pass the backbone: `vgg.features`, a ResNet
+      without avgpool and fc.
+    - What else mixes positions (blur pools, group norm, F.max_pool2d in a forward, attention over a
+      map) runs on each phase of the dense map by itself: see `phases`.
     - torchvision's ResNets with `replace_stride_with_dilation` come out the same. Its MobileNetV3
       with `dilated=True` does not: there the convolution that loses its stride is dilated itself,
       though its input is no denser than before, so values change and want fine-tuning.
     - Parameter names, devices, requires_grad and train mode are copied; `module` is untouched. In
-      train mode batch norm counts the new positions too, and values change.
+      train mode batch statistics come from the denser maps.
 
+    Warns where upsampling from beyond output_stride makes a map that is no denser than before.
     Raises TypeError if `module` is no nn.Module; ValueError for an output_stride that is no power
     of two or above the network's, for lazy layers that have not run yet, and for a network without
     an exact copy, naming the place: strides that are no powers of two or above 64, a layer used at
-    two strides, upsampling from beyond output_stride, or code outside convolution and pool modules
-    that mixes positions (F.max_pool2d in a forward, slicing, a mean over the map, interpolation,
-    group norm, attention).
+    two strides, or code that mixes positions and cannot be traced by torch.fx.
     """
+    _refuse(module, output_stride)
+    while isinstance(module, DistributedDataParallel):
+        module = module.module
+    channels = input_shape(module, (PROBE, PROBE))[1]
+    events = trace(module, channels)
+    _check_stride(module, events, output_stride)
+    whole: set[type] = set()  # layers that run by phases as a whole
+    while True:
+        dense = copied(module)
+        own = [layer for layer in _with_code(dense, events, output_stride, whole) if recode(layer)]
+        layers = dict(dense.named_modules())
+        calls = trace(dense, channels) if own else events
+        seen, no_denser = _convert(dense, calls, output_stride, whole)
+        wrong = first_wrong(seen, dense, output_stride, channels)
+        if wrong is None:
+            break
+        if isinstance(layers[wrong.owner], Step):
+            wrong = wrong._replace(owner=wrong.owner.rpartition(".")[0])
+        code = type(layers[wrong.owner])
+        kept = wrong.owner and code not in whole and _keeps(strides_of(wrong.owner, events))
+        if not kept or (any(layers[wrong.owner].children()) and _is_torchs(code)):
+            raise _refusal(wrong, code) from wrong.error
+        whole.add(code)
+    if no_denser:
+        warnings.warn(
+            f"{no_denser[0]} upsamples from beyond output_stride {output_stride}: its map is no "
+            "denser than before. Convert the part of the network before it for a denser one",
+            stacklevel=2,
+        )
+    return dense
+
+
+def _refuse(module: nn.Module, output_stride: int) -> None:
     if not isinstance(module, nn.Module):
         raise TypeError(f"module is a {type(module).__name__}: expected an nn.Module")
     if type(output_stride) is not int or output_stride < 1 or output_stride & (output_stride - 1):
         raise ValueError(f"output_stride {output_stride!r}: expected a power of two, as 8 or 16")
-    if any(isinstance(layer, DENSE) for layer in module.modules()):
+    if any(isinstance(layer, torch.jit.ScriptModule) for layer in module.modules()):
+        raise ValueError("a scripted network cannot change: convert it before you script it")
+    if any(isinstance(layer, DENSE) or is_rewritten(layer) for layer in module.modules()):
         raise ValueError("this network was converted before: convert the original one")
-    model_state(module)  # refuses lazy layers, before a probe image would give them a shape
-    channels = input_channels(module, (PROBE, PROBE))
-    events = _trace(module, channels)
-    layers = dict(module.named_modules())
-    strided = [e for e in events if isinstance(layers[e.name], WINDOWED)]
-    total = max((max(e.strides[-2:]) for e in strided), default=Fraction(1))
+    if not any(tensor.ndim == 4 for _, tensor in model_state(module)):
+        raise ValueError(f"{type(module).__name__} has no strides: there is no nn.Conv2d in it")
+
+
+def _check_stride(module: nn.Module, events: list[Event], output_stride: int) -> None:
+    total = max(max(e.strides[-2:]) for e in events if e.value.ndim == 4)
+    kind = type(module).__name__
     if total == 1:
-        raise ValueError(f"{type(module).__name__} has no strides: there is nothing to trade")
+        raise ValueError(f"{kind} has no strides: there is nothing to trade")
     if output_stride > total:
         raise ValueError(
-            f"output_stride {output_stride}: the convolutions and pools of this "
-            f"{type(module).__name__} stride by {total} in all, so ask for {total} or less"
+            f"output_stride {output_stride}: the convolutions and pools of this {kind} stride by "
+            f"{total} in all, so ask for {total} or less"
         )
-    dense = copy.deepcopy(module)
+
+
+def _with_code(
+    dense: nn.Module, events: list[Event], output_stride: int, whole: set[type]
+) -> list[nn.Module]:
+    """Layers whose code may mix the positions of a denser map: their own, or of one inside."""
+    denser = [e.name for e in events if max(spacing(e.strides, output_stride), default=1) > 1]
+    layers = []
+    for name, layer in dense.named_modules():
+        above = any(other == name or not name or other.startswith(name + ".") for other in denser)
+        as_it_is = not any(layer.children()) and _resizes(strides_of(name, events))
+        fixed = isinstance(layer, WINDOWED) or _is_torchs(type(layer)) or type(layer) in whole
+        layers += [layer] if above and not as_it_is and not fixed else []
+    return layers
+
+
+def _is_torchs(code: type) -> bool:
+    return code.__module__.startswith("torch.nn")
+
+
+def _refusal(wrong: Wrong, code: type) -> ValueError:
+    place = f"{code.__name__} {wrong.owner!r}" if wrong.owner else code.__name__
+    return ValueError(
+        place
+        + (f", before {wrong.before!r}," if wrong.before else "")
+        + " mixes or drops positions of the map in a way that dilation cannot follow: use "
+        "nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d or nn.AdaptiveAvgPool2d modules for it, or "
+        "convert the part of the network before it"
+        + (f" ({first_line(wrong.error)})" if wrong.error else "")
+    )
+
+
+def _convert(
+    dense: nn.Module, events: list[Event], output_stride: int, whole: set[type]
+) -> tuple[list[Event], list[str]]:
+    """In place. Returns the events that the copy must repeat, and layers that gain nothing."""
+    inside: tuple[str, ...] = ()  # prefixes of layers within those that run by phases as a whole
+    no_denser = []
     for name, layer in list(dense.named_modules()):
-        ins = [e.strides for e in events if (e.name, e.when) == (name, "in")]
-        outs = [e.strides for e in events if (e.name, e.when) == (name, "out")]
-        convert = _convert_windowed if isinstance(layer, WINDOWED) else _convert_other
+        if name.startswith(inside):
+            continue
+        calls = strides_of(name, events)
         label = f"{name!r} ({type(layer).__name__})"
-        new = convert(layer, label, set(zip(ins, outs, strict=False)), output_stride)
-        if new is not layer:
-            parent, _, child = name.rpartition(".")
-            setattr(dense.get_submodule(parent), child, new.train(layer.training))
-    _verify(layers, events, dense, output_stride, channels)
-    return dense
+        if type(layer) in whole and _keeps(calls):
+            _run_by_phases(layer, label, calls, output_stride)
+            inside += (name + ".",)
+        elif isinstance(layer, WINDOWED) and getattr(layer, "padding_mode", "zeros") == "zeros":
+            new = _dilate(layer, label, calls, output_stride)
+            if new is not layer:
+                parent, _, child = name.rpartition(".")
+                setattr(dense.get_submodule(parent), child, new.train(layer.training))
+        elif any(layer.children()):
+            continue
+        elif isinstance(layer, (*WINDOWED, Step)) or _resizes(calls):
+            gains = _run_by_phases(layer, label, calls, output_stride)
+            no_denser += [] if gains else [label]
+    return [e for e in events if not e.name.startswith(inside)], no_denser
 
 
-def _convert_windowed(
-    layer: Any, label: str, calls: set[tuple[Strides, Strides]], output_stride: int
-) -> nn.Module:
-    """The dense form of a convolution or pool; calls: strides of the maps it takes and gives."""
+def _dilate(layer: Any, label: str, calls: Calls, output_stride: int) -> nn.Module:
+    """The dense form of a convolution or pool."""
     own = pair(getattr(layer, "stride", 1))
     plans = set()
     for before, after in calls:
@@ -86,147 +178,31 @@ def _convert_windowed(
                 f"{label} has stride {own}: only powers of two, up to {GROWTH} in all, "
                 "can be traded for dilation"
             )
-        (y, x), (wider_y, wider_x) = (_spacing(s[-2:], output_stride) for s in (before, after))
+        (y, x), (wider_y, wider_x) = (spacing(s[-2:], output_stride) for s in (before, after))
         plans.add(((y, x), (own[0] * y // wider_y, own[1] * x // wider_x)))
     if len(plans) > 1:
         raise ValueError(f"{label} is used at two strides: give each use a layer of its own")
     return layer if plans <= {((1, 1), own)} else densify(layer, *plans.pop())
 
 
-def _convert_other(
-    layer: nn.Module, label: str, calls: set[tuple[Strides, Strides]], output_stride: int
-) -> nn.Module:
-    """Any other layer: as it is where the stride stays, on the old positions where the map ends."""
-    if any(layer.children()):
-        return layer
-    for before, after in calls:
-        spacing = _spacing(before, output_stride)
-        if sorted(filter(None, before)) == sorted(filter(None, after)):
-            continue  # the same stride; its axes may be permuted
-        if not any(after) and max(spacing) > 1:
-            return OnSamples(layer, spacing)
-        if max(*spacing, *_spacing(after, output_stride)) > 1:
-            raise ValueError(
-                f"{label} resizes the map, and has no dense form: "
-                "convert the part of the network before it"
-            )
-    return layer
-
-
-# ---- Looking at a network ------------------------------------------------------------------------
-
-
-class Event(NamedTuple):
-    """What goes "in" or "out" of a module; strides: per axis, 0 where the size is fixed."""
-
-    name: str
-    when: str
-    value: Tensor
-    strides: Strides = ()
-
-
-def _trace(module: nn.Module, channels: int) -> list[Event]:
-    """All events on the probe image; strides are told from how a larger image's maps grow."""
-    runs: list[list[Event]] = [[], []]
-    for events, size in zip(runs, (PROBE, PROBE + GROWTH), strict=True):
-        try:
-            _watch(module, (channels, size, size), events)
-        except Exception as error:
-            raise ValueError(
-                f"{type(module).__name__} does not run on a {size} x {size} image ({error}), so "
-                "its strides cannot be measured: pass its convolutional backbone"
-            ) from error
-    return [
-        event._replace(
-            strides=tuple(
-                Fraction(GROWTH, big - small) if big > small else Fraction(0)
-                for small, big in zip(event.value.shape, larger.value.shape, strict=True)
-            )
-        )
-        for event, larger in zip(*runs, strict=True)
-    ]
-
-
-def _watch(module: nn.Module, shape: tuple[int, int, int], events: list[Event]) -> None:
-    """Run a twin of `module` that shares its parameters, in eval mode, and append its events."""
-    twin = copy.deepcopy(module, {id(p): p for p in module.parameters()}).eval()
-    first = next((layer for layer in twin.modules() if isinstance(layer, nn.Conv2d)), None)
-    if first is None:
-        raise ValueError("there is no nn.Conv2d in it")
-
-    last = None
-
-    def note(name: str, when: str, value: object) -> None:
-        nonlocal last
-        if (tensor := _first_tensor(value)) is None:
-            return
-        # What goes out of a layer and into the next is kept once, if nothing changed it in place.
-        again = tensor is last and not tensor.is_meta and torch.equal(tensor, events[-1].value)
-        events.append(Event(name, when, events[-1].value if again else tensor.detach().clone()))
-        last = tensor
-
-    for name, layer in twin.named_modules():
-        layer.register_forward_pre_hook(
-            lambda _, args, kwargs, name=name: note(name, "in", (args, kwargs)), with_kwargs=True
-        )
-        layer.register_forward_hook(lambda _, args, out, name=name: note(name, "out", out))
-    noise = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        twin(noise.to(first.weight))
-
-
-def _verify(
-    layers: dict[str, nn.Module],
-    before: list[Event],
-    dense: nn.Module,
-    output_stride: int,
-    channels: int,
-) -> None:
-    """Hold the copy to its promise, map by map; name the code that made the first wrong one."""
-    after: list[Event] = []
-    failure = None
-    try:
-        _watch(dense, (channels, PROBE, PROBE), after)
-    except Exception as error:  # the first missing map tells where
-        failure = error
-    after = [event for event in after if event.name in layers]
-    agreed: set[tuple[int, int]] = set()  # ids of values that went out of one layer, into the next
-    for i, old in enumerate(before):
-        if i < len(after):
-            new, spacing = after[i].value, _spacing(old.strides, output_stride)
-            if (id(old.value), id(new)) in agreed or _same(old.value, new, spacing):
-                agreed.add((id(old.value), id(new)))
-                continue
-        owner, _, child = old.name.rpartition(".") if old.when == "in" else (old.name, "", "")
-        kind = type(layers[owner]).__name__
-        raise ValueError(
-            (f"{kind} {owner!r}" if owner else kind)
-            + (f", before {child!r}," if child else "")
-            + " mixes or drops positions of the map in a way that dilation cannot follow: use "
-            "nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d or nn.AdaptiveAvgPool2d modules for it, or "
-            "convert the part of the network before it" + (f" ({failure})" if failure else "")
-        ) from failure
-
-
-def _same(old: Tensor, new: Tensor, spacing: tuple[int, ...]) -> bool:
-    """Whether `new`, read every `spacing`, is `old`: to half of the digits that its type holds."""
-    if new.ndim != old.ndim or (new := every(new, spacing)).shape != old.shape:
-        return False
-    if old.is_meta or not old.numel() or not old.is_floating_point() or torch.equal(new, old):
+def _run_by_phases(layer: nn.Module, label: str, calls: Calls, output_stride: int) -> bool:
+    """In place; False if a denser map goes in, and one that is no denser comes out."""
+    plans = {tuple(spacing(strides, output_stride) for strides in call) for call in calls}
+    if max((n for plan in plans for part in plan for n in part), default=1) == 1:
         return True
-    largest = float(old.nan_to_num(0, 0, 0).abs().max())
-    bound = largest * torch.finfo(old.dtype).eps ** 0.5
-    return torch.allclose(new, old, rtol=0, atol=bound, equal_nan=True)
+    if len(plans) > 1:
+        raise ValueError(f"{label} is used at two strides: give each use a layer of its own")
+    before, after = plans.pop()
+    layer.forward = ByPhases(layer, before, after)
+    ends = not any(max(strides) for _, strides in calls)
+    return ends or max(after) > 1
 
 
-def _spacing(strides: Strides, output_stride: int) -> tuple[int, ...]:
-    return tuple(max(1, int(stride / output_stride)) for stride in strides)
+def _keeps(calls: Calls) -> bool:
+    """Whether every map that goes in comes out at the same stride, or ends."""
+    return bool(calls) and all(after == before or not any(after) for before, after in calls)
 
 
-def _first_tensor(value: object) -> Tensor | None:
-    if isinstance(value, Tensor):
-        return value
-    if isinstance(value, dict):
-        value = [*value.values()]
-    items = value if isinstance(value, list | tuple) else ()
-    return next((t for item in items if (t := _first_tensor(item)) is not None), None)
+def _resizes(calls: Calls) -> bool:
+    """Permuted axes keep their strides."""
+    return any(sorted(filter(None, a)) != sorted(filter(None, b)) for a, b in calls)

@@ -1,219 +1,39 @@
 """One rule for each family of operations: what do its results see, given what its operands see?"""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
-from math import floor, inf
-from typing import Any
+from math import inf
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
+from deeplab_lite.analysis import reductions as reductions  # its rules count, too
 from deeplab_lite.analysis.bounds import (
     Axis,
     Field,
-    Taps,
     carries,
     everything,
-    mix_channels,
     pool_all,
     slide,
     squash,
     stride_seen,
     union,
 )
-from deeplab_lite.analysis.call import Call, Unknown
-
-Rule = Callable[[Call], Any]
-RULES: dict[str, Rule] = {}
+from deeplab_lite.analysis.call import RULES, Call, Unknown, rule
+from deeplab_lite.analysis.windows import max_unpool, windows
 
 
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    def register(function: Rule) -> Rule:
-        RULES.update(dict.fromkeys(names, function))
-        return function
-
-    return register
+@rule("view_as_real")
+def _parts(call: Call) -> Field:
+    return tuple(replace(a, bounds=a.bounds[..., None]) for a in call.field)
 
 
-def per_rank(*patterns: str) -> list[str]:
-    return [p.format(n) for p in patterns for n in (1, 2, 3)]
-
-
-def windows(units: int, kernel: int, stride: int, padding: int, dilation: int) -> Taps:
-    u, k = torch.arange(units)[:, None], torch.arange(kernel)[None]
-    return Taps(u * stride - padding + k * dilation, Fraction(stride))
-
-
-def transposed_windows(units: int, kernel: int, stride: int, padding: int, dilation: int) -> Taps:
-    """Input i lands on outputs u = i stride - padding + k dilation; read backwards."""
-    u, k = torch.arange(units)[:, None], torch.arange(kernel)[None]
-    landed = u + padding - k * dilation
-    return Taps(landed // stride, Fraction(1, stride), exists=landed % stride == 0)
-
-
-def spans(ends: list[tuple[int, int]], step: Fraction) -> Taps:
-    """Windows of different lengths, by their first and last position."""
-    first, last = torch.tensor(ends).T[:, :, None]
-    seen = first + torch.arange(int((last - first).max()) + 1)
-    return Taps(seen, step, exists=seen <= last)
-
-
-@rule("convolution")
-def _convolution(call: Call) -> Field:
-    weight, out = call["weight"], call.result
-    count = weight.ndim - 2
-    options = [call.sizes(name, count) for name in ("stride", "padding", "dilation")]
-    kind = transposed_windows if call["transposed"] else windows
-    kernel, units = weight.shape[2:], out.shape[2:]
-    reads = {2 + k: kind(units[k], kernel[k], *(o[k] for o in options)) for k in range(count)}
-    return slide(mix_channels(call.field, call["groups"], out.shape[1]), call.x.shape, reads)
-
-
-@rule(*per_rank("avg_pool{}d", "max_pool{}d", "max_pool{}d_with_indices"))
-def _pool(call: Call) -> Field:
-    count = int(call.name.split("pool")[1][0])
-    kernel = call.sizes("kernel_size", count)
-    stride = kernel if call["stride"] in (None, []) else call.sizes("stride", count)
-    padding, dilation = call.sizes("padding", count, 0), call.sizes("dilation", count)
-    first, units = call.x.ndim - count, call.result.shape[-count:]
-    reads = {
-        first + k: windows(units[k], kernel[k], stride[k], padding[k], dilation[k])
-        for k in range(count)
-    }
-    return slide(call.field, call.x.shape, reads)
-
-
-@rule(*per_rank("adaptive_avg_pool{}d", "_adaptive_avg_pool{}d", "adaptive_max_pool{}d"))
-def _adaptive_pool(call: Call) -> Field:
-    x, out, reads, whole = call.x, call.result, {}, []
-    for dim in range(x.ndim - int(call.name[-2]), x.ndim):
-        n, m = x.shape[dim], out.shape[dim]
-        if m == 1:
-            whole.append(dim)
-        else:
-            ends = [(u * n // m, -(-(u + 1) * n // m) - 1) for u in range(m)]
-            reads[dim] = spans(ends, Fraction(n, m))
-    return slide(pool_all(call.field, x.shape, whole), x.shape, reads)
-
-
-INTERPOLATIONS = [
-    *per_rank("upsample_nearest{}d", "_upsample_nearest_exact{}d"),
-    *("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d", "upsample_bicubic2d"),
-    *("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"),
-]
-
-
-@rule(*INTERPOLATIONS)
-def _interpolate(call: Call) -> Field:
-    x, out, reads = call.x, call.result, {}
-    factors = call["scale_factors"]
-    for dim in range(2, x.ndim):
-        n, m = x.shape[dim], out.shape[dim]
-        factor = factors[dim - 2] if factors else call[_scale_name(dim, x.ndim)]
-        ratio = 1 / Fraction(factor).limit_denominator(10**6) if factor else Fraction(n, m)
-        if call["align_corners"]:
-            ratio = Fraction(n - 1, m - 1) if m > 1 else Fraction(0)
-        ends = [_sample(call.name, u, ratio, bool(call["align_corners"])) for u in range(m)]
-        taps = spans(ends, ratio)
-        reads[dim] = replace(taps, pixels=taps.seen.clamp(0, n - 1))
-    return slide(call.field, x.shape, reads)
-
-
-def _scale_name(dim: int, ndim: int) -> str:
-    return "scales" if ndim == 3 else "scales_" + "dhw"[dim - ndim]
-
-
-def _sample(kind: str, unit: int, ratio: Fraction, align_corners: bool) -> tuple[int, int]:
-    """First and last position that a resampled unit mixes; a weight of exactly 0 is not seen."""
-    if "nearest" in kind:  # torch computes these in float32, rounding included
-        half = 0.5 if "exact" in kind else 0.0
-        at = floor((torch.tensor(unit + half) * torch.tensor(float(ratio))).item())
-        return at, at
-    reach = Fraction(2 if "bicubic" in kind else 1)
-    half_pixel = Fraction(0 if align_corners else 1, 2)
-    place = (unit + half_pixel) * ratio - half_pixel
-    if kind.endswith("_aa"):  # the filter widens with the ratio
-        reach = reach * max(ratio, Fraction(1))
-        return floor(place - reach) + 1, -floor(-(place + reach)) - 1
-    if place.denominator == 1:
-        return int(place), int(place)
-    return floor(place - reach) + 1, floor(place + reach)
-
-
-@rule("constant_pad_nd", *per_rank("reflection_pad{}d", "replication_pad{}d"))
-def _pad(call: Call) -> Field:
-    x, spatial, reads = call.x, len(call.field), {}
-    padding = call["pad"] or call["padding"]
-    for k in range(len(padding) // 2):
-        dim, n = x.ndim - 1 - k, x.shape[x.ndim - 1 - k]
-        at = torch.arange(call.result.shape[dim])[:, None] - padding[2 * k]
-        if dim < x.ndim - spatial:  # extra channels continue no grid
-            reads[dim] = Taps(at.clamp(0, n - 1), Fraction(1), exists=(at >= 0) & (at < n))
-        elif call.name.startswith("constant"):
-            reads[dim] = Taps(at, Fraction(1))
-        elif call.name.startswith("reflection"):
-            reads[dim] = Taps(at, Fraction(1), pixels=n - 1 - (n - 1 - at.abs()).abs())
-        else:
-            reads[dim] = Taps(at, Fraction(1), pixels=at.clamp(0, n - 1))
-    return slide(call.field, x.shape, reads)
-
-
-@rule(
-    *("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training"),
-    *("_batch_norm_with_update", "cudnn_batch_norm"),
-)
-def _batch_norm(call: Call) -> Field:
-    """At training the statistics come from the whole batch; at evaluation they are constants."""
-    training = call["training"] or call.name == "_batch_norm_with_update"
-    return _spread(call, [d for d in range(call.x.ndim) if d != 1]) if training else call.field
-
-
-@rule("native_layer_norm", "_fused_rms_norm", "rms_norm")
-def _layer_norm(call: Call) -> Field:
-    return _spread(call, range(call.x.ndim - len(call["normalized_shape"]), call.x.ndim))
-
-
-@rule("native_group_norm")
-def _group_norm(call: Call) -> Field:
-    mixed = mix_channels(call.field, call["group"], call.x.shape[1])
-    return _spread(call, range(2, call.x.ndim), mixed)
-
-
-@rule("_softmax", "_log_softmax", "_safe_softmax", "softmax", "log_softmax", "sort", "renorm")
-def _softmax(call: Call) -> Field:
-    return _spread(call, call.dims())
-
-
-def _spread(call: Call, dims: Iterable[int], field: Field | None = None) -> Field:
-    """Every unit along dims reads every other; `field` stands for the first operand's."""
-    field = field or call.field
-    return union([field, pool_all(field, call.x.shape, dims)], call.x.ndim)
-
-
-@rule("cumsum", "cumprod", "logcumsumexp", "cummax", "cummin")
-def _cumulate(call: Call) -> Field:
-    (dim,) = call.dims()
-    return tuple(replace(a, bounds=a.bounds.cummax(dim + 1).values) for a in call.field)
-
-
-REDUCTIONS = (
-    "mean", "sum", "nansum", "prod", "amax", "amin", "max", "min", "argmax", "argmin",
-    "aminmax", "median", "nanmedian", "any", "all", "count_nonzero", "var", "std", "var_mean",
-    "std_mean", "logsumexp", "norm", "linalg_vector_norm", "topk", "kthvalue",
-)  # fmt: skip
-
-
-@rule(*REDUCTIONS)
-def _reduce(call: Call) -> Field:
-    dims = call.dims()
-    pooled = pool_all(call.field, call.x.shape, dims)
-    if call.result.ndim == call.x.ndim:
-        return pooled
-    dropped = [d + 1 for d in dims]
-    return tuple(replace(a, bounds=a.bounds.squeeze(dropped)) for a in pooled)
+@rule("view_as_complex")
+def _complex(call: Call) -> Field:
+    return tuple(replace(a, bounds=a.bounds.amax(-1)) for a in call.field)
 
 
 @rule("mm", "bmm", "matmul", "addmm", "baddbmm", "_addmm_activation")
@@ -359,9 +179,9 @@ MOVES = (
 @rule(*MOVES)
 def _move(call: Call) -> list[Field]:
     others = [t for t in tree_leaves((call.args[1:], call.kwargs)) if isinstance(t, Tensor)]
-    if any(t.is_meta or call.field_of(t) is not None for t in others):
-        raise Unknown  # where it reads depends on values that are not known here
-    return move(call, call.field, call.x.shape, call.args)
+    known = {id(t): call.constant(t, "its indices") for t in others}
+    args = tree_map(lambda a: known.get(id(a), a), call.args)
+    return move(call, call.field, call.x.shape, args)
 
 
 def move(call: Call, field: Field, shape: Sequence[int], args: tuple) -> list[Field]:
@@ -422,7 +242,7 @@ def field_after(call: Call) -> list[Field | None]:
     return [f and complete(f, t) for f, t in zip(results, outs, strict=True)]
 
 
-READ_ALL_OPERANDS = (_pointwise, _cat, _matmul, _attention, _copy, _fresh)
+READ_ALL_OPERANDS = (_pointwise, _cat, _matmul, _attention, _copy, _fresh, max_unpool)
 
 
 def _fits(field: Field, tensor: Tensor) -> bool:

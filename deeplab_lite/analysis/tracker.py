@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -28,31 +26,46 @@ ODD_USE = (RuntimeError, ValueError, TypeError, IndexError)
 class Tracker(TorchDispatchMode):
     """Watches every tensor operation of a forward pass and keeps the field of every tensor."""
 
-    def __init__(self) -> None:
+    def __init__(self, values: dict[int, Tensor] | None = None) -> None:
         super().__init__()
         self.fields: dict[int, Field] = {}
+        self.values = values or {}  # of parameters, buffers and constants without values
+        self.origins: dict[int, tuple] = {}  # how such constants are made
+        self.overwritten: set[int] = set()  # constants whose value is no longer theirs
         self.root: dict[int, Tensor] = {}  # a view's base
         self.views: dict[int, list[Tensor]] = {}
         self.keep: list[Any] = []  # ids stay unique while tensors live
-        self.unknown: dict[str, None] = {}  # operations without a rule, in order
+        self.unknown: dict[str, str] = {}  # operations without a rule, in order, and why
+        self.learning = False  # whether a batch norm took statistics of the batch that it need not
+
+    def image(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """What the network is to run on: shapes only, each pixel sees itself."""
+        image = torch.empty(tuple(shape), device="meta", dtype=dtype)
+        self.fields[id(image)] = input_field(shape)
+        self.keep.append(image)
+        return image
 
     def field_of(self, tensor: Any) -> Field | None:
         return self.fields.get(id(tensor)) if isinstance(tensor, Tensor) else None
 
-    def run(self, model: nn.Module, shape: Sequence[int]) -> None:
-        meta, image = on_meta(model, shape)
-        self.fields[id(image)] = input_field(shape)
-        try:
-            with torch.no_grad(), self:
-                functional_call(model, meta, (image,))
-        except (RuntimeError, ValueError, IndexError, TypeError, NotImplementedError) as error:
-            size = " x ".join(map(str, shape))
-            hint = "try another input_size, with channels as (C, H, W)"
-            if "item" in str(error) or "meta" in str(error).lower():
-                hint = "it reads tensor values in forward, and this analysis has none"
-            raise ValueError(
-                f"the model does not run on an input of {size}: {hint} ({_first_line(error)})"
-            ) from error
+    def value_of(self, tensor: Tensor) -> Tensor:
+        """A constant's value, computed now; Unknown if it was made from the image or at random."""
+        if id(self.root.get(id(tensor), tensor)) in self.overwritten:
+            raise Unknown
+        if not tensor.is_meta:
+            return tensor
+        if id(tensor) not in self.values:
+            if id(tensor) not in self.origins:
+                raise Unknown
+            func, args, kwargs, position = self.origins[id(tensor)]
+            args, kwargs = tree_map(self._value, (args, kwargs))
+            self.values[id(tensor)] = tree_leaves(func(*args, **kwargs))[position]
+        return self.values[id(tensor)]
+
+    def _value(self, argument: Any) -> Any:
+        if isinstance(argument, Tensor):
+            return self.value_of(argument).cpu()
+        return torch.device("cpu") if argument == torch.device("meta") else argument
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
@@ -60,16 +73,22 @@ class Tracker(TorchDispatchMode):
         kwargs = kwargs or {}
         tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
         tracked = [t for t in tensors if id(t) in self.fields]
-        if tracked or any(t.is_meta for t in tensors):
+        if abstract := tracked or any(t.is_meta for t in tensors):
             meta_args, meta_kwargs = tree_map(_to_meta, (args, kwargs))
             out = func(*meta_args, **meta_kwargs)
         else:
             out = func(*args, **kwargs)
-        call = Call(func, args, kwargs, out, self.field_of)
-        if call.written is not None:
-            out = call.out = call.written
+        call = Call(func, args, kwargs, out, self.field_of, self.value_of)
+        if (target := call.written) is not None:
+            out = call.out = target
+            if abstract:
+                self.overwritten.add(id(self.root.get(id(target), target)))
+        elif not tracked and torch.Tag.nondeterministic_seeded not in func.tags:
+            for position, tensor in enumerate(tree_leaves(out)):
+                self.origins[id(tensor)] = (func, args, kwargs, position)
         self.keep.append((tensors, out))
         if tracked:
+            self.learning |= call.learns
             for tensor, field in zip(tree_leaves(out), self._fields_after(call), strict=True):
                 self._store(tensor, field)
         if func.is_view and tensors:
@@ -82,8 +101,9 @@ class Tracker(TorchDispatchMode):
     def _fields_after(self, call: Call) -> list[Field | None]:
         try:
             return field_after(call)
-        except (Unknown, *ODD_USE):
-            self.unknown[call.func._schema.name] = None
+        except (Unknown, *ODD_USE) as error:
+            reason = str(error) if isinstance(error, Unknown) else ""
+            self.unknown[call.func._schema.name] = reason
             known = call.operands()
             return [everything(known, t.ndim) for t in tree_leaves(call.out)]
 
@@ -99,34 +119,6 @@ class Tracker(TorchDispatchMode):
                 self.fields.pop(key, None)
             else:
                 self.fields[key] = value
-
-
-def model_state(model: nn.Module) -> list[tuple[str, Tensor]]:
-    """Every parameter and buffer with its name. Raises ValueError if some have no shape yet."""
-    state = [*model.named_parameters(), *model.named_buffers()]
-    if any(isinstance(t, (UninitializedParameter, UninitializedBuffer)) for _, t in state):
-        raise ValueError(
-            "the model has lazy layers without weights yet: run it once on an image first"
-        )
-    return state
-
-
-def on_meta(model: nn.Module, shape: Sequence[int]) -> tuple[dict[str, Tensor], Tensor]:
-    """The model's state and an image of this shape on the meta device, for `functional_call`."""
-    meta = {name: torch.empty_like(t, device="meta") for name, t in model_state(model)}
-    dtype = next((t.dtype for t in meta.values() if t.is_floating_point()), torch.float32)
-    return meta, torch.empty(tuple(shape), device="meta", dtype=dtype)
-
-
-def runs(model: nn.Module, shape: Sequence[int]) -> bool:
-    """Whether the model takes an image of this shape. Only shapes are computed."""
-    meta, image = on_meta(model, shape)
-    try:
-        with torch.no_grad():
-            functional_call(model, meta, (image,))
-    except Exception:  # whatever its code raises
-        return False
-    return True
 
 
 def _write_through(
@@ -162,7 +154,3 @@ def _write_through(
 def _to_meta(value: Any) -> Any:
     is_real = isinstance(value, Tensor) and not value.is_meta
     return torch.empty_like(value, device="meta") if is_real else value
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

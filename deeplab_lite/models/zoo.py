@@ -1,8 +1,8 @@
 """Networks by name: backbones, the family of the lessons, the papers' own. Lessons 05, 08 and 09.
 
 `FAMILY` learns from the course's scenes: one backbone, VGG-16 with batch norm at an eighth of its
-width, and one idea more from line to line. Scenes have the 321 pixels of v1's and v2's crops, so
-their rates are the papers'; v3's and v3+'s are half of those for their crops of 513.
+width, and one idea more from line to line; v3plus is v3 and a decoder. Scenes have the 321 pixels
+of v1's and v2's crops, so their rates are the papers'; v3's are half of those for crops of 513.
 
 `FULL` is for photographs: backbones at full width, which start from ImageNet. The lite ones learn
 on a CPU from crops of 257 pixels: maps of 17, half of the papers' 33, and so half their rates.
@@ -40,7 +40,6 @@ FAMILY: dict[str, Entry] = {
     "v1": ("DeepLabV1", V1 | {"rate": 12}),
     "v2": ("DeepLabV2", VGG | {"rates": (6, 12, 18, 24)}),
     "v3": ("DeepLabV3", GRID),
-    # v3 and a decoder: after the pyramid one 3x3 as there, and no separable convolutions
     "v3plus": ("DeepLabV3Plus", GRID | {"low_channels": 16, "aspp_convs": 1, "separable": False}),
     "v3plus-lite0": ("DeepLabV3Plus", SCENES | AT_16 | {"backbone": "efficientnet_lite0"}),
 }
@@ -81,9 +80,6 @@ def find(name: str) -> Entry:
 
 
 def build(name: str, **changes: Any) -> nn.Module:
-    """The network `name` with random weights; `changes` override its options.
-
-    Raises ValueError for a name that `find` does not know.
-    """
+    """The network `name` with random weights; `changes` override its options. Raises as `find`."""
     kind, options = find(name)
     return getattr(models, kind)(**(options | changes))

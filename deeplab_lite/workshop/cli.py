@@ -171,12 +171,68 @@ def train(
     trained = run(config)
     if trained.weights is not None:
         print(f"val mIoU {trained.metrics['miou']:.4f}; saved {trained.weights}")
+        if trained.test is not None:
+            print(f"test mIoU {trained.test['miou']:.4f}")
 
 
 @app.command()
 def recipes(name: str = Argument("", help="A recipe to describe in full.")) -> None:
     """List what `train --recipe` knows: networks, data, published scores, estimated hours."""
     print(_recipes.describe(_recipes.read(name)) if name else _recipes.table())
+
+
+# ---- Data ----------------------------------------------------------------------------------------
+
+
+@app.command("import")
+def import_(
+    source: Path = Argument(exists=True, help="An export: a file, a .zip or a folder."),
+    out: Path = Option(help="A new folder: images/, masks/, classes.txt, train.txt, val.txt, ..."),
+    form: Literal["coco", "labelme", "cvat", "label-studio", "masks"] | None = Option(
+        None, "--format", show_default="detected from the content"
+    ),
+    images: Path | None = Option(
+        None, exists=True, file_okay=False, show_default="with the export", help="The pictures."
+    ),
+    classes: Path | None = Option(
+        None, exists=True, dir_okay=False, help="A file with a class a line: which, in which order."
+    ),
+    colours: str = Option(
+        "", help="Of masks: camvid, cityscapes, voc, or a file of lines NAME R G B; void is 255."
+    ),
+    masks: str = Option("", help="Which files are masks: a folder, or a pattern as '*_roi.png'."),
+    empty: bool = Option(False, "--empty", help="Pictures without a shape are all background."),
+    group: Literal["auto", "prefix", "folder", "none"] = Option(
+        "auto", help="What stays in one split: names alike but for a number, folders, or nothing."
+    ),
+    seed: int = Option(0, help="Of the split."),
+) -> None:
+    """Turn a label tool's export into a folder that trains.
+
+    COCO, LabelMe, CVAT (images 1.1, segmentation mask 1.1), Label Studio, and masks in colours or
+    numbers in any layout. Nothing is written where something is wrong.
+    """
+    from deeplab_lite.workshop.datasets.importing import Options, import_data
+
+    options = Options(images, classes, colours, masks, empty)
+    print(import_data(source, out, form or "", options, group, seed))
+
+
+@app.command()
+def check(
+    folder: Path = Argument(help="The folder with images/ and masks/."),
+    sheet: Path | None = Option(
+        None, dir_okay=False, help="Write a PNG with classes laid on some of the images."
+    ),
+) -> None:
+    """Look at every image and mask of a folder before a training; 1 if something is wrong."""
+    from deeplab_lite.workshop.datasets import check_folder, contact_sheet
+
+    report = check_folder(folder)
+    print(report)
+    if sheet:
+        print(contact_sheet(report, sheet))
+    raise Exit(0 if report.ok else 1)
 
 
 # ---- Trained networks ----------------------------------------------------------------------------

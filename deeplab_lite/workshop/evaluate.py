@@ -96,8 +96,9 @@ def evaluate(
 
     data: scenes, camvid, voc or a folder with images/ and masks/; root: where camvid or voc is.
 
-    Raises ValueError for a network of other classes than the data, an unknown name or split, less
-    than two images, and as `Segmenter`; FileNotFoundError where the data is not.
+    Raises ValueError for a network of other classes than the data, by number, name or order, an
+    unknown name or split, less than two images, and as `Segmenter`; FileNotFoundError where the
+    data is not.
     """
     return score(Segmenter(settings, device), open_samples(data, split, root), images)
 
@@ -111,6 +112,16 @@ def score(segmenter: Segmenter, samples: Samples, images: int = 0) -> Evaluation
             f"{samples.name} has {len(labelled)} ({tables.some(labelled)}): evaluate it on the "
             "data that it was trained on, or fine-tune it to these classes with train --init"
         )
+    if labelled and have_names(known) and have_names(labelled):
+        pairs = zip(known, labelled, strict=True)
+        if other := [pair for pair in pairs if pair[0].casefold() != pair[1].casefold()]:
+            same = {name.casefold() for name in known} == {name.casefold() for name in labelled}
+            raise ValueError(
+                f"{segmenter.name} and {samples.name} have {len(known)} classes each, "
+                f"{'in another order' if same else 'of other names'}: where the network has "
+                f"{other[0][0]}, the data has {other[0][1]}. Bring the data to the network's order "
+                "with import --classes FILE, or fine-tune the network with train --init"
+            )
     count = min(images or samples.length, samples.length)
     if count < 2:
         raise ValueError(f"{count} images are too few to score: expected 2 or more")
@@ -125,6 +136,11 @@ def score(segmenter: Segmenter, samples: Samples, images: int = 0) -> Evaluation
     return Evaluation(
         samples, segmenter, torch.cat(matrices), torch.cat(bands, 1), float(np.median(seconds))
     )
+
+
+def have_names(classes: Sequence[str]) -> bool:
+    """Whether classes have names, and not numbers alone."""
+    return not all(name.isdigit() for name in classes)
 
 
 def open_samples(data: str, split: str, root: str | Path | None = None) -> Samples:

@@ -39,10 +39,27 @@ function nameControls() {
   for (const summary of document.querySelectorAll("nav summary")) {
     summary.setAttribute("aria-label", `Pages of ${summary.parentElement.previousElementSibling.textContent}`);
   }
-  for (const button of document.querySelectorAll(".search-button-field")) button.removeAttribute("aria-label");
+  // Of these the theme and MyST-NB give names that hide the words that one sees.
+  const named = document.querySelectorAll(".search-button-field, details.hide > summary");
+  for (const control of named) control.removeAttribute("aria-label");
+}
+
+/** A picture of the playground becomes the playground, which weighs more than the page, at a click. */
+function openFrames() {
+  for (const button of document.querySelectorAll("button[data-frame]")) {
+    button.addEventListener("click", () => {
+      const frame = document.createElement("iframe");
+      frame.src = button.dataset.frame;
+      frame.title = "playground";
+      frame.className = button.className;
+      button.replaceWith(frame);
+      frame.focus();
+    });
+  }
 }
 
 // A result's excerpt is read from its page, which a browser refuses to do from file://.
 if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 addEventListener("DOMContentLoaded", explainTerms);
 addEventListener("DOMContentLoaded", nameControls);
+addEventListener("DOMContentLoaded", openFrames);

@@ -26,7 +26,7 @@ from deeplab_lite.classroom.widgets import (
 from deeplab_lite.models import DeepLabV2
 
 KINDS = [OutputStrideLab, SegmentationViewer, CRFPlayground, Playground]
-STATE = 150_000  # bytes of a notebook that shows the widget
+STATE = 300_000  # bytes of a notebook that shows the widget
 TWIN = 120_000
 
 

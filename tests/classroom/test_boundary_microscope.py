@@ -42,7 +42,7 @@ def widget():
 
 @pytest.fixture(autouse=True)
 def start_anew(widget):
-    widget.seed, widget.window, widget.width, widget.view = 23, 33, 2, "labels"
+    widget.seed, widget.window, widget.width, widget.view = 23, 65, 2, "labels"
     widget.at = widget._known[23].spots[0]
 
 
@@ -50,8 +50,8 @@ def states(count):
     rng = random.Random(0)
     for _ in range(count):
         yield (
-            [rng.randrange(129), rng.randrange(129)],
-            rng.randrange(17, 66),
+            [rng.randrange(321), rng.randrange(321)],
+            rng.randrange(17, 130),
             rng.randrange(1, 9),
         )
 
@@ -104,12 +104,12 @@ def test_a_network_of_ones_own_stands_beside_the_shipped_ones():
 @pytest.mark.parametrize("width", [1, 2, 5, 8])
 def test_tallies_are_those_of_metrics(widget, width):
     known = widget._known[23]
-    widget.width, widget.at, widget.window = width, [64, 64], 129 // 2
+    widget.width, widget.at, widget.window = width, [160, 96], 64
     band = metrics.trimap(known.truth, width).numpy()
     for name, found in widget.tallies.items():
         right = band & (known.maps[name] == known.truth)
         assert (found.right, found.pixels) == (right.sum(), band.sum())
-        cut = np.s_[32:96, 32:96]
+        cut = np.s_[128:192, 64:128]
         assert (found.here, found.pixels_here) == (right[cut].sum(), band[cut].sum())
         inside = np.where(band, known.truth, 255)
         matrix = metrics.confusion_matrices(known.maps[name], inside, 9)[0]
@@ -195,7 +195,7 @@ def test_every_state_has_its_picture_and_its_words(widget):
 def test_without_arguments_it_brings_all_networks_along():
     widget = BoundaryMicroscope()
     assert widget.models == list(boundary.MODELS) and list(widget.scenes) == ["23", "7", "11"]
-    assert len(json.dumps(dependency_state([widget]))) < 250_000
+    assert len(json.dumps(dependency_state([widget]))) < 400_000
     data, metadata = widget._repr_mimebundle_()
     assert data["text/plain"] == metadata["image/png"]["alt"] == widget.alt()
     assert len(base64.b64decode(data["image/png"])) < 90_000
@@ -209,7 +209,7 @@ def test_without_arguments_it_brings_all_networks_along():
 def test_script_and_python_count_alike(widget):
     chosen = [(seed, *state) for seed in (23, 7) for state in states(15)]
     calls = [
-        [dict(widget.scenes[str(seed)]), list(FEW), 9, 129, seed, at, window, width]
+        [dict(widget.scenes[str(seed)]), list(FEW), 9, 321, seed, at, window, width]
         for seed, at, window, width in chosen
     ]
     for state, told in zip(chosen, call_many(SCRIPT, "analyse", calls), strict=True):
@@ -237,7 +237,7 @@ def test_the_script_says_who_follows_the_edges_best():
 
 def test_the_script_measures_distances_as_metrics_does():
     _, truth = scenes.scene(5, outline=0)
-    found = np.array(call(SCRIPT, "distances", truth.ravel().tolist(), 129, 8))
+    found = np.array(call(SCRIPT, "distances", truth.ravel().tolist(), 321, 8))
     distance = metrics.boundary_distance(truth).numpy().ravel()
     capped = np.where(distance <= 8, np.rint(distance.astype(float) ** 2), 255)
     assert np.array_equal(found, capped)
@@ -261,13 +261,13 @@ def test_another_scene_is_computed_when_it_is_asked_for(widget):
     "arguments, words",
     [
         ({"seed": -1}, "seed -1: expected a whole number"),
-        ({"at": [129, 0]}, r"at \[129, 0\]: expected row and column of a scene of 129 x 129"),
-        ({"window": 16}, "window 16: expected 17 to 65 pixels"),
+        ({"at": [321, 0]}, r"at \[321, 0\]: expected row and column of a scene of 321 x 321"),
+        ({"window": 16}, "window 16: expected 17 to 129 pixels"),
         ({"width": 9}, "width 9: expected 1 to 8 pixels"),
         ({"view": "truth"}, "view 'truth': expected one of labels, errors"),
         ({"models": ["v4"]}, r"models \['v4'\]: expected some of v1, v1 \+ CRF, v2"),
         ({"models": []}, r"no models: give names"),
-        ({"models": {"two": nn.Conv2d(3, 2, 1)}}, r"two gives \(1, 2, 129, 129\): expected logits"),
+        ({"models": {"two": nn.Conv2d(3, 2, 1)}}, r"two gives \(1, 2, 321, 321\): expected logits"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, words):
@@ -288,12 +288,12 @@ def test_edges_are_visited_and_windows_moved(widget, widget_page):
     assert mounted.get("at") == spots[-1]
     box = page.locator(".dl-bm-whole").bounding_box()
     page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 0.25 * box["height"])
-    assert np.abs(np.array(mounted.get("at")) - [32, 64]).max() <= 1
+    assert np.abs(np.array(mounted.get("at")) - [80, 160]).max() <= 2
     middle = page.locator(".dl-bm-panels .dl-bm-plane").nth(2).bounding_box()
     before = mounted.get("at")
     page.mouse.click(middle["x"] + 0.25 * middle["width"], middle["y"] + 0.5 * middle["height"])
     moved = np.array(mounted.get("at")) - before
-    assert abs(moved[0]) <= 1 and abs(moved[1] + 33 / 4) <= 1.5
+    assert abs(moved[0]) <= 1 and abs(moved[1] + 65 / 4) <= 1.5
     page.locator(".dl-bm-whole svg").press("ArrowDown")
     assert mounted.get("at")[0] == before[0] + moved[0] + 2
     mounted.set(window=21, width=5)
@@ -349,7 +349,7 @@ def test_the_lens_shows_the_window(widget, widget_page):
     box, lens = (
         mounted.page.locator(name).nth(1).bounding_box() for name in (".dl-bm-plane", ".dl-bm-lens")
     )
-    pixel = lens["width"] / 129
+    pixel = lens["width"] / 321
     top, left, side = widget.shown
     assert (box["width"] - 2) / pixel == pytest.approx(side, rel=0.01)
     assert (box["x"] + 1 - lens["x"]) / pixel == pytest.approx(left, abs=0.3)

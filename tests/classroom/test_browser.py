@@ -4,10 +4,12 @@ from functools import cache
 
 import anywidget
 import pytest
-from browser import move, public_state
+from browser import contrast, move, public_state
 
 from deeplab_lite.classroom import widgets
 
+TEXT_ON_GROUND = """(node) => [node, document.body].map((each, i) =>
+  getComputedStyle(each)[["color", "backgroundColor"][i]])"""
 CONTROLS = "input, select, button, [role=slider]"
 NAMED = "input, select, button:not([aria-hidden=true]), [tabindex='0']"
 
@@ -64,3 +66,12 @@ def test_every_control_has_a_name_and_keeps_its_keys_from_jupyterlab(name, widge
         assert control.get_attribute("aria-label") or control.inner_text(), html
         assert control.get_attribute("data-lm-suppress-shortcuts") == "true", html
     assert page.locator("[aria-live=polite]").count() >= 1
+
+
+@pytest.mark.parametrize("ground", ["white", "#111"])
+def test_a_number_in_the_colour_of_taps_can_be_read(ground, widget_page):
+    page = widget_page(made("DilationExplorer")).page
+    theme = "light" if ground == "white" else "dark"
+    page.evaluate("(theme) => { document.documentElement.dataset.theme = theme; }", theme)
+    page.evaluate("(ground) => { document.body.style.background = ground; }", ground)
+    assert contrast(page.locator(".dl-figure.tap b").evaluate(TEXT_ON_GROUND)) >= 4.5

@@ -50,11 +50,11 @@ def test_what_a_vote_is_worth(most_sure, start, capsys):
     "settings, start, then",
     [
         (..., "· not attempted yet", ""),
-        ({"w_smooth": 0}, "✓ scene 2: 0.73 to 0.73, scene 12: 0.66 to 0.72", "blind to colour"),
-        ({}, "✗ scene 2: 0.73 to 0.69, scene 12: 0.66 to 0.63", "which term pulls on it"),
-        ({"w_appearance": 20}, "✗ scene 2:", "which term pulls on it"),
-        ({"w_appearance": 0}, "✗ scene 2:", "Only smoothness is left"),
-        ({"w_smooth": 0, "w_appearance": 20, "sigma_rgb": 20}, "✗ scene 2:", "right term is off"),
+        ({"sigma_rgb": 20}, "✓ scene 2000010: 0.34 to 0.47, scene 2000040: 0.71", "votes as one"),
+        ({}, "✗ scene 2000010: 0.34 to 0.31, scene 2000040: 0.71 to 0.69", "which value says"),
+        ({"w_smooth": 0}, "✗ scene 2000010:", "which value says"),
+        ({"w_appearance": 0, "w_smooth": 20}, "✗ scene 2000010:", "Only smoothness is left"),
+        ({"sigma_rgb": 20, "w_smooth": 30}, "✗ scene 2000010:", "The right value grew"),
         ({"w_smooth": 0, "w_appearance": 0}, "✗ nothing votes", ""),
         ({"iterations": 0}, "✗ nothing votes", ""),
         ({"w_smoothness": 0}, "✗ your code stopped with TypeError", "w_smoothness"),
@@ -63,8 +63,8 @@ def test_what_a_vote_is_worth(most_sure, start, capsys):
         (5, "✗ 5: give a dict", ""),
     ],
 )
-def test_save_the_small(settings, start, then, capsys):
-    output = said(capsys, check.save_the_small, settings)
+def test_settings_for_textures(settings, start, then, capsys):
+    output = said(capsys, check.settings_for_textures, settings)
     assert output.startswith(start)
     assert then in output
 

@@ -7,7 +7,7 @@ import time
 import anywidget
 import lab
 import pytest
-from browser import DRAWN, move
+from browser import DRAWN, contrast, move
 from hygiene import Notebook, is_picture, is_widget
 
 from deeplab_lite.classroom import widgets
@@ -130,24 +130,6 @@ def lessons_with_a_widget():
     for path in notebooks.all_notebooks():
         if any(is_widget(output) for _, _, output in Notebook.open(path).outputs()):
             yield path
-
-
-def contrast(colours):
-    """WCAG contrast of two CSS colours, rgb(...) or rgba(...), the first drawn on the second."""
-    parts = [[float(x) for x in c[c.index("(") + 1 : -1].split(",")] for c in colours]
-    alpha = (parts[0] + [1.0])[3]
-    ground = parts[1][:3]
-    ink = [alpha * a + (1 - alpha) * b for a, b in zip(parts[0], ground, strict=False)]
-
-    def luminance(rgb):
-        linear = [
-            c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
-            for c in (value / 255 for value in rgb)
-        ]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    low, high = sorted((luminance(ink), luminance(ground)))
-    return (high + 0.05) / (low + 0.05)
 
 
 def test_contrast():

@@ -49,9 +49,9 @@ def test_the_later_shape_covers_the_earlier():
 def test_angles_turn_clockwise():
     """A crescent's bite is on its right; a quarter turn clockwise puts it below."""
     right, below = (
-        compose([Placed("crescent", 64.5, 64.5, 40, angle)], outline=0).label for angle in (0, 90)
+        compose([Placed("crescent", 160.5, 160.5, 40, angle)], outline=0).label for angle in (0, 90)
     )
-    assert right[64, 94] == 0 and right[64, 34] != 0
+    assert right[160, 190] == 0 and right[160, 130] != 0
     assert np.array_equal(below, np.rot90(right, -1))
     assert np.array_equal(compose([Placed("star", 64, 64, 30, 360)]).label,
                           compose([Placed("star", 64, 64, 30)]).label)  # fmt: skip
@@ -79,7 +79,7 @@ def test_dicts_are_shapes_too():
 @given(
     st.lists(
         st.builds(
-            Placed, st.sampled_from(KINDS), st.floats(0, 129), st.floats(0, 129),
+            Placed, st.sampled_from(KINDS), st.floats(0, 321), st.floats(0, 321),
             st.floats(*RADIUS), st.floats(-720, 720), st.just("#336699"), st.sampled_from(PATTERNS),
         ), max_size=5,
     )
@@ -87,7 +87,7 @@ def test_dicts_are_shapes_too():
 @settings(max_examples=40, deadline=None)
 def test_whatever_is_placed_is_drawn(shapes):
     found = compose(shapes)
-    assert found.image.shape == (129, 129, 3) and found.image.dtype == np.uint8
+    assert found.image.shape == (321, 321, 3) and found.image.dtype == np.uint8
     assert set(np.unique(found.label)) <= {0, IGNORE} | {
         scenes.CLASSES.index(shape.kind) for shape in shapes
     }
@@ -98,9 +98,9 @@ def test_whatever_is_placed_is_drawn(shapes):
     [
         ({"kind": "egg", "x": 1, "y": 1, "radius": 9}, "shape 1 is a 'egg': there are disc, squ"),
         ({"kind": "disc", "x": 1, "y": 1}, r"shape 1 is \{.*expected the fields kind, x, y, rad"),
-        (Placed("disc", -1, 1, 9), "shape 1 has x -1: expected 0 to 129 pixels"),
+        (Placed("disc", -1, 1, 9), "shape 1 has x -1: expected 0 to 321 pixels"),
         (Placed("disc", 1, math.nan, 9), "shape 1 has y nan"),
-        (Placed("disc", 1, 1, 200), "shape 1 has radius 200: expected 4 to 90"),
+        (Placed("disc", 1, 1, 200), "shape 1 has radius 200: expected 8 to 160"),
         (Placed("disc", 1, 1, 9, math.inf), "shape 1 has angle inf: expected degrees"),
         (Placed("disc", 1, 1, 9, 0, "red"), "shape 1 has color 'red': expected one as"),
         (Placed("disc", 1, 1, 9, 0, "#ff0000", "wood"), "shape 1 has pattern 'wood': there are pl"),

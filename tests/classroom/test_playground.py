@@ -93,7 +93,7 @@ def direct(name, stride=None, wrap=lambda network: network, flip=False):
     [
         (Choice("v1-scenes"), {}),
         (Choice("v3plus-scenes", stride=8), {"stride": 8}),
-        (Choice("v2-scenes", multi_scale=True), {"wrap": MultiScale}),
+        (Choice("v1-scenes", multi_scale=True), {"wrap": MultiScale}),
         (Choice("v3-scenes", flip=True), {"flip": True}),
         (Choice("v3-scenes", 8, True, True), {"stride": 8, "wrap": MultiScale, "flip": True}),
     ],
@@ -189,7 +189,7 @@ def compared(label=LABEL, maps=(FIRST, SECOND)):
     image = np.full((4, 5, 3), 120, np.uint8)
     results = tuple(
         Result(image, label, np.eye(3, dtype=np.float32)[told].transpose(2, 0, 1),
-               ("ground", "disc", "ring"), draw.PALETTE)
+               ("background", "disc", "ring"), draw.PALETTE)
         for told in maps
     )  # fmt: skip
     choices = tuple(map(Choice, ("one", "two")))[: len(maps)]
@@ -215,6 +215,12 @@ def test_the_map_of_differences_colours_these_pixels_only():
     assert np.array_equal(drawn[0, 0], draw.grey(image)[0, 0])
     for column, kind in ((1, "first"), (2, "second"), (3, "neither"), (4, "unknown")):
         assert np.abs(drawn[0, column].astype(int) - draw.DISAGREEMENT[kind][1]).max() <= 14
+
+
+def test_no_difference_has_the_colour_of_a_class():
+    for _, color in draw.DISAGREEMENT.values():
+        far = np.abs(color.astype(int) - draw.SCENE_PALETTE[1:]).max(1)
+        assert far.min() > 50
 
 
 def test_entropy_runs_from_certain_to_anything_goes():
@@ -307,7 +313,7 @@ def test_every_network_and_crf(widget, name, crf):
         row.stride.value = stride
         assert "alert" not in widget.note.value
         assert widget.choices[0] == Choice(name, stride or None, crf=crf)
-        assert widget.comparison.results[0].probabilities.shape == (9, 129, 129)
+        assert widget.comparison.results[0].probabilities.shape == (9, 321, 321)
 
 
 @pytest.mark.parametrize("control", ["multi_scale", "flip"])
@@ -394,7 +400,7 @@ def test_a_file_that_is_no_picture_is_told_and_the_last_one_stays(widget):
 def test_a_network_that_fails_is_told():
     made = Playground(models={"good": Always(0), "<b>": Always(0, 4)}, second=None)
     made.rows[0].model.value = "<b>"
-    assert 'role="alert"' in made.note.value and "&lt;b&gt; gives (1, 4, 129" in made.note.value
+    assert 'role="alert"' in made.note.value and "&lt;b&gt; gives (1, 4, 321" in made.note.value
     made.rows[0].model.value = "good"
     assert "alert" not in made.note.value and "never saw" not in made.note.value
 
@@ -419,7 +425,7 @@ def test_arguments():
         ({"source": "film"}, "source 'film': expected one of scene, drawing, photograph, upload"),
         ({"source": "upload"}, "source 'upload' needs a file"),
         ({"photo": "dog"}, "photo 'dog': expected one of astronaut"),
-        ({"side": 100}, "side 100: expected one of 129, 193, 257"),
+        ({"side": 100}, "side 100: expected one of 321, 257, 193, 129"),
         ({"view": "truth"}, "view 'truth': expected one of prediction, errors, confidence"),
         (
             {"view": "errors", "source": "photograph"},
@@ -432,7 +438,7 @@ def test_arguments():
         ({"models": ["v1-scenes"], "classes": range(12)}, "9 colours for 12 classes: give a pal"),
         ({"file": b"text"}, "is not an image that can be read here"),
         ({"source": "drawing", "shapes": [Placed("egg", 1, 1, 9)]}, "shape 1 is a 'egg'"),
-        ({"models": {"two": Always(1, 2)}}, r"two gives \(1, 2, 129, 129\): expected logits"),
+        ({"models": {"two": Always(1, 2)}}, r"two gives \(1, 2, 321, 321\): expected logits"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, words):

@@ -247,7 +247,7 @@ def test_what_goes_wrong_is_said_in_the_widget(widget):
     other = SegmentationViewer(models={"<b>": Always(0, 4), "v1-scenes": None}, model="v1-scenes")
     before = other.image.value
     other.model.value = "<b>"
-    assert 'role="alert"' in other.note.value and "&lt;b&gt; gives (1, 4, 129" in other.note.value
+    assert 'role="alert"' in other.note.value and "&lt;b&gt; gives (1, 4, 321" in other.note.value
     assert other.image.value == before
     other.model.value = "v1-scenes"
     assert "alert" not in other.note.value
@@ -274,7 +274,7 @@ def test_each_view_is_told(widget, view):
         ({"images": [(IMAGE, None)] * 3, "seed": 3}, "seed 3: expected 0 to 2"),
         (
             {"models": {"two": Always(1, 2)}},
-            r"two gives \(1, 2, 129, 129\): expected logits \(1, 9",
+            r"two gives \(1, 2, 321, 321\): expected logits \(1, 9",
         ),
     ],
 )

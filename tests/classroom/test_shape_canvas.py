@@ -21,7 +21,7 @@ STAR = Placed("star", 60, 50, 20, 30)._asdict()
 
 
 @pytest.mark.parametrize("angle", [-170, -90, 0, 45, 90, 179])
-@pytest.mark.parametrize("radius", [4, 20, 90])
+@pytest.mark.parametrize("radius", [8, 20, 90])
 def test_a_pulled_handle_comes_back_where_it_was_pulled_to(angle, radius):
     shape = {**STAR, "radius": radius, "angle": angle}
     x, y = call(JS, "handle", shape)
@@ -66,7 +66,7 @@ def test_the_scene_follows_the_shapes():
         canvas.drawn != before and (canvas.scene.image == compose([STAR], BACKGROUND).image).all()
     )
     assert canvas.alt() == "A scene with 1 shape: star of radius 20 at 60, 50."
-    assert canvas.picture().shape == (387, 387, 3)
+    assert canvas.picture().shape == (642, 642, 3)
     canvas.shapes = []
     assert canvas.alt() == "A background with no shape on it."
 
@@ -121,15 +121,15 @@ def test_shapes_are_dragged_resized_added_and_removed(widget_page):
         mounted.drawn()
 
     before = mounted.get("shapes")
-    drag(page.locator("path").nth(3), 30, -60)  # three pixels of the page for one of the scene
+    drag(page.locator("path").nth(3), 30, -60)  # 387 pixels of the page are 321 of the scene
     after = mounted.get("shapes")
     assert mounted.get("selected") == 3 and after[:3] == before[:3]
-    assert after[3]["x"] == pytest.approx(before[3]["x"] + 10, abs=0.5)
-    assert after[3]["y"] == pytest.approx(before[3]["y"] - 20, abs=0.5)
+    assert after[3]["x"] == pytest.approx(before[3]["x"] + 30 * 321 / 387, abs=0.5)
+    assert after[3]["y"] == pytest.approx(before[3]["y"] - 60 * 321 / 387, abs=0.5)
     drag(page.locator(".knob circle"), 60, 36)  # from straight above to the right
     turned = mounted.get("shapes")[3]
     assert turned["angle"] == pytest.approx(90, abs=2) and turned["radius"] == pytest.approx(
-        20, abs=1
+        60 * 321 / 387, abs=1
     )
     page.keyboard.press("Delete")
     assert mounted.get("shapes") == before[:3]

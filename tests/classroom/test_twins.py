@@ -58,13 +58,13 @@ def test_the_photo_twin_is_cut_to_the_field(twin_figure):
 
 
 def test_the_rates_twin_frames_the_score_of_its_setting(twin_figure):
-    key = (8, (2, 4, 6), (1, 2, 1))
+    key = (8, (6, 12, 18), (1, 2, 1))
     left, right = twin_figure(RatesLab(*key)).axes
-    frame = right.patches[-1]
-    at = frame.get_x() + 0.5, frame.get_y() + 0.5
-    (score,) = (text.get_text() for text in right.texts if text.get_position() == at)
-    assert score == f"{rates_lab.settings()[key].miou:.2f}"
-    assert left.get_title("left") == "map 17×17, taps of ● rate 2, ■ rate 4, ▲ rate 6"
+    for frame, setting in zip(right.patches[-2:], (rates_lab.TRAINED, key), strict=True):
+        at = frame.get_x() + 0.5, frame.get_y() + 0.5
+        (score,) = (text.get_text() for text in right.texts if text.get_position() == at)
+        assert score == f"{rates_lab.settings()[setting].miou:.2f}"
+    assert left.get_title("left").startswith("map of 41×41; taps of rates ● 6, ■ 12, ▲ 18")
 
 
 @pytest.fixture(scope="module")
@@ -144,10 +144,11 @@ def test_the_aspp_canvases_are_painted_where_the_labels_are(aspp, widget_page):
     mounted.drawn()
     truth, together = (mounted.page.locator("canvas").nth(place) for place in (0, 1))
 
-    def alpha(canvas):
-        return np.array(canvas.evaluate(ALPHA)).reshape(129, 129)
-
     label, labels = aspp._scene.label, aspp.result.labels
+
+    def alpha(canvas):
+        return np.array(canvas.evaluate(ALPHA)).reshape(label.shape)
+
     expected = np.where(label == 255, 150, np.where(label > 0, 191, 0))
     assert np.array_equal(alpha(truth), expected)
     mounted.set(view="errors")

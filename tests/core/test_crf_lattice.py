@@ -226,7 +226,9 @@ def test_no_gradient_is_kept_where_none_is_asked_for():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 @pytest.mark.parametrize("backend", ["exact", "lattice"])
 def test_a_gpu_gives_what_the_cpu_gives(backend):
-    images, labels = zip(*(scenes.scene(seed, 64, scenes.SMALL, outline=0) for seed in (3, 4)), strict=True)
+    images, labels = zip(
+        *(scenes.scene(seed, 64, scenes.SMALL, outline=0) for seed in (3, 4)), strict=True
+    )
     logits = torch.randn(2, 9, 64, 64, generator=torch.Generator().manual_seed(0))
     truth = torch.from_numpy(np.stack(labels)).long()[:, None]
     probs = logits.scatter_add_(1, truth, torch.full_like(logits[:, :1], 1.5)).softmax(1)

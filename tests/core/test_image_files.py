@@ -35,14 +35,14 @@ def near(color, expected, by=3):
     return np.abs(np.subtract(color, expected)).max() <= by
 
 
-def png(width, height, bits, rows):
+def png(width, height, bits, rows, color=2):
     """A PNG of colours from its rows, each with a byte 0 before it."""
 
     def chunk(kind, data):
         body = kind + data
         return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
 
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0))
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0))
     data = chunk(b"IDAT", zlib.compress(rows))
     return b"\x89PNG\r\n\x1a\n" + head + data + chunk(b"IEND", b"")
 
@@ -152,6 +152,29 @@ def test_colours_of_12_bits_in_16_are_scaled_as_grey_is(kind, options):
 def test_colours_of_all_16_bits_are_not_stretched():
     photo = read(colours_of_16_bits("PNG", SIX * 8))
     assert near(photo.image[0], SIX // 32, 1) and photo.changes == ()
+
+
+def test_colours_of_12_bits_keep_their_alpha():
+    values = np.concatenate([SIX, [[0], [65535]]], 1).astype(">u2")
+    photo = read(png(2, 1, 16, b"\0" + values.tobytes(), color=6))
+    assert photo.image[0].tolist() == [[128] * 3, np.rint(SIX[1] * (255 / 4095)).tolist()]
+    assert photo.changes[0] == "12 bits scaled to 8"
+
+
+@pytest.mark.parametrize("mark", ["assocalpha", "unassalpha", "unspecified"])
+def test_a_fourth_band_leaves_the_others_as_they_are(mark):
+    """However it is marked; Pillow divides by what it takes for alpha."""
+    values, out = np.array([[[200, 100, 50, 0]]], np.uint8), io.BytesIO()
+    pytest.importorskip("tifffile").imwrite(out, values, photometric="rgb", extrasamples=[mark])
+    assert read(out.getvalue()).image[0, 0].tolist() == [200, 100, 50]
+
+
+@pytest.mark.parametrize("empty, tag", [(-9999, None), (3.4e38, None), (-1, "-1")])
+def test_what_was_not_measured_does_not_stretch_the_rest(empty, tag):
+    values, out = np.array([[empty, 0, 1]], np.float32), io.BytesIO()
+    tags = [(42113, "s", 0, tag, True)] if tag else []
+    pytest.importorskip("tifffile").imwrite(out, values, extratags=tags)
+    assert read(out.getvalue()).image[0, :, 0].tolist() == [0, 0, 255]
 
 
 def test_a_tiffs_fourth_band_is_no_transparency():

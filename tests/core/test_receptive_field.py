@@ -1,5 +1,6 @@
 """The exact field against brute force, and against the published figures of known networks."""
 
+import warnings
 from fractions import Fraction
 from itertools import product
 
@@ -9,9 +10,11 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torchvision import models
+from torch.nn.utils import prune
+from torchvision import models, ops
 
 from deeplab_lite.analysis.brute_force import reached
+from deeplab_lite.atrous import with_output_stride
 from deeplab_lite.receptive_field import (
     Layer,
     brute_force,
@@ -546,6 +549,197 @@ def test_a_sum_where_a_unit_sees_nothing_has_a_field():
     assert_every_unit_agrees(model, (C, 7, 8))
 
 
+# --- operations whose reach depends on values ----------------------------------------------------
+
+
+def assert_what_changes_a_unit_is_its_field(model, size, draws=12):
+    """A row of the image changes, and so do units: over a few draws, all units that see it."""
+    field = receptive_fields(model, size)[""]
+    model, hulls = model.double(), []
+    for axis, rows in enumerate(size[1:], 2):
+        changed = torch.zeros(rows, *field.map_size, dtype=torch.bool)
+        for seed, row in product(range(draws), range(rows)):
+            torch.manual_seed(seed)
+            image = torch.randn(1, *size, dtype=torch.float64)
+            other = image.clone()
+            other.select(axis, row).mul_(-20)
+            with torch.no_grad():
+                results = []
+                for x in (image, other):
+                    torch.manual_seed(seed)  # of fractional pooling
+                    results.append(model(x))
+            changed[row] |= ((results[0] - results[1]).abs() > 1e-5).amax((0, 1))
+        hulls.append(changed)
+    for unit in product(*map(range, field.map_size)):
+        seen = [rows[(slice(None), *unit)].nonzero().flatten() for rows in hulls]
+        hull = tuple((int(p[0]), int(p[-1])) for p in seen) if all(map(len, seen)) else None
+        assert field.region(unit) == hull, unit
+
+
+class SegNet(nn.Module):
+    """One level: pooled, convolved, unpooled to where the largest were, convolved."""
+
+    def __init__(self, rank):
+        super().__init__()
+        conv, pool, unpool = (getattr(nn, f"{n}{rank}d") for n in ("Conv", "MaxPool", "MaxUnpool"))
+        self.first, self.last = (conv(C, C, 3, padding=1) for _ in range(2))
+        self.pool, self.unpool = pool(2, 2, return_indices=True), unpool(2, 2)
+
+    def forward(self, x):
+        x, indices = self.pool(self.first(x))
+        return self.last(self.unpool(x, indices))
+
+
+class Sampled(nn.Module):
+    """A constant grid, an affine map made from a buffer."""
+
+    def __init__(self, **options):
+        super().__init__()
+        self.options, self.conv = options, conv(padding=1)
+        self.register_buffer("theta", torch.tensor([[[0.5, 0.2, 0.1], [-0.1, 0.7, -0.2]]]))
+
+    def forward(self, x):
+        grid = F.affine_grid(self.theta.to(x), (1, C, 7, 6), align_corners=False)
+        return F.grid_sample(self.conv(x), grid, align_corners=False, **self.options)
+
+
+def resampled_in_place(x):
+    rows, columns = (torch.linspace(-1, 1, n, device=x.device, dtype=x.dtype) for n in x.shape[2:])
+    grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1)
+    return F.grid_sample(x, grid[None], align_corners=True)
+
+
+def filtered(dims):
+    """A filter in the frequencies of these dimensions, as a global filter network has."""
+
+    def forward(x, a):
+        spectrum = torch.fft.rfftn(a(x), dim=dims)
+        size = spectrum.shape[2:]
+        weight = torch.arange(size.numel(), dtype=x.dtype, device=x.device).view(size).sqrt()
+        return torch.fft.irfftn(spectrum * weight, s=[x.shape[d] for d in dims], dim=dims)
+
+    return Fn(forward, conv(padding=1))
+
+
+VALUES = {
+    "unpooling": (SegNet(2), (C, 6, 8)),
+    "unpooling, 1-D": (SegNet(1), (C, 12)),
+    "grid": (Sampled(), (C, 9, 10)),
+    "grid, nearest": (Sampled(mode="nearest"), (C, 9, 10)),
+    "grid, bicubic, reflected": (Sampled(mode="bicubic", padding_mode="reflection"), (C, 9, 10)),
+    "grid, edges": (Sampled(padding_mode="border"), (C, 9, 10)),
+    "grid of each position": (Fn(resampled_in_place), (C, 9, 10)),
+    "fractional pool": (nn.FractionalMaxPool2d(3, output_size=5), (C, 9, 10)),
+    "frequencies": (filtered((2, 3)), (C, 6, 7)),
+    "frequencies of rows": (filtered((3,)), (C, 6, 7)),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_what_changes_a_unit_is_its_field(name):
+    assert_what_changes_a_unit_is_its_field(*VALUES[name])
+
+
+def test_brute_force_unpools_to_every_place_of_a_window():
+    assert_every_unit_agrees(SegNet(2), (C, 6, 8))
+    assert_every_unit_agrees(SegNet(1), (C, 12))
+
+
+def warped(x, flow):
+    grid = F.affine_grid(torch.eye(2, 3)[None].to(x), x.shape, align_corners=False)
+    return F.grid_sample(x, grid + flow(x).permute(0, 2, 3, 1), align_corners=False)
+
+
+def sampled_at_its_values(x):
+    grid = torch.zeros(1, 9, 9, 2, device=x.device)
+    grid[..., 0] = x[:, 0]
+    return F.grid_sample(x, grid, align_corners=False)
+
+
+def unpooled_beside(x):
+    largest, indices = F.max_pool2d(x, 3, return_indices=True)
+    return F.max_unpool2d(largest, (indices + 1) % 81, 3)
+
+
+def deformed(x, offsets):
+    return ops.deform_conv2d(x, offsets(x), torch.ones(C, C, 3, 3).to(x), padding=1)
+
+
+@pytest.mark.parametrize(
+    "function, layer, message",
+    [
+        (warped, conv(padding=1), r"grid_sampler_2d \(it reads where the values of its grid say"),
+        (sampled_at_its_values, None, r"grid_sampler_2d \(it reads where the values of its grid"),
+        (unpooled_beside, None, r"max_unpool2d \(its indices do not come from a max pool as"),
+        (deformed, nn.Conv2d(C, 18, 3, padding=1), r"deform_conv2d \(it reads where its offsets"),
+    ],
+)
+def test_positions_made_from_the_image_may_be_anywhere(function, layer, message):
+    model = Fn(function, *[layer] if layer else [])
+    with pytest.warns(UserWarning, match=message):
+        assert receptive_fields(model, (C, 9, 9))[""].is_global
+
+
+# --- any network ---------------------------------------------------------------------------------
+
+
+def test_batch_norm_in_training_gets_a_warning():
+    model = nn.Sequential(conv(), nn.BatchNorm2d(C))
+    with pytest.warns(UserWarning, match=r"batch norm in training .* call model.eval\(\)"):
+        assert receptive_fields(model, (C, 9, 9))[""].is_global
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert receptive_fields(model.eval(), (C, 9, 9))[""].size == (3, 3)
+        receptive_fields(nn.InstanceNorm2d(C), (C, 9, 9))  # eval() would change nothing
+
+
+def stack():
+    return nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.Conv2d(8, 4, 3)).eval()
+
+
+def with_first(change):
+    model = stack()
+    change(model[0])
+    model(torch.zeros(1, 3, 9, 9))  # leaves a computed weight
+    return model
+
+
+WRAPPED = {
+    "weight norm": lambda: with_first(nn.utils.weight_norm),
+    "spectral norm": lambda: with_first(nn.utils.parametrizations.spectral_norm),
+    "pruned": lambda: with_first(lambda layer: prune.l1_unstructured(layer, "weight", 0.5)),
+    "DataParallel": lambda: nn.DataParallel(stack()),
+    "compiled": lambda: torch.compile(stack()),
+    "averaged": lambda: torch.optim.swa_utils.AveragedModel(stack()),
+    "scripted": lambda: torch.jit.script(stack()),
+    "traced": lambda: torch.jit.trace(stack(), torch.zeros(1, 3, 9, 9)),
+    "scripted inside": lambda: nn.Sequential(torch.jit.script(stack())),
+}
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("name", WRAPPED)
+def test_wrapped_networks_have_the_field_of_what_they_wrap(name):
+    model = WRAPPED[name]()
+    first = next(model.children())
+    state = {n: t for n, t in vars(first).items() if isinstance(t, torch.Tensor)}
+    field = receptive_fields(model, 17)[""]
+    assert (field.size, field.stride, field.map_size) == ((7, 7), (2, 2), (7, 7))
+    assert brute_force(model, 17, 3) == field.region(3) == ((5, 11), (5, 11))
+    assert all(vars(first)[n] is t for n, t in state.items())
+
+
+def test_a_distributed_network_is_looked_at_without_its_processes():
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        model = nn.parallel.DistributedDataParallel(stack())
+        assert receptive_fields(model, 17, ["module.0"])["module.0"].size == (3, 3)
+        assert with_output_stride(model, 1)[0].stride == (1, 1)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 class HeadFirst(nn.Module):
     def __init__(self, channels=3):
         super().__init__()
@@ -567,10 +761,19 @@ class ChannelGate(nn.Module):
         return y * self.gate(y.mean((2, 3))[:, None])[:, 0, :, None, None]
 
 
+def grey(x, a):
+    assert x.shape[1] == 1
+    return a(x.expand(-1, 3, -1, -1))
+
+
 @pytest.mark.parametrize(
     "model, channels",
     [
         (HeadFirst(), 3),
+        (Fn(grey, nn.Conv2d(3, 8, 3)), 1),
+        (Fn(lambda x, a: a(x.repeat(1, 3, 1, 1)), nn.Conv2d(3, 8, 3)), 1),
+        (nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4, 8, 3)), 1),
+        (nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(20, 8, 3)), 5),
         (ChannelGate(), 3),
         (nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(12, 8, 3)), 3),
         (HeadFirst(4), 4),
@@ -586,6 +789,11 @@ def test_channels_and_rank_are_those_the_network_runs_on(model, channels):
     assert field.input_size == (16, 16)
 
 
+def test_a_volume_is_taken_for_one_though_a_2d_layer_comes_first():
+    model = Fn(lambda x, late, a: late(a(x).amax(2)), conv(), nn.Conv3d(1, C, 3))
+    assert receptive_fields(model, 9, [""])[""].input_size == (9, 9, 9)
+
+
 def test_a_hundred_layers_reach_two_hundred_pixels():
     """A gradient probe underflows or saturates here; the field does not."""
     model = nn.Sequential(
@@ -597,9 +805,9 @@ def test_a_hundred_layers_reach_two_hundred_pixels():
 
 
 def test_an_unknown_operation_is_named_and_sees_everything():
-    model = Fn(lambda x, a: torch.fft.ifft2(torch.fft.fft2(a(x))).real, conv())
+    model = Fn(lambda x, a: torch.linalg.matrix_exp(a(x)), conv())
     for _ in range(2):  # each call tells it, at the caller's line
-        with pytest.warns(UserWarning, match="no rule for aten::_fft") as told:
+        with pytest.warns(UserWarning, match="no rule for aten::linalg_matrix_exp:") as told:
             fields = receptive_fields(model, (C, 9, 9))
         assert told[0].filename == __file__
     assert fields["layers.0"].size == (3, 3) and fields[""].is_global
@@ -638,6 +846,11 @@ def test_layers_are_chosen_by_name_and_misspellings_get_the_nearest():
         effective_receptive_field(model, torch.zeros(1, 3, 64, 64), "layr4")
 
 
+def fixed(x):
+    assert x.shape[-1] == 224
+    return x
+
+
 @pytest.mark.parametrize(
     "model, size, message",
     [
@@ -653,6 +866,10 @@ def test_layers_are_chosen_by_name_and_misspellings_get_the_nearest():
         (nn.LazyConv2d(3, 3), 9, "lazy layers without weights"),
         (Fn(lambda x: x if x.sum() > 0 else -x), 9, "reads tensor values in forward"),
         (Fn(lambda x: None), 9, "no layer's output depends on the input"),
+        (nn.Bilinear(C, C, C), 9, "takes more than one input: wrap it in a module"),
+        (Fn(lambda x: x["image"]), 9, "wants something else than one tensor"),
+        (Fn(fixed), 9, "an assert in it wants another size"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(8, 2)), 9, "a linear layer in it fits one size"),
     ],
 )
 def test_bad_input_gets_a_sentence(model, size, message):

@@ -19,7 +19,6 @@ from deeplab_lite.receptive_field import receptive_fields
 from deeplab_lite.scenes import (
     CLASSES,
     COMPANIES,
-    ORDINARY,
     SMALL,
     Difficulty,
     Scenes,

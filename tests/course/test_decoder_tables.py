@@ -3,6 +3,7 @@
 import csv
 
 import pytest
+import torch
 
 from benchmarks import decoder, separable
 from deeplab_lite.models.v3plus import Decoder
@@ -12,21 +13,42 @@ def rows(table):
     return list(csv.DictReader(table.read_text().splitlines()))
 
 
-def test_every_width_was_trained_once_a_seed():
-    found = [(int(row["seed"]), row["low_channels"]) for row in rows(decoder.TABLE)]
-    assert found == [(seed, low) for seed in decoder.SEEDS for low in decoder.LOW]
+def test_every_design_was_trained_once():
+    designs = [(row["low"], int(row["stride"]), int(row["convs"])) for row in rows(decoder.TABLE)]
+    assert designs == [
+        ("all" if low is None else str(low), stride, convs)
+        for low, stride, convs in decoder.DESIGNS
+    ]
 
 
-@pytest.mark.parametrize("row", rows(decoder.TABLE), ids=lambda row: row["low_channels"])
-def test_parameters_are_those_of_the_head(row):
-    head = decoder.Head(row["low_channels"])
+@pytest.mark.parametrize(
+    "row, design", list(zip(rows(decoder.TABLE), decoder.DESIGNS, strict=True)), ids=str
+)
+def test_parameters_are_those_of_the_head(row, design):
+    head = decoder.Head(design)
     assert isinstance(head.decoder, Decoder)
     assert sum(p.numel() for p in head.parameters()) == int(row["parameters"])
 
 
-def test_low_level_channels_are_what_helps():
-    score = {row["low_channels"]: float(row["miou"]) for row in rows(decoder.TABLE)}
-    assert score["0"] + 0.05 < score["2"] < score["64"] < score["2"] + 0.05
+@torch.no_grad()
+def test_a_decoder_sees_only_what_its_design_lets_it_see():
+    deep, low = torch.randn(1, 64, 3, 3), torch.randn(1, 32, 9, 9)
+    between = low.clone()
+    between[..., 1::4, :] = 0  # rows that a stride of 16 skips
+    for design in decoder.DESIGNS:
+        head = decoder.Head(design).eval()
+        same = torch.equal(head(deep, low, 33), head(deep, between, 33))
+        assert same == (design.low == 0 or design.stride == 16)
+
+
+def test_dense_low_level_features_are_what_helps():
+    score = {
+        design: float(row["miou"])
+        for design, row in zip(decoder.DESIGNS, rows(decoder.TABLE), strict=True)
+    }
+    none, dense = (score[decoder.Design(low)] for low in (0, 16))
+    sparse = score[decoder.Design(16, stride=16)]
+    assert dense > sparse + 0.02 and dense > none + 0.02
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deeplab_lite.classroom.widgets import dilation_explorer
 from tools import figures
 
 ASSETS = figures.ROOT / "assets"
@@ -33,10 +34,20 @@ def test_a_figure_is_small_and_the_readme_says_what_it_shows(name):
 
 
 def test_every_picture_of_the_readme_can_be_made_again():
-    shown = re.findall(r"\]\(assets/([^)]+\.png)\)", README)
+    shown = re.findall(r"\]\(assets/([^)]+\.(?:png|gif))\)", README)
     benchmarks = "".join(path.read_text() for path in (figures.ROOT / "benchmarks").glob("*.py"))
     measured = re.findall(r'ASSETS / "([^"]+\.png)"', benchmarks)  # `make bench`
-    assert sorted(shown) == sorted([*figures.FIGURES, *measured])
+    assert sorted(shown) == sorted([*figures.FIGURES, figures.MOVING, *measured])
+
+
+def test_the_moving_figure_goes_through_the_explorers_states_for_ever():
+    saved = Image.open(ASSETS / figures.MOVING)
+    assert (saved.n_frames, saved.info["loop"]) == (len(figures.RATES), 0)
+    assert (ASSETS / figures.MOVING).stat().st_size < 500_000
+    for frame, rates in enumerate(figures.RATES):
+        saved.seek(frame)
+        now = dilation_explorer.picture(rates, 3).astype(float)
+        assert np.abs(np.asarray(saved.convert("RGB")) - now).mean() < 2, rates
 
 
 def test_a_cell_without_a_picture_is_named(monkeypatch):

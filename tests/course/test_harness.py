@@ -17,6 +17,7 @@ import node
 import numpy as np
 import pytest
 import selection
+from browser import out_of_reach
 from nbval_figures import TOLERANCE, distance, figure_problem
 from PIL import Image
 
@@ -31,6 +32,15 @@ def write(path, *cells):
     made = [nbformat.v4.new_code_cell(code, id=f"c{n}") for n, code in enumerate(cells)]
     nbformat.write(nbformat.v4.new_notebook(cells=made), path)
     return path
+
+
+@pytest.mark.parametrize(
+    "ci, outcome", [("", pytest.skip.Exception), ("true", pytest.fail.Exception)]
+)
+def test_what_is_out_of_reach_skips_here_and_fails_in_ci(monkeypatch, ci, outcome):
+    monkeypatch.setenv("CI", ci)
+    with pytest.raises(outcome, match="no Chromium"):
+        out_of_reach("no Chromium")
 
 
 # ---- the tests' own names ----

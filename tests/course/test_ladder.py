@@ -24,6 +24,7 @@ CHANGES = {
     "v3's head, OS8": {"model"},
     "v3, trained at OS8": {"output_stride"},
     "v3, second stage": {"steps", "lr", "warmup", "freeze_bn", "init"},  # the stage itself
+    "v3, longer": {"steps", "lr", "warmup", "freeze_bn", "init"},
     "v3, pooling": {"image_pooling"},
     "v3, grid 1 2 1": {"multi_grid"},
     "v3, grid 1 2 4": {"multi_grid"},

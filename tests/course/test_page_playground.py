@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from browser import out_of_reach
 from PIL import Image
 from skimage.color import deltaE_ciede2000, rgb2lab
 
@@ -19,9 +20,10 @@ from deeplab_lite import ask, checkpoints, metrics, models, scenes
 from deeplab_lite.classroom.own_scene import Background, Placed, compose
 from deeplab_lite.classroom.widgets.shape_canvas import START
 from deeplab_lite.colors import SCENE_PALETTE
-from tools import playground
+from tools import notebooks, playground
+from tools.site import pages, tries
 
-SEEDS = 50
+SEEDS = 10
 NAMES = checkpoints.names(scenes.CLASSES)
 READY = "main[aria-busy=false]"
 
@@ -30,15 +32,13 @@ READY = "main[aria-busy=false]"
 def folder(tmp_path_factory):
     """The page as it is built, all networks included."""
     if not playground.MODULES.is_dir():
-        pytest.skip(
-            "the page was not built: `npm ci --prefix site/playground` fetches what it needs"
-        )
+        out_of_reach("not built: `npm ci --prefix site/playground` fetches what the page needs")
     scratch = tmp_path_factory.mktemp("site")
-    return playground.build(scratch / "playground", [*checkpoints.names(), wide_network(scratch)])
+    return playground.build(scratch / "playground", [*checkpoints.names(), other_network(scratch)])
 
 
-def wide_network(folder):
-    """The path of a network for the wide scenes, as they may come: untrained, for no score."""
+def other_network(folder):
+    """The path of a network for the small scenes: untrained, for no score."""
     options = {"num_classes": 9, "backbone": "vgg16", "width": 0.125, "rates": [3, 6, 9]}
     torch.manual_seed(0)
     network = models.DeepLabV3(**options)
@@ -46,10 +46,10 @@ def wide_network(folder):
     card = words | {
         "model": {"class": "DeepLabV3", "options": options},
         "classes": list(scenes.CLASSES),
-        "data": {"name": "wide", "size": scenes.WIDE.side},
+        "data": {"name": "small-scenes", "size": scenes.SMALL.side},
         "metrics": {"val": {"miou": 0.5}},
     }
-    return str(checkpoints.save(network, folder / "v3-wide", card))
+    return str(checkpoints.save(network, folder / "v3-small", card))
 
 
 class Opened:
@@ -155,7 +155,8 @@ def test_shapes_placed_by_hand_give_pythons_bytes(site, size):
                f"#{(0x3F51B5 * (i + 1)) % 2**24:06x}", patterns[i % 5])
         for i, kind in enumerate(scenes.CLASSES[1:])
     ]  # fmt: skip
-    for placed, below in ((shapes, Background()), (START, Background("#123456", "noise"))):
+    start = START if size == 321 else ()  # they are for a canvas of that size
+    for placed, below in ((shapes, Background()), (start, Background("#123456", "noise"))):
         own = compose(placed, below, size)
         fields = [[shape._asdict() for shape in placed], below._asdict(), size]
         image, label = site.page.evaluate(COMPOSED, fields)
@@ -212,7 +213,7 @@ def test_a_network_gives_pytorchs_labels_on_a_photograph(site, name):
 
 def test_the_list_of_networks_says_what_their_cards_say(site):
     networks = site.page.evaluate("window.playground.data.networks")
-    assert [network["name"] for network in networks] == [*checkpoints.names(), "v3-wide"]
+    assert [network["name"] for network in networks] == [*checkpoints.names(), "v3-small"]
     for network in networks[:-1]:
         card = checkpoints.card(network["name"])
         assert network["classes"] == card["classes"]
@@ -225,14 +226,14 @@ def test_a_network_for_other_scenes_brings_its_scenes_and_their_size(fresh):
     make, address = fresh
     opened = make()
     page = opened.goto(address, "#seed=7")
-    page.get_by_label("Network A").select_option("v3-wide")
+    page.get_by_label("Network A").select_option("v3-small")
     opened.settle()
-    assert page.get_by_label("kind of scene").input_value() == "wide"
-    assert page.locator("#a canvas").evaluate("(canvas) => canvas.width") == scenes.WIDE.side
-    assert "v3 · wide" in opened.text("#a figcaption")
+    assert page.get_by_label("kind of scene").input_value() == "small-scenes"
+    assert page.locator("#a canvas").evaluate("(canvas) => canvas.width") == scenes.SMALL.side
+    assert "small-scenes" in opened.text("#a figcaption")
     page.get_by_role("radio", name="Photograph").check(force=True)
     opened.settle()
-    assert page.locator("#a canvas").evaluate("(canvas) => canvas.width") == scenes.WIDE.side
+    assert page.locator("#a canvas").evaluate("(canvas) => canvas.width") == scenes.SMALL.side
 
 
 def test_weights_that_half_precision_cannot_hold_are_refused(tmp_path):
@@ -304,8 +305,8 @@ def test_from_a_disk_an_address_opens_a_scene_and_two_networks(fresh, folder):
 def test_from_a_server_it_is_the_same_and_nothing_else_is_asked_for(fresh, server):
     make, _ = fresh
     opened = make(offline=False)
-    opened.goto(server, "#seed=4&world=wide&network=v3-scenes&second=none")
-    check_scores(opened, 4, ("v3-scenes",), "wide")
+    opened.goto(server, "#seed=4&world=small-scenes&network=v3-scenes&second=none")
+    check_scores(opened, 4, ("v3-scenes",), "small-scenes")
     base = server.removesuffix("index.html")
     assert all(url.startswith((base, "blob:", "data:")) for url in opened.requests)
     assert len(opened.requests) == len(set(opened.requests))  # nothing is loaded twice
@@ -368,6 +369,20 @@ def test_what_an_address_names_in_vain_is_said(site, named, words):
     assert not page.get_by_role("alert").is_visible()
 
 
+def test_what_lessons_offer_to_try_is_here(site):
+    lessons = {lesson.path.stem: notebooks.read(lesson.path)["cells"] for lesson in pages.lessons()}
+    named = [
+        (lesson, address)
+        for lesson, cells in lessons.items()
+        for cell in cells
+        for address in tries.addresses(cell)
+    ]
+    assert named
+    parse = "(addresses) => addresses.map((address) => window.playground.parse(address).problems)"
+    problems = site.page.evaluate(parse, [address for _, address in named])
+    assert [each for each in zip(named, problems, strict=True) if each[1]] == []
+
+
 def test_a_pixel_is_read_out_under_the_pointer_and_by_keys(site):
     page = site.page
     page.evaluate("location.hash = '#seed=7&network=v1-scenes&second=v3-scenes'")
@@ -384,12 +399,12 @@ def test_a_pixel_is_read_out_under_the_pointer_and_by_keys(site):
         return f"Column {x}, row {y} · truth: {truth} · {' · '.join(said)}"
 
     box = page.locator("#truth .frame").bounding_box()
-    page.mouse.move(box["x"] + box["width"] * 84.5 / 129, box["y"] + box["height"] * 60.5 / 129)
-    assert site.text("#readout") == expected(84, 60)
+    page.mouse.move(box["x"] + box["width"] * 210.5 / 321, box["y"] + box["height"] * 150.5 / 321)
+    assert site.text("#readout") == expected(210, 150)
     page.locator("#panels").focus()
     for key in ("ArrowLeft", "Shift+ArrowDown", "ArrowDown", "ArrowRight"):
         page.keyboard.press(key)
-    assert site.text("#readout") == expected(84, 69)
+    assert site.text("#readout") == expected(210, 159)
 
 
 def test_a_shape_is_dragged_by_mouse_and_by_keys_and_the_answers_follow(fresh):
@@ -402,23 +417,23 @@ def test_a_shape_is_dragged_by_mouse_and_by_keys_and_the_answers_follow(fresh):
     matrix = metrics.confusion_matrices(answer, own.label, len(scenes.CLASSES))[0]
     assert scores(opened)["mIoU"][0] == pytest.approx(float(metrics.miou(matrix)), abs=2e-3)
     box = page.locator(".dl-sc-board").bounding_box()
-    scale = box["width"] / 129
+    scale = box["width"] / 321
 
     def at(x, y):
         return box["x"] + scale * x, box["y"] + scale * y
 
-    page.mouse.move(*at(40, 100))  # the disc
+    page.mouse.move(*at(100, 250))  # the disc
     page.mouse.down()
-    page.mouse.move(*at(66, 66), steps=4)
+    page.mouse.move(*at(166, 166), steps=4)
     page.mouse.up()
     opened.settle()
-    assert page.get_by_role("button", name="disc at 66, 66, radius 12").count() == 1
+    assert page.get_by_role("button", name="disc at 166, 166, radius 30").count() == 1
     dragged = opened.describes("a")
     assert dragged != before
     for _ in range(3):
         page.keyboard.press("Shift+ArrowLeft")
     opened.settle()
-    assert page.get_by_role("button", name="disc at 42, 66, radius 12").count() == 1
+    assert page.get_by_role("button", name="disc at 142, 166, radius 30").count() == 1
     assert opened.describes("a") != dragged
 
 
@@ -426,7 +441,7 @@ def test_while_networks_compute_the_shapes_can_be_moved(fresh):
     """Twenty changes in a row: the picture follows each, and the last one is answered."""
     make, address = fresh
     opened = make()
-    page = opened.goto(address, "#draw&world=wide&network=v2-scenes&second=v1-scenes")
+    page = opened.goto(address, "#draw&world=small-scenes&network=v2-scenes&second=v1-scenes")
     frames = page.evaluate("""async () => {
       const slider = document.querySelector("#board input[type=range]"), drawn = new Set();
       for (let i = 0; i < 20; i++) {
@@ -458,7 +473,7 @@ def test_a_photograph_and_a_file_of_ones_own(fresh, tmp_path):
     assert "A and B differ at" in opened.text("#sentence")
 
     asked_for = len(opened.requests)
-    image, _ = scenes.scene(9)
+    image, _ = scenes.scene(9, difficulty=scenes.SMALL)
     Image.fromarray(image).save(tmp_path / "mine.png")
     page.get_by_role("radio", name="Your picture").check(force=True)
     page.locator("#file").set_input_files(tmp_path / "mine.png")
@@ -518,7 +533,7 @@ def test_a_bar_shows_how_much_is_loaded(fresh, server):
     words = opened.text("#loading-text")
     loaded, total = map(float, re.findall(r"[\d.]+", words))
     assert words.startswith("Loading the networks and their runtime, once:")
-    assert total / 2 < loaded < total < 10
+    assert total / 2 < loaded < total < 11
     while not held:
         opened.page.wait_for_timeout(20)
     held[0].continue_()
@@ -596,8 +611,8 @@ def test_a_finger_drags_a_shape_on_a_phone(fresh):
     opened = make(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     page = opened.goto(address, "#draw&network=v3plus-scenes&second=none")
     box, before = page.locator(".dl-sc-board").bounding_box(), opened.describes("a")
-    scale, session = box["width"] / 129, opened.context.new_cdp_session(page)
-    path = [(40, 100), (50, 90), (60, 75), (66, 66)]
+    scale, session = box["width"] / 321, opened.context.new_cdp_session(page)
+    path = [(100, 250), (120, 230), (140, 190), (166, 166)]
     for kind, (x, y) in zip(
         ("touchStart", "touchMove", "touchMove", "touchMove"), path, strict=True
     ):
@@ -606,7 +621,8 @@ def test_a_finger_drags_a_shape_on_a_phone(fresh):
         page.wait_for_timeout(50)
     session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     opened.settle()
-    assert page.get_by_role("button", name="disc at 66, 66, radius 12").count() == 1
+    place = re.compile("disc at 16[5-7], 16[5-7], radius 30")  # a phone pixel is 0.9 of them
+    assert page.get_by_role("button", name=place).count() == 1
     assert opened.describes("a") != before and page.evaluate("scrollY") == 0
 
 

@@ -44,6 +44,8 @@ def test_the_commands_that_it_runs_exist(flow):
             assert f'"{words[2]}": (' in (ROOT / words[1]).read_text("utf-8"), words
         elif words[0].endswith(("python", "EXPRESSION")):
             assert words[2] in ("venv", "pip", "playwright", "pytest"), words
+        elif words[0] == "npm":
+            assert (ROOT / words[-1] / "package-lock.json").is_file(), words
         else:
             assert words[0] in ("git", "touch"), words
         known.append(words[:2])

@@ -75,12 +75,12 @@ def test_camvid_is_found_by_root_by_variable_and_in_the_cache(tmp_path, monkeypa
 
 
 def test_a_camvid_that_is_not_there_or_not_whole_is_told(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no CamVid in .*the folders test and testannot"):
+    with pytest.raises(FileNotFoundError, match=r"folders test and testannot .* import .* --c"):
         CamVid("test", camvid(tmp_path))
     with pytest.raises(ValueError, match="split 'all': expected train, val, test"):
         CamVid("all", tmp_path)
     (tmp_path / "valannot" / "val_1.png").unlink()
-    with pytest.raises(ValueError, match=r"val_1.png and 0 more lack a mask in .*valannot: fetch"):
+    with pytest.raises(ValueError, match=r"val_1.png and 0 more lack a mask of the same name in"):
         CamVid("val", tmp_path)
     save(tmp_path / "trainannot" / "train_0.png", np.full((24, 32), 12, np.uint8))
     with pytest.raises(ValueError, match=r"train_0.png: label value 12 at \(0, 0\): classes are 0"):
@@ -187,9 +187,20 @@ def test_a_voc_with_missing_files_names_one_and_never_advises_to_delete(tmp_path
 
 def test_empty_lines_of_a_list_are_skipped(tmp_path):
     lists = voc(tmp_path) / "VOCdevkit/VOC2012/ImageSets/Segmentation"
-    (lists / "train.txt").write_text("2007_01\n\n2007_02\n\n")
+    (lists / "train.txt").write_text("\ufeff2007_01\r\n\n2007_02\n\n", "utf-8")
     split = VOC("train", tmp_path)
     assert split.names == ["2007_01", "2007_02"] and len(split[1]) == 2
+
+
+def test_voc_s_masks_in_colours_or_of_another_size_are_told(tmp_path):
+    masks = voc(tmp_path) / "VOCdevkit/VOC2012/SegmentationClass"
+    save(masks / "2007_01.png", np.full((9, 12, 3), (128, 0, 0), np.uint8))
+    save(masks / "2007_02.png", np.zeros((9, 11), np.uint8))
+    split = VOC("train", tmp_path)
+    with pytest.raises(ValueError, match=r"2007_01.png is RGB, colours and no class"):
+        split[0]
+    with pytest.raises(ValueError, match=r"2007_02.jpg is 12 x 9 and its mask .* 11 x 9: expected"):
+        split[1]
 
 
 def test_an_sbd_whose_fetch_was_interrupted_is_fetched_again(tmp_path, monkeypatch):

@@ -162,8 +162,8 @@ def test_what_is_no_folder_of_pairs_is_told(tmp_path):
     (tmp_path / "masks" / "p3.png").unlink()
     with pytest.raises(ValueError, match=r"1 files of .* have no partner, as p3.jpg"):
         Folder(tmp_path)
-    with pytest.raises(ValueError, match="split 'test': expected train or val"):
-        Folder(tmp_path, "test")
+    with pytest.raises(ValueError, match="split 'dev': expected train, val, test"):
+        Folder(tmp_path, "dev")
 
 
 # ---- the checker ----
@@ -180,13 +180,14 @@ def test_a_good_folder_has_no_problems_and_right_counts(tmp_path):
     assert found.smallest == (20, 12) and found.largest == (29, 21)
     lines = str(found).splitlines()
     assert "8 images to train on and 2 to validate on, 20 x 12 to 29 x 21 pixels, 5.9%" in lines[0]
-    assert lines[2].split() == [
+    assert lines[1] == "masks: 10 palette; values 0..2, 255"
+    assert lines[3].split() == [
         "ground",
         f"{pixels[0]:,}",
         f"{pixels[0] / pixels[:3].sum():.2%}",
         "10",
     ]
-    assert len(lines) == 5
+    assert len(lines) == 6
 
 
 def test_sizes_are_ordered_by_area(tmp_path):
@@ -404,7 +405,7 @@ def test_a_folder_that_is_none_is_a_problem_and_no_error(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()
     kinds = [p.kind for p in check_folder(tmp_path).problems]
-    assert kinds == ["layout", "split"]
+    assert kinds == ["layout"]
 
 
 # ---- training ----

@@ -101,6 +101,28 @@ def test_a_folder_of_your_own(folder):
     assert float(metrics.miou(found.matrices.sum(0))) > 0.3  # three scenes do not show all classes
 
 
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda names: [*names[:4], names[5], names[4], *names[6:]], "in another order: where the"),
+        (
+            lambda names: [*names[:8], "kite"],
+            f"of other names: where the network has {scenes.CLASSES[8]}, the",
+        ),
+    ],
+)
+def test_a_folder_whose_classes_go_by_other_names_is_refused(folder, change, words):
+    (folder / "classes.txt").write_text("\n".join(change(scenes.CLASSES)))
+    with pytest.raises(ValueError, match="have 9 classes each, ") as error:
+        evaluate(Settings(MODEL), str(folder), "val", device="cpu")
+    assert words in str(error.value)
+
+
+def test_classes_without_names_are_taken_in_their_order(folder):
+    (folder / "classes.txt").unlink()
+    assert evaluate(Settings(MODEL), str(folder), "val", device="cpu").samples.length == 2
+
+
 def test_images_of_data_sets_are_seen_as_their_files_hold_them(tmp_path):
     for part in ("val", "valannot"):
         (tmp_path / part).mkdir()

@@ -153,7 +153,9 @@ def test_a_file_that_came_damaged_is_not_kept_and_one_that_is_damaged_is_told(hu
     server["/" + name] = whole
     assert start_from.fetch(url)["a"].shape == (4,)
     (hub / name).write_bytes(whole[:50])
-    with pytest.raises(ValueError, match=r"is damaged \(.+\): delete it, and it is fetched anew"):
+    with pytest.raises(
+        ValueError, match=r"is damaged \(.+\): move it away, and it is fetched anew"
+    ):
         start_from.fetch(url)
 
 
@@ -206,6 +208,38 @@ def test_from_nine_classes_to_eleven_only_the_last_layer_begins_anew(tmp_path):
         assert name.startswith("classifier.") or torch.equal(value, theirs[name])
 
 
+def test_rows_of_the_last_layer_go_by_the_classes_names(monkeypatch):
+    first, network = small_plus(3), small_plus(4)
+    monkeypatch.setattr(start_from, "read", lambda source: first.state_dict())
+    monkeypatch.setattr(start_from, "classes_in", lambda source: ("ground", "leaf", "stem"))
+    head = ["classifier.weight", "classifier.bias"]
+    before = network.classifier.weight.detach().clone()
+    classes = ("stem", "flower", "ground", "leaf")
+    said = start_from.start_from(network, "theirs", classes, head)
+    assert said.endswith(
+        "its classes are ground, leaf, stem, so the last layer's go by name, and flower begin anew"
+    )
+    rows, theirs = network.classifier.weight, first.classifier.weight
+    assert torch.equal(rows[[2, 3, 0]], theirs) and torch.equal(rows[1], before[1])
+    start_from.start_from(network, "theirs", ("1", "2", "3", "4"), head)  # numbers tell nothing
+    assert torch.equal(network.classifier.weight[[2, 3, 0]], theirs)
+
+
+def test_a_network_of_the_family_knows_its_head(tmp_path):
+    """The shipped network's classes in another order, on a network of the family."""
+    from deeplab_lite import checkpoints, scenes
+
+    config = small(tmp_path, model="v1-small")
+    network = loop.build(config, scenes.CLASSES)
+    head = loop.head_of(config, scenes.CLASSES, network)
+    theirs = checkpoints.load("v1-small-scenes").state_dict()
+    assert head and all(len(theirs[name]) == 9 for name in head)
+    start_from.start_from(network, "v1-small-scenes", scenes.CLASSES[::-1], head)
+    for name in head:
+        assert torch.equal(network.state_dict()[name], theirs[name].flip(0))
+    assert loop.head_of(config, scenes.CLASSES, net()) == []  # a network of one's own
+
+
 def test_layers_of_another_width_are_not_taken_for_a_head(tmp_path):
     torch.save(small_plus(9).state_dict(), tmp_path / "narrow.pt")
     said = start_from.start_from(small_plus(9, channels=16), str(tmp_path / "narrow.pt"))
@@ -213,14 +247,30 @@ def test_layers_of_another_width_are_not_taken_for_a_head(tmp_path):
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
-@pytest.mark.parametrize("key", [None, "model", "state_dict"])
+@pytest.mark.parametrize("key", [None, "model", "state_dict", "net"])
 def test_weights_that_ddp_or_compile_named_are_read(tmp_path, prefix, key):
     state = {prefix + name: tensor for name, tensor in net().state_dict().items()}
-    torch.save(state if key is None else {key: state, "epoch": 3}, tmp_path / "theirs.pth")
+    torch.save((state if key is None else {key: state}) | {"epoch": 3}, tmp_path / "theirs.pth")
     network = net(seed=1)
     said = start_from.start_from(network, str(tmp_path / "theirs.pth"))
     assert said.endswith("8 of 8 tensors taken over")
     assert torch.equal(network[0].weight, net()[0].weight)
+
+
+@pytest.mark.parametrize("name", ["model.pth", "cut.pth", "cut.safetensors", "list.pt"])
+def test_a_file_that_holds_no_weights_is_one_sentence_and_changes_nothing(tmp_path, name):
+    torch.save(net(), tmp_path / "model.pth")
+    torch.save([torch.ones(3)], tmp_path / "list.pt")
+    whole = (tmp_path / "model.pth").read_bytes()
+    for cut in ("cut.pth", "cut.safetensors"):
+        (tmp_path / cut).write_bytes(whole[: len(whole) // 2])
+    network = net(seed=1)
+    with pytest.raises(
+        ValueError, match=rf"{name} (is cut short, or holds|has no tensor)"
+    ) as caught:
+        start_from.start_from(network, str(tmp_path / name))
+    assert "\n" not in str(caught.value)
+    assert all(torch.equal(v, network.state_dict()[k]) for k, v in net(seed=1).state_dict().items())
 
 
 def test_weights_saved_on_a_gpu_are_read_on_a_cpu(tmp_path, monkeypatch):

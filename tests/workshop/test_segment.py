@@ -12,19 +12,20 @@ import sys
 import time
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
 from typer.testing import CliRunner
 
-from deeplab_lite import checkpoints, scenes
+from deeplab_lite import checkpoints, image_files, scenes
 from deeplab_lite.classroom import draw
 from deeplab_lite.colors import voc_palette
 from deeplab_lite.crf import dense_crf
 from deeplab_lite.workshop.cli import app
 from deeplab_lite.workshop.datasets import camvid
-from deeplab_lite.workshop.segment import Segmenter, Settings, results, segment_photos
+from deeplab_lite.workshop.segment import Segmenter, Settings, results, run, segment_photos
 from deeplab_lite.workshop.segment.find_photos import find
 from deeplab_lite.workshop.segment.segmenter import palette
 
@@ -173,6 +174,21 @@ def test_a_photo_that_the_camera_turned_is_upright(tmp_path, capsys):
 
 
 # ---- Which photos --------------------------------------------------------------------------------
+
+
+def test_photos_are_as_large_as_memory_has_room_for(tmp_path, monkeypatch):
+    """Beyond what is read elsewhere, and beyond Pillow's own limit of twice MAX_IMAGE_PIXELS."""
+    Image.fromarray(scenes.scene(3)[0]).resize((300, 150)).save(tmp_path / "large.png")
+    monkeypatch.setattr(image_files, "MAX_PIXELS", 100)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    words, settings = [str(tmp_path / "large.png")], Settings(MODEL, tile=129)
+    report = segment_photos(words, settings, tmp_path / "out", "cpu")
+    assert (report.exit_code, report.done[0]["width"]) == (0, 300)
+    assert Image.MAX_IMAGE_PIXELS == 1000
+    memory = SimpleNamespace(available=44_999 * run.BYTES)
+    monkeypatch.setattr(run.psutil, "virtual_memory", lambda: memory)
+    report = segment_photos(words, settings, tmp_path / "other", "cpu")
+    assert report.exit_code == 1 and "has more than 0 million pixels" in report.failed[0].sentence
 
 
 @pytest.fixture

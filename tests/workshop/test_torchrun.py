@@ -15,7 +15,7 @@ from ports import free_port
 from train_child import DATA, environment, net, small
 
 from deeplab_lite import checkpoints
-from deeplab_lite.workshop.train import loop
+from deeplab_lite.workshop.train import loop, scoring
 from deeplab_lite.workshop.train.log import read
 
 TESTS = Path(__file__).parents[1]
@@ -122,7 +122,7 @@ def test_a_process_without_a_validation_image_takes_part(monkeypatch):
     config = small("")
     whole = loop.validate(fabric, net(), DATA[1], config)
     empty = lambda dataset, config, rank, world: ([], [], len(dataset))  # noqa: E731
-    monkeypatch.setattr(loop, "validation", empty)
+    monkeypatch.setattr(scoring, "validation", empty)
     monkeypatch.setattr(
         fabric,
         "all_reduce",

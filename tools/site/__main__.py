@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tools import npm, playground
 from tools.site import front, pages
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,23 +39,13 @@ def main() -> None:
     if sys.version_info < (3, 11):
         sys.exit("The pages need Python 3.11 or newer, since their theme does.")
     start = time.perf_counter()
-    fetch_packages()
+    try:
+        for folder in (SITE, playground.SOURCE):
+            npm.install(folder)
+    except (FileNotFoundError, RuntimeError) as problem:
+        sys.exit(str(problem))
     build(out, options.repository)
     print(f"{out}: open index.html ({time.perf_counter() - start:.0f} s)")
-
-
-def fetch_packages() -> None:
-    """site/node_modules as the lock file has it; nothing is done where it is already so."""
-    there, lock = PACKAGES / ".package-lock.json", SITE / "package-lock.json"
-    if there.exists() and there.stat().st_mtime >= lock.stat().st_mtime:
-        return
-    npm = shutil.which("npm")
-    if npm is None:
-        sys.exit("There is no npm, which fetches MathJax: install Node.js 18 or newer.")
-    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    if subprocess.run(command, cwd=SITE).returncode != 0:
-        sys.exit("npm could not fetch the packages of site/package-lock.json, as it says above.")
-    there.touch()
 
 
 def build(out: Path, repository: str = "") -> None:
@@ -69,7 +60,7 @@ def build(out: Path, repository: str = "") -> None:
             sys.exit("Sphinx found fault with a page, as it says above.")
         leave_out_icons(html / "_static")
         copy_mathjax(html / "_static" / "mathjax")
-        add_playground(html / "playground")
+        playground.build(html / "playground", home="../index.html")
         pages.write_notebooks(html / "notebooks", repository)
         shutil.rmtree(out, ignore_errors=True)
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -90,14 +81,6 @@ def copy_mathjax(to: Path) -> None:
         copy = shutil.copytree if (there / part).is_dir() else shutil.copy
         (to / part).parent.mkdir(parents=True, exist_ok=True)
         copy(there / part, to / part)
-
-
-def add_playground(to: Path) -> None:
-    """The networks in the page, where site/playground is there."""
-    if (SITE / "playground").is_dir():
-        from tools import playground
-
-        playground.build(to, home="../index.html")
 
 
 if __name__ == "__main__":

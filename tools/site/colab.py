@@ -24,10 +24,13 @@ import subprocess
 import sys
 
 if importlib.util.find_spec("deeplab_lite") is None:
-    course = "https://github.com/{repository}"
-    subprocess.run(["git", "clone", "--quiet", "--depth=1", course, "course"], check=True)
+    if not os.path.isdir("course"):
+        course = "https://github.com/{repository}"
+        subprocess.run(["git", "clone", "--quiet", "--depth=1", course, "course"], check=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "./course"]
     subprocess.run([*pip, {packages}], check=True)
+    importlib.invalidate_caches()
+if os.path.isdir("course/notebooks"):  # lessons read files beside them
     os.chdir("course/notebooks")
 """
 

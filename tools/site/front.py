@@ -10,23 +10,25 @@ from string import Template
 import numpy as np
 from PIL import Image
 
+from deeplab_lite import ask, checkpoints
 from deeplab_lite.classroom import draw
-from deeplab_lite.classroom.widgets import DilationExplorer
-from tools import notebooks
+from deeplab_lite.classroom.own_scene import compose
+from deeplab_lite.classroom.widgets import DilationExplorer, shape_canvas
+from tools import notebooks, playground
+from tools.figures import RATES
 from tools.site import pages, widgets
 
 SITE = notebooks.ROOT / "site"
 CARD = (560, 280)  # pixels of a card's picture
-# What the explorer goes through by itself: a stack with holes, and how other rates fill them.
-PLAY = [[2, 2, 2, 0], [1, 2, 2, 0], [1, 2, 3, 0], [1, 2, 5, 0], [1, 2, 4, 0], [2, 2, 0, 0]]
-PLAYGROUND = """\
-<details class="playground">
-<summary>Draw a scene, and see what two networks say of it</summary>
-<iframe src="playground/index.html#draw=&bare=" title="playground" loading="lazy"></iframe>
-</details>
-<p><a href="playground/index.html">The playground as a page of its own</a> takes photographs, too,
-which stay on your machine.</p>
-"""
+# The networks weigh more than all else here: site/_static/site.js opens the frame at a click.
+DRAG = """\
+<button type="button" class="drag"
+ data-frame="playground/index.html#draw=&amp;bare=&amp;second=none">
+<img src="_static/scene.png" alt="A scene of shapes">
+<img src="_static/answer.png" alt="and its label map">
+<span class="start">Drag a shape</span>
+<small>{name} runs in this page: 8 MB, once</small>
+</button>"""
 LADDER = Path("assets/ladder.csv")
 
 
@@ -37,6 +39,8 @@ def stage(folder: Path) -> None:
     pictures.mkdir(parents=True, exist_ok=True)
     for lesson in lessons:
         (pictures / f"{lesson.number}.png").write_bytes(picture(lesson.path))
+    for name, image in drag_pictures().items():
+        (folder / "_static" / f"{name}.png").write_bytes(draw.png(image, level=9, colors=128))
     contents = [
         pages.toctree(
             *(f"notebooks/{lesson.path.stem}" for lesson in lessons),
@@ -52,7 +56,7 @@ def stage(folder: Path) -> None:
     template = (SITE / "index.md").read_text("utf-8").replace("](../", "](")
     text = Template(template).substitute(
         explorer=explorer(),
-        playground=playground(),
+        drag=DRAG.format(name=playground.title(name := network(), data_of(name))),
         lessons="".join(map(card, lessons)),
         ladder=ladder(list(csv.DictReader((notebooks.ROOT / LADDER).open(encoding="utf-8")))),
     )
@@ -61,14 +65,34 @@ def stage(folder: Path) -> None:
 
 def explorer() -> str:
     """The dilation explorer of lesson 02, which moves until somebody takes it over."""
-    widget = DilationExplorer(PLAY[0])
+    widget = DilationExplorer(RATES[0])
     model = widget.get_manager_state(widgets=[widget])["state"][widget.model_id]
-    return widgets.element(model, widget.alt(), play=[{"rates": rates} for rates in PLAY])
+    return widgets.element(model, widget.alt(), play=[{"rates": rates} for rates in RATES])
 
 
-def playground() -> str:
-    """The networks in the page, where site/playground is there; they load once it is unfolded."""
-    return PLAYGROUND if (SITE / "playground").is_dir() else ""
+def network() -> str:
+    """The network that the playground opens with."""
+    return playground.first_choice(checkpoints.names())[0]
+
+
+def data_of(name: str) -> str:
+    """What a network has learnt from, as its card calls it."""
+    return checkpoints.card(name)["data"]["name"]
+
+
+def drag_pictures() -> dict[str, np.ndarray]:
+    """The scene that the playground opens with, and the network's label map."""
+    name = network()
+    side = playground.WORLDS[data_of(name)][1].side
+    scale = side / shape_canvas.ShapeCanvas.size.default_value
+    shapes = [
+        shape._replace(x=scale * shape.x, y=scale * shape.y, radius=scale * shape.radius)
+        for shape in shape_canvas.START
+    ]
+    scene = compose(shapes, size=side).image
+    label = ask.label(checkpoints.load(name), scene)
+    answer = draw.overlay(draw.grey(scene), label, 0.7, draw.SCENE_PALETTE)
+    return {"scene": scene, "answer": answer}
 
 
 # ---- cards ----

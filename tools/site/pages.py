@@ -13,7 +13,7 @@ from typing import Any
 
 from tools import notebooks
 from tools.notebooks import plain, source
-from tools.site import colab, widgets
+from tools.site import colab, tries, widgets
 
 ROOT = notebooks.ROOT
 PACKAGE = ROOT / "deeplab_lite"
@@ -119,6 +119,8 @@ def page(path: Path, repository: str = "") -> dict[str, Any]:
         fold_answers(cells, path.stem)
     elif path.stem[:2].isdigit():
         link_answers(cells, path.stem)
+        for cell in cells:
+            tries.add_links(cell)
         if repository:
             cells[0]["source"] += "\n\n" + colab.links(path, repository)
     notebook["metadata"].pop("widgets", None)

@@ -23,6 +23,7 @@ from deeplab_lite.classroom.draw.comparison import (
     surprise,
 )
 from deeplab_lite.classroom.draw.crf_steps import CHANGES, change_kinds, changes, energy_chart
+from deeplab_lite.classroom.draw.decoder import decoder_diagram
 from deeplab_lite.classroom.draw.family import FAMILY, family
 from deeplab_lite.classroom.draw.ladder import ladder
 from deeplab_lite.classroom.draw.legend import (
@@ -71,6 +72,7 @@ __all__ = [
     "class_bars",
     "class_rows",
     "cone",
+    "decoder_diagram",
     "disagreement",
     "disagreement_kinds",
     "doubt",

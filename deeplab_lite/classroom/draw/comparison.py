@@ -7,14 +7,14 @@ import numpy as np
 from deeplab_lite.classroom.draw.arrays import heat
 from deeplab_lite.classroom.draw.crf_steps import change_kinds
 from deeplab_lite.classroom.draw.segmentation import grey
-from deeplab_lite.colors import PALETTE, overlay
+from deeplab_lite.colors import overlay
 
-# Where two answers differ, and the colour of it.
+# Where two answers differ, in colours that no class has: light, middle and dark, and white.
 DISAGREEMENT = {
-    "second": ("only the second is right", PALETTE[5]),
-    "first": ("only the first is right", PALETTE[6]),
-    "neither": ("both wrong, in two ways", PALETTE[4]),
-    "unknown": ("no truth is given", PALETTE[7]),
+    "second": ("only the second is right", np.array((0, 240, 255), np.uint8)),
+    "first": ("only the first is right", np.array((255, 0, 212), np.uint8)),
+    "neither": ("both wrong, in two ways", np.array((90, 45, 12), np.uint8)),
+    "unknown": ("no truth is given", np.array((255, 255, 255), np.uint8)),
 }
 TABLE = np.stack([np.zeros(3, np.uint8), *(color for _, color in DISAGREEMENT.values())])
 

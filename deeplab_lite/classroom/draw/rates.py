@@ -25,8 +25,8 @@ def map_taps(
 
     ax.add_patch(Rectangle((-0.5, -0.5), side, side, fc="#F3F4F6", ec="#6B7280", zorder=0))
     dots = np.mgrid[:side, :side].reshape(2, -1)
-    ax.plot(dots[1], dots[0], ".", color="#9CA3AF", ms=max(2, 36 / side), zorder=1)
-    reach, size = side * margin + 0.5, min(10, 110 / side)
+    ax.plot(dots[1], dots[0], ".", color="#9CA3AF", ms=max(1.2, 36 / side), zorder=1)
+    reach, size = side * margin + 0.5, min(10, max(5, 110 / side))
     for rate, color, mark in list(zip(rates, BRANCHES, MARKS, strict=False))[::-1]:
         look = {"marker": mark, "color": color, "ms": size, "ls": "none", "zorder": 3}
         places = [(unit[0] + i * rate, unit[1] + j * rate) for i in (-1, 0, 1) for j in (-1, 0, 1)]
@@ -41,11 +41,17 @@ def map_taps(
 
 
 def score_table(
-    scores: Any, rows: Sequence[str], columns: Sequence[str], at: tuple[int, int], ax: Any = None
+    scores: Any,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    at: tuple[int, int],
+    dashed: tuple[int, int],
+    ax: Any = None,
 ) -> Any:
-    """Scores from 0 to 1 as a table, darker for more; the cell `at` (row, column) is framed.
+    """Scores from 0 to 1 as a table, darker for more.
 
-    Raises ValueError where scores are not one for each row and column.
+    The score `at` (row, column) has a frame, the one at `dashed` a dashed frame. Raises ValueError
+    where scores are not one for each row and column.
     """
     scores = np.asarray(scores, float)
     if scores.shape != (len(rows), len(columns)):
@@ -62,9 +68,9 @@ def score_table(
     for (i, j), score in np.ndenumerate(scores):
         ink = "white" if share[i, j] > 0.55 else "black"
         ax.text(j, i, f"{score:.2f}", ha="center", va="center", fontsize=8.5, color=ink)
-    ax.add_patch(
-        Rectangle((at[1] - 0.5, at[0] - 0.5), 1, 1, fill=False, ec=COLORS["vermillion"], lw=2.5)
-    )
+    for (row, column), color, line in ((dashed, "orange", "--"), (at, "vermillion", "-")):
+        corner = column - 0.5, row - 0.5
+        ax.add_patch(Rectangle(corner, 1, 1, fill=False, ec=COLORS[color], lw=2.5, ls=line))
     ax.set_xticks(range(len(columns)), columns, fontsize=8)
     ax.set_yticks(range(len(rows)), rows, fontsize=8.5)
     ax.xaxis.tick_top()

@@ -15,7 +15,7 @@ from deeplab_lite.classroom.exercises.lesson_02 import (
 from deeplab_lite.classroom.exercises.lesson_03 import decimated_fc6, loss_on_map, training_step
 from deeplab_lite.classroom.exercises.lesson_04 import (
     mean_field_step,
-    save_the_small,
+    settings_for_textures,
     what_a_vote_is_worth,
 )
 from deeplab_lite.classroom.exercises.lesson_05 import branch_fields, fused_scales, one_kernel
@@ -25,9 +25,9 @@ from deeplab_lite.classroom.exercises.lesson_06 import (
     pyramid_by_hand,
 )
 from deeplab_lite.classroom.exercises.lesson_07 import (
-    decoder_by_hand,
+    decoder_shapes,
+    decoder_with_skips,
     merged_separable,
-    separable_share,
 )
 from deeplab_lite.classroom.exercises.lesson_08 import asked_again, paired_by_hand, pareto_front
 from deeplab_lite.classroom.exercises.lesson_09 import (
@@ -41,7 +41,8 @@ __all__ = [
     "branch_fields",
     "colours_to_classes",
     "decimated_fc6",
-    "decoder_by_hand",
+    "decoder_shapes",
+    "decoder_with_skips",
     "dense_by_hand",
     "dilations_and_rates",
     "field_by_hand",
@@ -59,8 +60,7 @@ __all__ = [
     "pyramid_by_hand",
     "rates_without_holes",
     "recurrence",
-    "save_the_small",
-    "separable_share",
+    "settings_for_textures",
     "thrifty_stack",
     "traded_by_hand",
     "training_step",

@@ -1,62 +1,65 @@
 """Graders of lesson 07: DeepLab v3+."""
 
-from numbers import Real
 from typing import Any
 
-from deeplab_lite.classroom.exercises.grading import expect, grader
+from deeplab_lite.classroom.exercises.grading import expect, grader, is_whole
+
+MAPS = {
+    "low": (256, 129),
+    "deep": (256, 33),
+    "enlarged": (256, 129),
+    "reduced": (48, 129),
+    "joined": (304, 129),
+    "refined": (256, 129),
+    "scores": (21, 129),
+    "logits": (21, 513),
+}
 
 
 @grader
-def separable_share(share: Any) -> str:
-    """share(kernel, entering, leaving): multiply-adds of separable over those of plain."""
-    cases = [(3, 304, 256), (3, 64, 8), (5, 16, 32), (7, 24, 12)]
-    shares = [share(*case) for case in cases]
-    for case, value in zip(cases, shares, strict=True):
+def decoder_shapes(shapes: Any) -> str:
+    """(channels, side) of each of MAPS, in order, for an image of 513 pixels."""
+    expect(
+        isinstance(shapes, list) and len(shapes) == len(MAPS),
+        f"expected a list of {len(MAPS)} pairs: {', '.join(MAPS)}",
+    )
+    shapes = dict(zip(MAPS, shapes, strict=True))
+    for name, pair in shapes.items():
         expect(
-            isinstance(value, Real) and not isinstance(value, bool),
-            f"share{case} is {value!r}: expected one number",
+            isinstance(pair, tuple | list) and len(pair) == 2 and all(map(is_whole, pair)),
+            f"{name} is {pair!r}: expected two whole numbers, channels and side",
         )
-
-    def rule(of: Any) -> bool:
-        pairs = zip(shares, cases, strict=True)
-        return all(abs(v - of(*case)) < 1e-9 * abs(of(*case)) for v, case in pairs)
-
-    mistakes = {
-        "that is what is saved: the share that remains is 1 minus it": (
-            lambda k, i, o: 1 - (1 / o + 1 / k**2)
-        ),
-        "the other way round: how many times more the plain one costs": (
-            lambda k, i, o: 1 / (1 / o + 1 / k**2)
-        ),
-        "only the pointwise half is counted: the depthwise half costs k² for each channel in": (
-            lambda k, i, o: 1 / k**2
-        ),
-        "only the depthwise half is counted: the 1x1 costs a multiply-add for each pair of "
-        "channels": lambda k, i, o: 1 / o,
-        "1/entering in place of 1/leaving: the depthwise half costs k²·entering, a plain one "
-        "leaving times as much": lambda k, i, o: 1 / i + 1 / k**2,
-        "the depthwise half has one k x k for each channel that enters, not for each that leaves": (
-            lambda k, i, o: (k**2 * o + i * o) / (k**2 * i * o)
-        ),
-        "k in place of k²: a kernel has k² taps": lambda k, i, o: 1 / o + 1 / k,
-        "the two halves come one after the other: their costs add, they do not multiply": (
-            lambda k, i, o: i
-        ),
-        "those are multiply-adds of a position: divide them by k²·entering·leaving": (
-            lambda k, i, o: k**2 * i + i * o
-        ),
-        "9 taps are those of a 3x3: the kernel is given": lambda k, i, o: 1 / o + 1 / 9,
+    hints = {
+        ("low", 1, 128): "513 is 4 · 128 + 1: positions lie on both ends, so there are 129",
+        ("low", 1, 33): "low is taken early, at stride 4",
+        ("low", 1, 65): "low is taken at stride 4, not 8",
+        ("deep", 1, 32): "513 is 16 · 32 + 1: positions lie on both ends, so there are 33",
+        ("deep", 1, 65): "that is output stride 8: here it is 16",
+        ("deep", 0, 1280): "five branches of 256 are 1280 channels, but a 1x1 projects them to 256",
+        ("enlarged", 1, 132): "enlarged gets low's size, not four times its own: 33 positions, "
+        "corners aligned, become 129",
+        ("enlarged", 1, 513): "enlarged goes to low's size only: the second enlargement comes last",
+        ("enlarged", 0, 64): "bilinear interpolation leaves the channels as they are",
+        ("reduced", 0, 256): "the 1x1 reduces low's 256 channels, to 48 in the paper",
+        ("joined", 0, 256): "joined is a concatenation: its channels are those of both maps",
+        ("joined", 0, 512): "low is reduced before it is joined",
+        ("joined", 0, 48): "joined holds enlarged as well",
+        ("refined", 0, 304): "each 3x3 has 256 outputs",
+        ("refined", 1, 125): "the 3x3 have padding 1, so the map keeps its size",
+        ("scores", 0, 256): "there is one score for each of the 21 classes",
+        ("scores", 1, 513): "scores are computed at stride 4, and enlarged afterwards",
+        ("logits", 1, 516): "logits have the image's size",
     }
-    for hint, wrong in mistakes.items():
-        expect(not rule(wrong), hint)
-    for case, value in zip(cases, shares, strict=True):
-        kernel, _, leaving = case
-        expect(
-            abs(value - 1 / leaving - 1 / kernel**2) < 1e-9,
-            f"share{case} is {value:.6g}: count k²·entering for the depthwise half, "
-            "entering·leaving for the pointwise one, k²·entering·leaving for the plain one",
-        )
-    return "1/leaving + 1/k²: a 3x3 with 256 outputs costs 11.5 per cent, whatever enters"
+    for (name, place, value), hint in hints.items():
+        expect(shapes[name][place] != value, f"{name}: {hint}")
+    for name, right in MAPS.items():
+        for place, what in enumerate(("channels", "the side")):
+            expect(
+                shapes[name][place] == right[place],
+                f"{name}: {what} cannot be {shapes[name][place]}. Look at figure 2, and put in the "
+                "paper's sizes",
+            )
+    return "304 channels go into the first 3x3 at stride 4: that is where the decoder's cost is"
 
 
 @grader
@@ -142,8 +145,8 @@ def merged_separable(merged: Any) -> str:
 
 
 @grader
-def decoder_by_hand(decoder: Any) -> str:
-    """decoder(deep, low, reduce, first, second): v3+'s decoder without batch norm."""
+def decoder_with_skips(decoder: Any) -> str:
+    """decoder(deep, skips, reduces, refines): one step for each skip, the coarsest first."""
     import torch
     import torch.nn.functional as F
 
@@ -152,55 +155,49 @@ def decoder_by_hand(decoder: Any) -> str:
     def noise(*shape: int) -> Any:
         return torch.randn(*shape, generator=draw, dtype=torch.float64)
 
-    deep, low = noise(2, 3, 4, 5), noise(2, 6, 13, 17)
-    reduce, first, second = noise(3, 6, 1, 1), noise(4, 6, 3, 3), noise(4, 4, 3, 3)
+    deep = noise(2, 3, 4, 5)
+    skips = [noise(2, 6, 7, 9), noise(2, 5, 13, 17)]
+    reduces = [noise(3, 6, 1, 1), noise(2, 5, 1, 1)]
+    refines = [noise(4, 6, 3, 3), noise(5, 6, 3, 3)]
 
-    def up(mode: str = "bilinear", corners: bool | None = True) -> Any:
-        return F.interpolate(deep, (13, 17), mode=mode, align_corners=corners)
+    def right(
+        order: int = 1, corners: bool | None = True, mode: str = "bilinear", padding: int = 1,
+        small: bool = True, last: bool = True, steps: Any = slice(None),
+    ) -> Any:  # fmt: skip
+        x = deep
+        for skip, reduce, refine in list(zip(skips, reduces, refines, strict=True))[steps]:
+            x = F.interpolate(x, skip.shape[-2:], mode=mode, align_corners=corners)
+            reduced = F.conv2d(skip, reduce)
+            x = torch.cat([x, reduced.relu() if small else reduced][::order], 1)
+            x = F.conv2d(x, refine, padding=padding)
+            x = x.relu() if last else x
+        return x
 
-    small = F.conv2d(low, reduce)
-
-    def refine(x: Any, padding: int = 1, last: bool = True, between: bool = True) -> Any:
-        x = F.conv2d(x, first, padding=padding)
-        x = F.conv2d(x.relu() if between else x, second, padding=padding)
-        return x.relu() if last else x
-
-    def both(enlarged: Any = None, reduced: Any = None) -> Any:
-        enlarged = up() if enlarged is None else enlarged
-        return torch.cat([enlarged, small.relu() if reduced is None else reduced], 1)
-
-    logits = decoder(*(part.clone() for part in (deep, low, reduce, first, second)))
-    expect(isinstance(logits, torch.Tensor), f"decoder returned {type(logits).__name__}, no tensor")
-    right = refine(both())
-    shrunk = F.interpolate(low, (4, 5), mode="bilinear", align_corners=True)
-    shrunk_then = torch.cat([deep, F.conv2d(shrunk, reduce).relu()], 1)
+    arguments = [deep.clone(), *([part.clone() for part in s] for s in (skips, reduces, refines))]
+    x = decoder(*arguments)
+    expect(isinstance(x, torch.Tensor), f"decoder returned {type(x).__name__}, expected a tensor")
     mistakes = {
-        "low is shrunk to deep's size: enlarge deep, or the detail is gone": refine(shrunk_then),
-        "the order is off: deep comes first, low after it": (
-            refine(torch.cat([small.relu(), up()], 1))
-        ),
-        "the ReLU of the reduced map is missing": refine(both(reduced=small)),
-        "the corners are not aligned in enlarging: align_corners=True": (
-            refine(both(up(corners=False)))
-        ),
-        "nearest in place of bilinear": refine(both(up("nearest", None))),
-        "bicubic in place of bilinear": refine(both(up("bicubic", True))),
-        "the last ReLU is missing": refine(both(), last=False),
-        "the ReLU between the two 3x3 is missing": refine(both(), between=False),
-        "only one 3x3: there are two": F.conv2d(both(), first, padding=1).relu(),
-        "the ReLU of the 3x3 are missing": refine(both(), last=False, between=False),
-        "the 3x3 shrink the map by 4: padding=1 keeps its size": refine(both(), padding=0),
-        "a ReLU on deep, too: the pyramid had its own, and here it may be negative": (
-            refine(both(up().relu()))
-        ),
+        "only the first skip is used: repeat the step for each one": right(steps=slice(1)),
+        "the order is wrong: the enlarged map comes first, the reduced one after it": right(-1),
+        "the corners are not aligned: pass align_corners=True": right(corners=False),
+        "that is nearest interpolation: use bilinear": right(corners=None, mode="nearest"),
+        "that is bicubic interpolation: use bilinear": right(mode="bicubic"),
+        "a ReLU follows the 1x1, too": right(small=False),
+        "a ReLU follows the 3x3, too": right(last=False),
+        "no ReLU is there: one follows the 1x1, one the 3x3": right(small=False, last=False),
+        "the 3x3 shrink the map: padding=1 keeps its size": right(padding=0),
     }
     for hint, wrong in mistakes.items():
-        if logits.shape == wrong.shape:
-            expect(not torch.allclose(logits, wrong.to(logits)), hint)
+        if x.shape == wrong.shape:
+            expect(not torch.allclose(x, wrong.to(x)), hint)
+    expected = right()
     expect(
-        logits.shape == right.shape,
-        f"decoder gives {tuple(logits.shape)} for low of {tuple(low.shape)} and 4 channels: "
-        f"expected {tuple(right.shape)}",
+        x.shape == expected.shape,
+        f"the result is {tuple(x.shape)}: expected {tuple(expected.shape)}, the size of the last "
+        "skip",
     )
-    expect(bool(torch.allclose(logits, right.to(logits))), "the shape is right, the values are not")
-    return "what from deep, where from low: v3+'s decoder, at the size of the low-level map"
+    expect(
+        bool(torch.allclose(x, expected.to(x))),
+        "the shape is right, the values are not: does each step begin with the result of the last?",
+    )
+    return "one skip is v3+'s decoder, a skip at every stride is the second half of a U-Net"

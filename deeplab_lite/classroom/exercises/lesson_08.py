@@ -53,7 +53,7 @@ def paired_by_hand(paired: Any) -> str:
         "the step is a mean of each scene's own mIoU: add up the matrices first, then score": (
             float((miou(first) - miou(second)).mean())
         ),
-        "the step is one of pixel accuracy: metrics.miou was asked": (
+        "the step is in pixel accuracy: use metrics.miou": (
             float(pixel_accuracy(first.sum(0)) - pixel_accuracy(second.sum(0)))
         ),
     }
@@ -69,23 +69,23 @@ def paired_by_hand(paired: Any) -> str:
         "and take the quantiles of the differences": (own[0] - others[1], own[1] - others[0]),
         "the ends of two separate intervals are subtracted: subtract the scores of each draw, then "
         "take the quantiles": (own[0] - others[0], own[1] - others[1]),
-        "low and high are exchanged": (high, low),
+        "low and high are swapped": (high, low),
         "the differences of the draws are the wrong way round": (-high, -low),
         "that is the interval of the first score, not of the step": own,
-        "these are the least and the greatest of all draws: the middle 95 % are asked": (
+        "these are the least and the greatest of all draws: return the ends of the middle 95 %": (
             ends(mine - theirs, 0.0)
         ),
         "that leaves out 5 % at each end: 2.5 % and 97.5 % hold the middle 95 %": (
             ends(mine - theirs, 0.05)
         ),
-        "1.96 standard deviations to each side: no bell is asked for, take quantiles": (
+        "1.96 standard deviations to each side suit a normal distribution: take quantiles": (
             step - spread,
             step + spread,
         ),
         "each draw averages its scenes' own mIoU: add up its matrices first, then score": (
             ends(by_scene[draws].nanmean(1))
         ),
-        "those are pixel accuracies: metrics.miou was asked": (
+        "those are pixel accuracies: use metrics.miou": (
             ends(scores(first, pixel_accuracy) - scores(second, pixel_accuracy))
         ),
         "the second is scored on other draws than the first: use row r of draws for both": (
@@ -153,7 +153,7 @@ def pareto_front(front: Any) -> str:
         "column, and as good in the others, is enough to beat it": (
             lambda p: ~beaten(p, lambda o, q: (o < q).all())
         ),
-        "larger is taken for better: here less is better in every column": (lambda p: right(-p)),
+        "larger counts as better: here less is better in every column": (lambda p: right(-p)),
         "only points that are best in some column are kept: the front has those between, too": (
             lambda p: (p == p.min(0)).any(1)
         ),
@@ -165,7 +165,7 @@ def pareto_front(front: Any) -> str:
         "that is the one with the least sum: which sum is a matter of taste, the front is not": (
             lambda p: p.sum(1) == p.sum(1).min()
         ),
-        "True and False are exchanged: True is for those that nothing beats": lambda p: ~right(p),
+        "True and False are swapped: True is for those that nothing beats": lambda p: ~right(p),
         "better in one column is not enough to beat a point: it must not be worse in another": (
             lambda p: ~beaten(p, lambda o, q: (o < q).any())
         ),
@@ -247,14 +247,14 @@ def asked_again(ask: Any) -> str:
         ),
         "the images are mirrored, their answers are turned upside down": mean(parts(back=-2)),
         "the mirror images are missing": mean(parts(flip=0)),
-        "those are logits: probabilities are asked": torch.stack(wholly).mean(0),
+        "those are logits: return probabilities": torch.stack(wholly).mean(0),
         "the logits are averaged, and the softmax taken last: take it of each answer first": (
             torch.stack(wholly).mean(0).softmax(1)
         ),
-        "the largest logit of each class, v2's way: here the mean of probabilities is asked": (
+        "the largest logit of each class, as in v2: here, take the mean of probabilities": (
             torch.stack(wholly).amax(0).softmax(1)
         ),
-        "the largest probability of each class: the mean is asked": (
+        "the largest probability of each class: take the mean": (
             torch.stack([y.softmax(1) for y in wholly]).amax(0)
         ),
         "the sum of the probabilities: divide by the number of answers": 6 * right,

@@ -14,6 +14,7 @@ _HOME = {
     "MeanFieldReplay": "mean_field_replay",
     "OutputStrideLab": "output_stride_lab",
     "Playground": "playground",
+    "Quiz": "quiz",
     "SegmentationViewer": "segmentation_viewer",
 }
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "MeanFieldReplay",
     "OutputStrideLab",
     "Playground",
+    "Quiz",
     "RatesLab",
     "ReceptiveFieldExplorer",
     "SegmentationViewer",

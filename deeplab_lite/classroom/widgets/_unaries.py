@@ -87,8 +87,14 @@ def of_scene(seed: int, size: int = scenes.ORDINARY.side) -> Unaries:
         probs = _network()(scenes.normalize(image)[None])[0].softmax(0).numpy()
     first = (len(image) - size) // 2
     part = slice(first, first + size)
-    arrays = (a[..., part, part] for a in (probs, label, edges))
-    return Unaries(f"scene {seed}", image[part, part], *arrays, scenes.CLASSES, draw.SCENE_PALETTE)
+    image, probs, label, edges = (
+        image[part, part],
+        probs[:, part, part],
+        label[part, part],
+        edges[part, part],
+    )
+    names = scenes.CLASSES
+    return Unaries(f"scene {seed}", image, probs, label, edges, names, draw.SCENE_PALETTE)
 
 
 @lru_cache(maxsize=8)

@@ -17,20 +17,17 @@ export function unpack(text, lows, cells) {
 
 /** A scene as it is sent, ready for use. */
 export function load(data) {
-  const { classes, map, rates, lows, size } = data, cells = classes.length * map * map;
+  const { classes, map, lows, size } = data, cells = classes.length * map * map;
   const codes = unpack(data.codes, lows, cells);
-  const of = (branch, rate) => {
-    const at = branch * rates.length + rates.indexOf(rate);
-    return codes.subarray(at * cells, (at + 1) * cells);
-  };
+  const of = (branch) => codes.subarray(branch * cells, (branch + 1) * cells);
   return { ...data, label: unrun(data.label), owner: unrun(data.owner), cells, of, factor: (size - 1) / (map - 1) };
 }
 
 /** The sum of the maps of the branches that are on: K x map x map. */
-export function total(d, rates, on) {
+export function total(d, on) {
   const sum = new Int32Array(d.cells);
   on.forEach((lit, branch) => {
-    if (lit) d.of(branch, rates[branch]).forEach((code, i) => { sum[i] += code; });
+    if (lit) d.of(branch).forEach((code, i) => { sum[i] += code; });
   });
   return sum;
 }
@@ -74,8 +71,8 @@ export function miou(labels, truth, count) {
 }
 
 /** What the branches that are on say together. */
-export function answer(d, rates, on) {
-  const count = d.classes.length, labels = labelsOf(total(d, rates, on), count, d.map, d.factor);
+export function answer(d, on) {
+  const count = d.classes.length, labels = labelsOf(total(d, on), count, d.map, d.factor);
   const right = {}, all = {};
   d.owner.forEach((owner, i) => {
     if (d.label[i] === VOID) return;
@@ -98,43 +95,34 @@ export function taps(unit, rate, count) {
   return [unit - rate, unit, unit + rate].filter((at) => at >= 0 && at < count);
 }
 
-/** First and last pixel that a branch sees along one axis. */
-export function region(unit, rate, spans) {
-  const read = taps(unit, rate, spans.length);
-  return [spans[read[0]][0], Math.max(...read.map((at) => spans[at][1]))];
-}
-
 const percent = (share) => Math.floor(100 * share + 0.5);
 const listed = (items) => (items.length > 1 ? `${items.slice(0, -1).join(", ")} and ${items.at(-1)}` : String(items[0]));
 
-export function describe(found, d, rates, own, on) {
+export function describe(found, d, rates, on) {
   const lit = on.flatMap((lights, n) => (lights ? [n] : [])), many = lit.length > 1;
-  if (!lit.length) return "No branch is on, so all scores are 0 and nothing is said of any pixel.";
-  const chosen = lit.map((n) => rates[n]), trained = lit.map((n) => own[n]);
+  if (!lit.length) return "No branch is on, so all scores are 0 and no pixel gets a class.";
   let text = lit.length === on.length ? "All branches" : `Only branch${many ? "es" : ""} ${listed(lit.map((n) => n + 1))}`;
-  text += ` at rate${many ? "s" : ""} ${listed(chosen)}`;
-  if (chosen.some((rate, n) => rate !== trained[n])) text += ` (trained with ${listed(trained)}, weights kept)`;
-  text += `: mIoU ${found.miou.toFixed(3)}.`;
+  text += `, rate${many ? "s" : ""} ${listed(lit.map((n) => rates[n]))}: mIoU ${found.miou.toFixed(3)}.`;
   const lost = d.shapes.flatMap(([, label, radius], n) => (found.shares[n] < 0.5
     ? [`the ${d.classes[label]} of radius ${radius.toFixed(1)} (${percent(found.shares[n])} % right)`] : []));
   const kept = d.shapes.length - lost.length;
-  text += ` Of ${plural(d.shapes.length, "shape")} ${kept} ${kept === 1 ? "has" : "have"} half or more of their pixels right`;
+  text += ` Of ${plural(d.shapes.length, "shape")} ${kept} ${kept === 1 ? "has" : "have"} at least half of their pixels right`;
   return text + (lost.length ? `; lost: ${listed(lost)}.` : ".");
 }
 
-export function describeAt(d, rates, on, unit) {
+export function describeAt(d, on, unit) {
   const [y, x] = unit.map((at) => at * d.factor), truth = d.label[y * d.size + x];
   const name = ([best, ahead]) => (ahead ? d.classes[best] : "nothing");
-  const alone = rates.map((rate, n) => name(says(d, d.of(n, rate), unit)));
-  const known = truth === VOID ? "not given, for it is on an outline" : d.classes[truth];
-  return `At row ${y}, column ${x} the truth is ${known}. The branches that are on say ` +
-    `${name(says(d, total(d, rates, on), unit))}; each alone says ${listed(alone)}.`;
+  const alone = on.map((_, n) => name(says(d, d.of(n), unit)));
+  const known = truth === VOID ? "not given, because it lies on an outline" : d.classes[truth];
+  return `At row ${y}, column ${x} the true class is ${known}. The branches that are on say ` +
+    `${name(says(d, total(d, on), unit))}; alone they say ${listed(alone)}.`;
 }
 
 /** All of the above for one state, for the tests. */
-export function analyse(data, rates, own, on, unit) {
-  const d = load(data), found = answer(d, rates, on);
-  return { labels: found.labels, shares: found.shares, miou: found.miou, text: describe(found, d, rates, own, on), at: describeAt(d, rates, on, unit) };
+export function analyse(data, rates, on, unit) {
+  const d = load(data), found = answer(d, on);
+  return { labels: found.labels, shares: found.shares, miou: found.miou, text: describe(found, d, rates, on), at: describeAt(d, on, unit) };
 }
 
 // ---- the picture --------------------------------------------------------------------------------
@@ -147,13 +135,13 @@ function paint(canvas, values, colors) {
 }
 
 function render({ model, el }) {
-  const own = model.get("trained"), sets = model.get("sets"), palette = model.get("palette").map(rgb);
-  const kinds = model.get("kinds"), offered = model.get("rates_offered"), branches = own.length;
-  let d = null, source = null, alone = {}, chips = [];
+  const rates = model.get("rates"), palette = model.get("palette").map(rgb);
+  const kinds = model.get("kinds"), branches = rates.length;
+  let d = null, source = null, alone = [], chips = [];
 
   const state = () => {
     if (source !== model.get("data")) {
-      [source, alone] = [model.get("data"), {}];
+      [source, alone] = [model.get("data"), []];
       d = load(source);
       chips = d.shapes.map(([, label, radius, place]) => h("button", {
         type: "button", class: "dl-pill", title: `go to the ${d.classes[label]} of radius ${radius.toFixed(1)}`, onclick: () => choose(place), ...KEYS,
@@ -161,8 +149,7 @@ function render({ model, el }) {
       shapes.replaceChildren(...chips);
     }
     return {
-      rates: own.map((rate, n) => (offered.includes(model.get("rates")[n]) ? model.get("rates")[n] : rate)),
-      on: own.map((_, n) => Boolean(model.get("on")[n])),
+      on: rates.map((_, n) => Boolean(model.get("on")[n])),
       unit: model.get("unit").map((at) => clamp(at, 0, d.map - 1)),
     };
   };
@@ -171,9 +158,6 @@ function render({ model, el }) {
   const shapes = h("div", { class: "dl-presets dl-as-shapes", role: "group", "aria-label": "shapes, the smallest first" });
 
   // -- controls
-  const bar = presetBar(sets.map(([name, rates]) => ({ name, rates })), ({ rates }) => same(rates, state().rates),
-    ({ rates }) => commit(model, { rates }));
-  bar.root.setAttribute("aria-label", "rates of the branches");
   const box = seedBox(model, (seed) => commit(model, { seed }));
   const views = presetBar([{ name: "labels" }, { name: "errors" }], ({ name }) => name === model.get("view"), ({ name }) => commit(model, { view: name }));
   views.root.setAttribute("aria-label", "what to show of the answer");
@@ -190,26 +174,23 @@ function render({ model, el }) {
   const scenePlane = h("div", { class: "dl-as-plane" }, photo, marks);
   const planes = [scenePlane, plane(truth, spots[0]), plane(now, spots[1])];
 
-  const cards = own.map((rate, n) => {
+  const cards = rates.map((rate, n) => {
     const box = h("input", { type: "checkbox", "aria-label": `branch ${n + 1} on`, ...KEYS,
       onchange: () => commit(model, { on: state().on.map((lit, m) => (m === n ? box.checked : lit)) }) });
-    const pick = h("select", { class: "dl-select", "aria-label": `rate of branch ${n + 1}`, ...KEYS,
-      onchange: () => commit(model, { rates: state().rates.map((old, m) => (m === n ? Number(pick.value) : old)) }) },
-    ...offered.map((value) => h("option", { value }, value)));
     const map = canvas(`what branch ${n + 1} says alone`), note = h("div", { class: "dl-as-note" });
     const spot = s("svg", { viewBox: `0 0 ${size} ${size}`, "aria-hidden": "true" });
     const face = plane(map, spot);
     const card = h("div", { class: "dl-as-card", role: "group", "aria-label": `branch ${n + 1}`,
       onpointerenter: () => root.setAttribute("data-hot", n), onpointerleave: () => root.removeAttribute("data-hot") },
-    h("div", { class: "dl-as-head" }, h("label", {}, box, h("b", {}, ` Branch ${n + 1}`)), h("label", {}, "rate ", pick)),
+    h("div", { class: "dl-as-head" }, h("label", {}, box, h("b", {}, ` Branch ${n + 1}`)), h("span", {}, `rate ${rate}`)),
     h("div", { class: "dl-as-body" }, face, note));
-    return { root: card, box, pick, map, note, spot, face };
+    return { root: card, box, map, note, spot, face };
   });
 
   const numbers = h("div", { class: "dl-figures" }), key = h("div", { class: "dl-key" });
   const say = h("p", { class: "dl-say", "aria-live": "polite" }), here = h("p", { class: "dl-say" });
   const root = h("div", { class: "dl dl-as", role: "group", "aria-label": "ASPP explorer" },
-    h("div", { class: "dl-as-bar" }, bar.root, box.root),
+    h("div", { class: "dl-as-bar" }, box.root),
     h("div", { class: "dl-as-stage" },
       panel("image: what the taps read", planes[0]), panel("truth", planes[1]), panel(nowName, planes[2], views.root)),
     key,
@@ -220,20 +201,15 @@ function render({ model, el }) {
   el.append(root);
 
   // -- drawing
-  const f = (value) => value.toFixed(2);
   const cross = ([y, x]) => {
-    const path = `M${x - 5} ${y}H${x - 1.5}M${x + 1.5} ${y}H${x + 5}M${x} ${y - 5}V${y - 1.5}M${x} ${y + 1.5}V${y + 5}`;
+    const path = `M${x - 12} ${y}H${x - 4}M${x + 4} ${y}H${x + 12}M${x} ${y - 12}V${y - 4}M${x} ${y + 4}V${y + 12}`;
     return `<path class="casing" d="${path}"/><path class="cross" d="${path}"/>`;
   };
 
-  function drawTaps({ rates, on, unit }) {
+  function drawTaps({ on, unit }) {
     const of = new Map();  // taps that several branches share are drawn once
-    let fields = "";
     rates.forEach((rate, n) => {
       if (!on[n]) return;
-      const [rows, columns] = unit.map((at) => region(at, rate, d.spans));
-      const edge = `M${columns[0] + 0.4} ${rows[0] + 0.4}H${columns[1] + 0.6}V${rows[1] + 0.6}H${columns[0] + 0.4}Z`;
-      fields += `<g class="of${n}"><path class="field casing" d="${edge}"/><path class="field" d="${edge}"/></g>`;
       for (const i of taps(unit[0], rate, d.map)) {
         for (const j of taps(unit[1], rate, d.map)) {
           const id = `${i},${j}`, found = of.get(id) ?? { i, j, rate, by: "" };
@@ -241,10 +217,10 @@ function render({ model, el }) {
         }
       }
     });
-    marks.innerHTML = fields + [...of.values()].map(({ i, j, rate, by }) => {
+    marks.innerHTML = [...of.values()].map(({ i, j, rate, by }) => {
       const [y, x] = [i * d.factor + 0.5, j * d.factor + 0.5];
-      if (i === unit[0] && j === unit[1]) return `<circle class="middle" cx="${x}" cy="${y}" r="2.4"/>`;
-      return `<g class="${by.trim()}"><circle class="tap" cx="${x}" cy="${y}" r="3.5"/><text x="${x}" y="${f(y + 1.7)}" text-anchor="middle">${rate}</text></g>`;
+      if (i === unit[0] && j === unit[1]) return `<circle class="middle" cx="${x}" cy="${y}" r="6"/>`;
+      return `<g class="${by.trim()}"><circle class="tap" cx="${x}" cy="${y}" r="9"/><text x="${x}" y="${y + 4}" text-anchor="middle">${rate}</text></g>`;
     }).join("");
   }
 
@@ -252,14 +228,13 @@ function render({ model, el }) {
   const outlined = (labels) => labels.map((value, i) => (d.label[i] === VOID ? VOID : value));
 
   const draw = perFrame(() => {
-    const now_ = state(), { rates, on, unit } = now_, found = answer(d, rates, on);
-    bar.show();
+    const now_ = state(), { on, unit } = now_, found = answer(d, on);
     views.show();
     box.show(d.seed);
     photo.src = d.photo;
     grounds.forEach((ground) => { ground.src = d.ground; });
     drawTaps(now_);
-    marks.setAttribute("aria-label", `The scene. ${describeAt(d, rates, on, unit)} Arrow keys choose another position.`);
+    marks.setAttribute("aria-label", `The scene. ${describeAt(d, on, unit)} Arrow keys choose another position.`);
     paint(truth, d.label, colors(0.75));
     const errors = model.get("view") === "errors";
     if (errors) {
@@ -274,33 +249,30 @@ function render({ model, el }) {
     key.innerHTML = errors ? kinds.map(([name, meaning, color]) => swatch(color, `${name}: ${meaning}`)).join("")
       : d.classes.flatMap((name, k) => (k && seen.has(k) ? [swatch(model.get("palette")[k], name)] : [])).join("") + swatch("#ffffff", "true outline");
     cards.forEach((card, n) => {
-      const rate = rates[n], id = `${n} ${rate}`;
-      if (!alone[id]) {
-        const labels = labelsOf(d.of(n, rate), d.classes.length, d.map, d.factor);
-        alone[id] = { labels, miou: miou(labels, d.label, d.classes.length) };
+      const rate = rates[n];
+      if (!alone[n]) {
+        const labels = labelsOf(d.of(n), d.classes.length, d.map, d.factor);
+        alone[n] = { labels, miou: miou(labels, d.label, d.classes.length) };
       }
       card.box.checked = on[n];
-      card.pick.value = rate;
       card.root.classList.toggle("off", !on[n]);
-      paint(card.map, outlined(alone[id].labels), colors(0.75));
+      paint(card.map, outlined(alone[n].labels), colors(0.75));
       card.spot.innerHTML = mark;
-      const [best, ahead] = says(d, d.of(n, rate), unit);
+      const [best, ahead] = says(d, d.of(n), unit);
       const met = taps(unit[0], rate, d.map).length * taps(unit[1], rate, d.map).length;
-      const wide = model.get("fields")[offered.indexOf(rate)];
       card.note.innerHTML = `<div>here <b>${safe(d.classes[best])}</b></div><div title="its score is that far above the next one's">ahead by ${(ahead * d.step).toFixed(1)}</div>` +
         `<div title="${rate * d.factor} px apart; the others meet padding">${met} of 9 taps</div>` +
-        `<div title="${wide < d.size ? "" : `the scene has ${d.size}: `}what it could see at most">field ${wide} px</div>` +
-        `<div title="of this branch alone">mIoU <b>${alone[id].miou.toFixed(3)}</b></div>` + (rate === own[n] ? "" : `<div>trained at ${own[n]}</div>`);
+        `<div title="of this branch alone">mIoU <b>${alone[n].miou.toFixed(3)}</b></div>`;
     });
     chips.forEach((chip, n) => {
       chip.classList.toggle("lost", found.shares[n] < 0.5);
       chip.setAttribute("aria-pressed", same(d.shapes[n][3], unit));
       chip.lastChild.textContent = `${percent(found.shares[n])} %`;
     });
-    alone.full ??= answer(d, own, own.map(() => true)).miou;
-    numbers.innerHTML = figures([[on.some(Boolean) ? found.miou.toFixed(3) : "–", "mIoU now", "field"], [alone.full.toFixed(3), "all, as trained"]]);
-    say.textContent = describe(found, d, rates, own, on);
-    here.textContent = describeAt(d, rates, on, unit);
+    alone.full ??= answer(d, rates.map(() => true)).miou;
+    numbers.innerHTML = figures([[on.some(Boolean) ? found.miou.toFixed(3) : "–", "mIoU now", "field"], [alone.full.toFixed(3), "all branches"]]);
+    say.textContent = describe(found, d, rates, on);
+    here.textContent = describeAt(d, on, unit);
   });
 
   const pick = (event) => {
@@ -317,7 +289,7 @@ function render({ model, el }) {
     event.stopPropagation();
     choose(state().unit.map((at, axis) => clamp(at + step[axis], 0, d.map - 1)));
   });
-  const stop = listen(model, ["data", "rates", "on", "unit", "view", "seed", "answer"], draw);
+  const stop = listen(model, ["data", "on", "unit", "view", "seed", "answer"], draw);
   box.knock();
   draw();
   return () => { stop(); draw.cancel(); };

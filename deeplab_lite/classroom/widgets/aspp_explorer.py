@@ -18,21 +18,14 @@ from deeplab_lite.models.v2 import DeepLabV2
 SIDE = scenes.ORDINARY.side
 VIEWS = ("labels", "errors")
 MOST = 6  # branches
-#       name, the rates of the branches: of ASPP-L's four, with the papers' names
-SETS: dict[str, Sequence[int]] = {
-    "ASPP-S: 1, 2, 3, 4": (1, 2, 3, 4),
-    "ASPP-L: 2, 4, 6, 8": (2, 4, 6, 8),
-    "doubled: 4, 8, 12, 16": (4, 8, 12, 16),
-}
 
 
 class ASPPExplorer(Twin, Knocks, anywidget.AnyWidget):
-    """Choose a position, switch branches off, change rates: what is read, and what is said.
+    """Choose a position and switch branches off: where each one reads, and what it says.
 
     - `seed` chooses the scene, `unit` (row, column) the position on the map; by default the
       smallest shape that the whole pyramid names there.
-    - `rates` are one for each branch, of RATES and those it was trained with; `on` says which
-      branches count; `view` is "labels" or "errors".
+    - `on` says which branches count; `view` is "labels" or "errors".
     - `model` is a DeepLabV2 in eval mode, such as one that a lesson has trained, or the name of
       its checkpoint.
 
@@ -47,18 +40,13 @@ class ASPPExplorer(Twin, Knocks, anywidget.AnyWidget):
     on: Any = traitlets.List(traitlets.Bool()).tag(sync=True)
     unit: Any = traitlets.List(traitlets.Int()).tag(sync=True)
     view = traitlets.Unicode().tag(sync=True)
-    trained: Any = traitlets.List().tag(sync=True)
-    rates_offered: Any = traitlets.List().tag(sync=True)
-    fields: Any = traitlets.List().tag(sync=True)  # side in pixels at each rate offered
-    sets: Any = traitlets.List().tag(sync=True)
     palette: Any = traitlets.List().tag(sync=True)
     kinds: Any = traitlets.List().tag(sync=True)
     colors = 128
 
     def __init__(
         self,
-        seed: int = 23,
-        rates: Sequence[int] | None = None,
+        seed: int = 2_000_037,
         on: Iterable[bool] | None = None,
         unit: Sequence[int] | None = None,
         view: str = "labels",
@@ -67,23 +55,18 @@ class ASPPExplorer(Twin, Knocks, anywidget.AnyWidget):
     ):
         network: Any = checkpoints.load(model) if isinstance(model, str) else model
         aspp.check(network)
-        self._model, own = network, network.rates
-        if not 1 <= len(own) <= MOST:
-            raise ValueError(f"a pyramid of {len(own)} branches: the explorer draws 1 to {MOST}")
-        self._offered = tuple(sorted({*aspp.RATES, *own}))
-        self._spans = aspp.spans(network, SIDE)
+        rates = network.rates
+        if not 1 <= len(rates) <= MOST:
+            raise ValueError(f"a pyramid of {len(rates)} branches: the explorer draws 1 to {MOST}")
+        self._model = network
         self._read(seed)
         super().__init__(
             seed=seed,
             data=self._data(),
-            rates=list(own if rates is None else rates),
-            on=[True] * len(own) if on is None else [bool(lights) for lights in on],
+            rates=list(rates),
+            on=[True] * len(rates) if on is None else [bool(lights) for lights in on],
             unit=list(self._best() if unit is None else unit),
             view=view,
-            trained=list(own),
-            rates_offered=list(self._offered),
-            fields=self._fields(),
-            sets=[[name, list(chosen)] for name, chosen in _sets(own).items()],
             palette=[draw.hex_color(color) for color in draw.SCENE_PALETTE],
             kinds=draw.kinds(draw.ERRORS),
         )
@@ -97,16 +80,6 @@ class ASPPExplorer(Twin, Knocks, anywidget.AnyWidget):
             self.data = self._data()
             self.unit = list(self._best())
 
-    @traitlets.validate("rates")
-    def _check_rates(self, proposal: Any) -> list[int]:
-        own, offered = self._model.rates, self._offered
-        if len(proposal["value"]) != len(own) or not set(proposal["value"]) <= set(offered):
-            raise ValueError(
-                f"rates {proposal['value']}: expected {len(own)}, one for each branch, of "
-                f"{', '.join(map(str, offered))}"
-            )
-        return proposal["value"]
-
     @traitlets.validate("on")
     def _check_on(self, proposal: Any) -> list[bool]:
         if len(proposal["value"]) != len(self._model.rates):
@@ -117,7 +90,7 @@ class ASPPExplorer(Twin, Knocks, anywidget.AnyWidget):
 
     @traitlets.validate("unit")
     def _check_unit(self, proposal: Any) -> list[int]:
-        side, unit = len(self._spans), proposal["value"]
+        side, unit = self._side, proposal["value"]
         if len(unit) != 2 or not all(0 <= at < side for at in unit):
             raise ValueError(f"unit {unit}: expected row and column on a map of {side} x {side}")
         return unit
@@ -129,7 +102,7 @@ class ASPPExplorer(Twin, Knocks, anywidget.AnyWidget):
     @property
     def result(self) -> aspp.Answer:
         """What the branches that are on say together."""
-        return aspp.answer(self._scores, self._scene, self._shapes, self.rates, self.on)
+        return aspp.answer(self._scores, self._scene, self._shapes, self.on)
 
     def picture(self) -> np.ndarray:
         return picture(self)
@@ -149,55 +122,49 @@ class ASPPExplorer(Twin, Knocks, anywidget.AnyWidget):
 
     def _read(self, seed: int) -> None:
         self._scene = scenes.full_scene(seed)
-        self._scores = aspp.branch_scores(self._model, self._scene.image, self._offered)
-        self._factor = (SIDE - 1) // (self._scores.codes.shape[-1] - 1)
+        self._scores = aspp.branch_scores(self._model, self._scene.image)
+        self._side = self._scores.codes.shape[-1]  # of the map
+        self._factor = (SIDE - 1) // (self._side - 1)
         self._shapes = aspp.shapes_of(self._scene, self._factor)
         self._seed = seed
 
     def _data(self) -> dict[str, Any]:
         scene, codes = self._scene, self._scores.codes
-        lows = codes.min((2, 3, 4))
+        lows = codes.min((1, 2, 3))
         return {
             "seed": self._seed,
             "size": SIDE,
-            "map": codes.shape[-1],
+            "map": self._side,
             "classes": list(scenes.CLASSES),
             "photo": url(scene.image),
             "ground": url(draw.grey(scene.image)[..., 0], None),
             "label": runs(scene.label),
             "owner": runs(scene.owner + 1),
             "shapes": [[s.place, s.label, s.radius, list(s.unit)] for s in self._shapes],
-            "rates": list(self._offered),
-            "spans": self._spans,
             "step": self._scores.step,
-            "lows": lows.ravel().tolist(),
-            "codes": text(packed(codes - lows[:, :, None, None, None])),
+            "lows": lows.tolist(),
+            "codes": text(packed(codes - lows[:, None, None, None])),
         }
-
-    def _fields(self) -> list[int]:
-        backbone = aspp.backbone_field(self._model, SIDE)
-        return [backbone.size[0] + 2 * rate * int(backbone.stride[0]) for rate in self._offered]
 
     def _best(self) -> tuple[int, int]:
         """The position of the smallest shape whose class the whole pyramid says there."""
-        total = self._scores.of(self._model.rates).sum(0)
+        total = self._scores.codes.sum(0)
         for shape in self._shapes:
             i, j = shape.unit
             true = self._scene.label[i * self._factor, j * self._factor]
             if total[:, i, j].argmax() == shape.label == true:
                 return i, j
-        return (len(self._spans) // 2,) * 2
+        return (self._side // 2,) * 2
 
     def taps(self) -> list[draw.Branch]:
-        """What the branches that are on read and see from the position, in pixels."""
+        """What the branches that are on read from the position, in pixels."""
         branches = []
         for rate, lights in zip(self.rates, self.on, strict=True):
-            rows, columns = (aspp.taps(at, rate, len(self._spans)) for at in self.unit)
-            field = [aspp.region(at, rate, self._spans) for at in self.unit]
+            rows, columns = (aspp.taps(at, rate, self._side) for at in self.unit)
             if lights:
                 step = float(self._factor)
                 places = [(y * step, x * step) for y in rows for x in columns]
-                branches.append(draw.Branch(str(rate), places, (field[0], field[1])))
+                branches.append(draw.Branch(str(rate), places))
         return branches
 
 
@@ -205,14 +172,6 @@ def packed(values: np.ndarray) -> bytes:
     """Whole numbers below 2 ** aspp.BITS, one after the other, the lowest bits first."""
     bits = (values.reshape(-1, 1) >> np.arange(aspp.BITS)) & 1
     return np.packbits(bits.astype(bool), bitorder="little").tobytes()
-
-
-def _sets(own: Sequence[int]) -> dict[str, Sequence[int]]:
-    """Rates to choose at once, by their names."""
-    known = {name: rates for name, rates in SETS.items() if len(rates) == len(own)}
-    if tuple(own) not in known.values():
-        known = {f"as trained: {', '.join(map(str, own))}": tuple(own), **known}
-    return known | {f"all {rate}": (rate,) * len(own) for rate in (2, 4, 8)}
 
 
 def picture(explorer: ASPPExplorer) -> np.ndarray:
@@ -236,7 +195,7 @@ def picture(explorer: ASPPExplorer) -> np.ndarray:
         draw.show(draw.errors(image, together, label), right, title=f"errors of {name}")
     else:
         draw.show(labelled(together), right, title=f"sum of {name}")
-    scores = explorer._scores.of(explorer.rates)
+    scores = explorer._scores.codes
     for n, ax in enumerate(bottom.subplots(1, max(4, len(scores)), squeeze=False)[0]):
         if n >= len(scores):
             ax.set_axis_off()

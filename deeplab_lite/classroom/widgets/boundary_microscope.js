@@ -110,7 +110,7 @@ function render({ model, el }) {
   };
   const state = () => {
     d = scene();
-    const side = clamp(model.get("window"), 17, 65), width = clamp(model.get("width"), 1, MOST);
+    const side = clamp(model.get("window"), 17, 129), width = clamp(model.get("width"), 1, MOST);
     const at = model.get("at").map((place) => clamp(place, 0, size - 1));
     return { side, width, at, place: corner(at, side, size), errors: model.get("view") === "errors" };
   };
@@ -136,14 +136,14 @@ function render({ model, el }) {
     });
     return { input, said, root: h("label", {}, name, input, said) };
   };
-  const zoom = range("window", "window", 17, 65, 4), band = range("band", "width", 1, MOST, 1);
+  const zoom = range("window", "window", 17, 129, 4), band = range("band", "width", 1, MOST, 1);
 
   // -- pictures
   const svg = (attributes = {}) => s("svg", { viewBox: `0 0 ${size} ${size}`, ...attributes });
   const whole = h("img", { alt: "the scene" }), frame = svg({ tabindex: 0, role: "img", ...KEYS });
   const overview = h("div", { class: "dl-bm-plane dl-bm-whole" }, h("div", { class: "dl-bm-lens" }, whole, frame));
   const make = (name) => {
-    const ground = h("img", { alt: "" }), canvas = h("canvas", { width: size, height: size, role: "img", "aria-label": `${name}, magnified` });
+    const ground = h("img", { alt: "", class: name === "image" ? "" : "dl-bm-grey" }), canvas = h("canvas", { width: size, height: size, role: "img", "aria-label": `${name}, magnified` });
     const lines = svg({ "aria-hidden": "true" }), lens = h("div", { class: "dl-bm-lens" }, ground, canvas, lines);
     const told = h("div", { class: "dl-bm-told" }), plane = h("div", { class: "dl-bm-plane" }, lens);
     plane.addEventListener("click", (event) => {
@@ -203,7 +203,7 @@ function render({ model, el }) {
       painted = made;
       whole.src = d.photo;
       panels.forEach((panel, n) => {
-        panel.ground.src = n ? d.ground : d.photo;
+        panel.ground.src = d.photo;
         paint(panel, [null, d.truth, ...d.maps][n], now, n > 1);
       });
     }
@@ -224,10 +224,11 @@ function render({ model, el }) {
     });
     panels[1].told.innerHTML = `<div>band ${count(tallies[0].pixels)} pixels,</div><div>here ${count(tallies[0].pixels_here)}</div>`;
     const seen = new Set();
-    [d.truth, ...d.maps].forEach((map) => map.forEach((label, i) => {
-      const row = Math.floor(i / size) - place[0], column = i % size - place[1];
-      if (row >= 0 && row < side && column >= 0 && column < side) seen.add(label);
-    }));
+    [d.truth, ...d.maps].forEach((map) => {
+      for (let row = place[0]; row < place[0] + side; row++) {
+        for (let column = place[1]; column < place[1] + side; column++) seen.add(map[row * size + column]);
+      }
+    });
     const swatch = (color, text) => `<span><i style="background:${safe(color)}"></i>${safe(text)}</span>`;
     key.innerHTML = errors ? kinds.map(([name, meaning, color]) => swatch(color, `${name}: ${meaning}`)).join("")
       : classes.flatMap(([name, color], k) => (seen.has(k) ? [swatch(color, name)] : [])).join("");

@@ -24,7 +24,7 @@ from deeplab_lite.classroom.widgets.edge_scores import (
 )
 
 VIEWS = ("labels", "errors")
-WINDOWS = (17, 65)  # pixels, least and largest side of the magnified window
+WINDOWS = (17, 129)  # pixels, least and largest side of the magnified window
 
 
 class Known(NamedTuple):
@@ -68,8 +68,8 @@ class BoundaryMicroscope(Twin, Knocks, anywidget.AnyWidget):
         self,
         seed: int | None = None,
         at: Sequence[int] | None = None,
-        window: int = 33,
-        width: int = 2,
+        window: int = 65,
+        width: int = 4,
         view: str = "labels",
         *,
         models: Iterable[str] | Networks | None = None,
@@ -167,7 +167,6 @@ class BoundaryMicroscope(Twin, Knocks, anywidget.AnyWidget):
         return {
             str(seed): {
                 "photo": url(known.image),
-                "ground": url(draw.grey(known.image)[..., 0], None),
                 "truth": runs(known.truth),
                 "maps": [runs(labels) for labels in known.maps.values()],
                 "spots": known.spots,
@@ -197,7 +196,7 @@ def picture(microscope: BoundaryMicroscope) -> np.ndarray:
             panels[name] = draw.band_errors(known.image, labels, known.truth, band)
         else:
             panels[name] = draw.banded(known.image, labels, band)
-    columns = 6 if len(panels) > 8 else 5
+    columns = {7: 4}.get(len(panels), 5 if len(panels) < 9 else 6)  # with few empty places
     rows = -(-(1 + len(panels)) // columns)
     fig = figure(9.4, 0.95 + rows * (9.4 / columns + 0.42))
     axes = fig.subplots(rows, columns, squeeze=False).ravel()

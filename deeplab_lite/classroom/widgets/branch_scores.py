@@ -1,8 +1,8 @@
-"""What the ASPP explorer knows of a scene: the scores of each branch at each rate. Lesson 05.
+"""What the ASPP explorer knows of a scene: the scores of each branch. Lesson 05.
 
 DeepLab v2 adds the scores of its branches, so what a branch contributes is exact: switch it off,
-and the rest of the sum is what the others say. Scores are kept as whole numbers of a small step;
-sums and enlarged maps are whole numbers too, and the script has the same ones.
+and the sum of the others is left. Scores are kept as whole numbers of a small step; sums and
+enlarged maps are whole numbers too, and the script has the same ones.
 """
 
 from collections.abc import Sequence
@@ -14,26 +14,16 @@ from torch import nn
 
 from deeplab_lite import metrics, scenes
 from deeplab_lite.labels import IGNORE
-from deeplab_lite.models.base import set_dilation
 from deeplab_lite.models.v2 import DeepLabV2
-from deeplab_lite.receptive_field import ReceptiveField, receptive_fields
 
-RATES = (1, 2, 3, 4, 6, 8, 12, 16)  # that the explorer offers
 BITS = 14  # of a score as it is kept
 
 
 class Scores(NamedTuple):
-    """What each branch says at each rate, in units of `step`."""
+    """What each branch says, in units of `step`."""
 
-    codes: np.ndarray  # int64 (branches, rates, K, h, w)
+    codes: np.ndarray  # int64 (branches, K, h, w)
     step: float
-    rates: tuple[int, ...]
-
-    def of(self, chosen: Sequence[int]) -> np.ndarray:
-        """int64 (branches, K, h, w): each branch at its rate."""
-        return np.stack(
-            [branch[self.rates.index(r)] for branch, r in zip(self.codes, chosen, strict=True)]
-        )
 
 
 class Shape(NamedTuple):
@@ -53,25 +43,17 @@ class Answer(NamedTuple):
     shares: list[float]  # of each shape's pixels, those that are right
 
 
-def branch_scores(model: DeepLabV2, image: np.ndarray, rates: Sequence[int] = RATES) -> Scores:
-    """The scores of every branch of `model` at every rate, weights kept; backbone run once.
+def branch_scores(model: DeepLabV2, image: np.ndarray) -> Scores:
+    """The scores of every branch of `model`.
 
-    Raises ValueError for a model whose scores are no sum of branches. The model is left as it was.
+    Raises ValueError for a model whose scores are no sum of branches.
     """
     check(model)
-    result = []
     with torch.inference_mode():
         features = model.backbone(scenes.normalize(image)[None])["out"]
-        for branch, own in zip(model.branches, model.rates, strict=True):
-            try:
-                for rate in rates:
-                    set_dilation(branch[0], rate)
-                    result.append(branch(features)[0].double().numpy())
-            finally:
-                set_dilation(branch[0], own)
-    maps = np.stack(result).reshape(len(model.branches), len(rates), *result[0].shape)
-    step = float(np.ptp(maps, axis=(2, 3, 4)).max()) / (2**BITS - 1) or 1.0
-    return Scores(np.rint(maps / step).astype(np.int64), step, tuple(rates))
+        maps = torch.cat([branch(features) for branch in model.branches]).double().numpy()
+    step = float(np.ptp(maps, axis=(1, 2, 3)).max()) / (2**BITS - 1) or 1.0
+    return Scores(np.rint(maps / step).astype(np.int64), step)
 
 
 def check(model: nn.Module) -> None:
@@ -120,12 +102,11 @@ def shapes_of(scene: scenes.Scene, factor: int) -> list[Shape]:
 
 
 def answer(
-    scores: Scores, scene: scenes.Scene, shapes: Sequence[Shape], rates: Sequence[int],
-    on: Sequence[bool],
-) -> Answer:  # fmt: skip
-    """What the branches that are `on` say together at `rates`."""
+    scores: Scores, scene: scenes.Scene, shapes: Sequence[Shape], on: Sequence[bool]
+) -> Answer:
+    """What the branches that are `on` say together."""
     factor = (len(scene.image) - 1) // (scores.codes.shape[-1] - 1)
-    labels = labels_of(scores.of(rates)[np.asarray(on, bool)], factor)
+    labels = labels_of(scores.codes[np.asarray(on, bool)], factor)
     matrix = metrics.confusion_matrices(labels, scene.label, len(scenes.CLASSES))[0]
     counted = scene.label != IGNORE
     shares = []
@@ -135,24 +116,6 @@ def answer(
     return Answer(labels, float(metrics.miou(matrix)), shares)
 
 
-def backbone_field(model: DeepLabV2, size: int) -> ReceptiveField:
-    """What the units of the backbone's map see of an image of `size` x `size` pixels."""
-    return receptive_fields(model, size, layers=["backbone.out"])["backbone.out"]
-
-
-def spans(model: DeepLabV2, size: int) -> list[list[int]]:
-    """First and last pixel that each unit of the backbone's map sees, along one axis."""
-    field = backbone_field(model, size)
-    result = [field.region((i, i)) for i in range(field.map_size[0])]
-    return [list(region[0]) for region in result if region]
-
-
 def taps(unit: int, rate: int, count: int) -> list[int]:
     """Where the three taps of a 3x3 meet the map along one axis; the others meet padding."""
     return [at for at in (unit - rate, unit, unit + rate) if 0 <= at < count]
-
-
-def region(unit: int, rate: int, spans: Sequence[Sequence[int]]) -> tuple[int, int]:
-    """First and last pixel that a branch sees along one axis, padding not counted."""
-    read = taps(unit, rate, len(spans))
-    return spans[read[0]][0], max(spans[at][1] for at in read)

@@ -32,7 +32,7 @@ from deeplab_lite.classroom.widgets.refinement import (
 from deeplab_lite.crf import exact
 from deeplab_lite.scenes import ORDINARY
 
-SIZES = {"scene": ORDINARY.side, "middle of it": 65}  # the small one is small enough for all pairs
+SIZES = {"scene": ORDINARY.side, "small scene": 65}  # the small one is small enough for all pairs
 PHOTOS = {f"{name}: {thing}": name for name, (thing, _) in THINGS.items()}
 #          description, least, greatest, step
 SLIDERS = {

@@ -30,7 +30,7 @@ export function describe(data, stride, rates, grid) {
     `On the map of ${side}×${side}, ${shares} % of the taps meet it.`;
   const centre = rates.filter((rate) => rate >= side);
   if (centre.length) text += ` At rate${centre.length > 1 ? "s" : ""} ${list(centre)} only the centre tap is left: a 1×1.`;
-  if (same([stride, rates, grid], data.trained)) return `${text} So it was trained.`;
+  if (same([stride, rates, grid], data.trained)) return `${text} This is how it was trained.`;
   const apart = rates.map((rate) => stride * rate), trained = data.trained[1].map((rate) => data.trained[0] * rate);
   return same(apart, trained) ? `${text} Taps are ${list(apart)} pixels apart, as in training.`
     : `${text} Taps are ${list(apart)} pixels apart, in training ${list(trained)}.`;
@@ -97,15 +97,15 @@ function render({ model, el }) {
     h("div", { class: "dl-rl-stage" },
       h("div", { class: "dl-rl-left" }, map, hint),
       h("div", { class: "dl-rl-right" }, numbers, branches,
-        h("div", { class: "dl-rl-title" }, "mIoU of the same weights; dashed: as trained. Click to choose"), table,
-        h("div", { class: "dl-rl-title" }, "recall by a shape’s radius, in pixels; thin mark: as trained"), recall)),
+        h("div", { class: "dl-rl-title" }, "mIoU of the same weights, darker for higher; dashed: as trained. Click to choose"), table,
+        h("div", { class: "dl-rl-title" }, "share of right pixels in shapes, by radius in pixels; thin mark: as trained"), recall)),
     say));
 
   const trained = find(data, ...data.trained), most = Math.max(...data.rows.map(([miou]) => miou));
   const cell = (i, j, k) => [76 + i * (data.grids.length * 43 + 10) + k * 43, 38 + j * 26];
 
   function drawMap({ rates, unit, stride }, side) {
-    const reach = side * MARGIN + 0.5, all = side - 1 + 2 * reach, r = Math.min(all / 40, 0.4);
+    const reach = side * MARGIN + 0.5, all = side - 1 + 2 * reach, r = Math.max(Math.min(all / 40, 0.4), all / 100);
     map.setAttribute("viewBox", `${-reach} ${-reach} ${all} ${all}`);
     let parts = `<rect class="ground" x="-0.5" y="-0.5" width="${side}" height="${side}" stroke-width="${all / 300}"/>`;
     for (let y = 0; y < side; y++) for (let x = 0; x < side; x++) parts += `<circle class="dot" cx="${x}" cy="${y}" r="${Math.min(all / 160, 0.16)}"/>`;

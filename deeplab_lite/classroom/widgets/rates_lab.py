@@ -14,8 +14,9 @@ from deeplab_lite.classroom import draw
 from deeplab_lite.classroom.widgets._twin import Twin, figure, headline, script, sheet
 from deeplab_lite.files import assets
 
-SIDE, SCENES = 129, 200  # pixels of a scene, and how many were scored
-TRAINED = (16, (1, 2, 3), (1, 2, 4))
+SIDE, SCENES = 321, 100  # pixels of a scene, and how many were scored
+RADII = (20, 35, 60, 90, 140)  # of shapes, in pixels
+TRAINED = (16, (3, 6, 9), (1, 1, 1))
 
 
 class Setting(NamedTuple):
@@ -98,9 +99,9 @@ class RatesLab(Twin, anywidget.AnyWidget):
     def __init__(
         self,
         output_stride: int = 16,
-        rates: Iterable[int] = (1, 2, 3),
-        multi_grid: Iterable[int] = (1, 2, 4),
-        place: Iterable[int] = (64, 64),
+        rates: Iterable[int] = (3, 6, 9),
+        multi_grid: Iterable[int] = (1, 1, 1),
+        place: Iterable[int] = (160, 160),
         **others: Any,
     ):
         super().__init__(
@@ -155,7 +156,7 @@ def _data() -> dict[str, Any]:
         "rates": [list(each) for each in rates],
         "grids": [list(each) for each in grids],
         "trained": [TRAINED[0], list(TRAINED[1]), list(TRAINED[2])],
-        "radii": [f"{low} to {high}" for low, high in itertools.pairwise((8, 12, 18, 26, 40))],
+        "radii": [f"{low} to {high}" for low, high in itertools.pairwise(RADII)],
         "rows": [
             [s.miou, *s.interval, list(s.recall), list(s.fields), s.multiply_adds]
             for s in settings().values()
@@ -168,15 +169,29 @@ def picture(setting: Setting, unit: tuple[int, int]) -> np.ndarray:
     strides, rates, grids = options()
     columns = [*itertools.product(strides, grids)]
     scores = [[settings()[s, r, g].miou for s, g in columns] for r in rates]
-    fig = figure(9.8, 3.9)
+    fig = figure(9.8, 4.1)
     left, right = fig.subplots(1, 2, width_ratios=(1, 1.9))
     draw.map_taps(setting.map_side, unit, setting.rates, left)
-    marks = ", ".join(f"{mark} rate {r}" for mark, r in zip("●■▲", setting.rates, strict=True))
+    marks = ", ".join(f"{mark} {r}" for mark, r in zip("●■▲", setting.rates, strict=True))
     side = setting.map_side
-    left.set_title(f"map {side}×{side}, taps of {marks}", fontsize=10, loc="left")
-    at = rates.index(setting.rates), columns.index((setting.output_stride, setting.multi_grid))
+    left.set_title(
+        f"map of {side}×{side}; taps of rates {marks}\n"
+        "filled: on the map; hollow or not shown: off it",
+        fontsize=9.5,
+        loc="left",
+    )
+
+    def place(key: tuple[int, tuple[int, ...], tuple[int, ...]]) -> tuple[int, int]:
+        return rates.index(key[1]), columns.index((key[0], key[2]))
+
     names = [f"OS {s}\n{'-'.join(map(str, g))}" for s, g in columns]
-    draw.score_table(scores, [_list(each) for each in rates], names, at, right)
-    right.set_title("mIoU by rates, output stride and multi-grid", fontsize=10, loc="left")
+    frames = place(setting[:3]), place(TRAINED)
+    draw.score_table(scores, [_list(each) for each in rates], names, *frames, right)
+    right.set_title(
+        "mIoU (darker: higher). Rows: rates; columns: output stride, multi-grid\n"
+        "red frame: the setting shown; dashed: as trained",
+        fontsize=9.5,
+        loc="left",
+    )
     headline(fig, title(setting))
     return draw.pixels(fig)

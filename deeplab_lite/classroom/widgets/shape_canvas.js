@@ -131,6 +131,8 @@ function render({ model, el }) {
     board.setPointerCapture?.(event.pointerId);
     if (chosen() !== index) save({ selected: index });
   };
+  const still = (event) => { if (event.target !== board) event.preventDefault(); }; // no scrolling
+  board.addEventListener("touchstart", still, { passive: false }); // touch-action misses some shapes
   board.addEventListener("pointermove", (event) => {
     if (!held) return;
     const [x, y] = at(event);

@@ -25,10 +25,10 @@ from deeplab_lite.classroom.widgets._twin import Twin, script, sheet
 from deeplab_lite.scenes import CLASSES, ORDINARY, Scene, outline_distance
 
 START = (
-    Placed("ring", 40, 44, 30, 0, "#d98c3a", "brick"),
-    Placed("star", 94, 38, 26, 12, "#3f7fbf", "noise"),
-    Placed("cross", 88, 96, 22, 30, "#c9d44f", "grass"),
-    Placed("disc", 40, 100, 12, 0, "#b04a6f", "plain"),
+    Placed("ring", 100, 110, 75, 0, "#d98c3a", "brick"),
+    Placed("star", 235, 95, 65, 12, "#3f7fbf", "noise"),
+    Placed("cross", 220, 240, 55, 30, "#c9d44f", "grass"),
+    Placed("disc", 100, 250, 30, 0, "#b04a6f", "plain"),
 )
 
 
@@ -98,8 +98,8 @@ class ShapeCanvas(Twin, anywidget.AnyWidget):
             self.drawn = url(self.scene.image, None)
 
     def picture(self) -> np.ndarray:
-        """uint8 (H, W, 3): the scene, each pixel three wide."""
-        return self.scene.image.repeat(3, axis=0).repeat(3, axis=1)
+        """uint8 (H, W, 3): the scene, each pixel two wide."""
+        return self.scene.image.repeat(2, axis=0).repeat(2, axis=1)
 
     def alt(self) -> str:
         """What lies where."""

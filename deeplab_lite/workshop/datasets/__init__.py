@@ -4,6 +4,7 @@ Items are as those of `deeplab_lite.scenes.Scenes`: an image float32 (3, H, W) i
 label int64 (H, W) with 255 where no loss and no score counts. `augment` changes both alike.
 
     train_set = CamVid("train", download=True)
+    python -m deeplab_lite import my-export --out my-data   # from where people label
     print(check_folder("my-data"))                  # before a training, all problems at once
     python -m deeplab_lite train --data camvid --root FOLDER --model v3plus-lite0 --size 257
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from deeplab_lite.workshop.datasets.camvid import CamVid
     from deeplab_lite.workshop.datasets.check import check_folder
     from deeplab_lite.workshop.datasets.folder import Folder
+    from deeplab_lite.workshop.datasets.sheet import contact_sheet
     from deeplab_lite.workshop.datasets.voc import VOC
 
 ROOMS = {
@@ -28,8 +30,9 @@ ROOMS = {
     "VOC": "voc",
     "augment": "augmentation",
     "check_folder": "check",
+    "contact_sheet": "sheet",
 }
-__all__ = ["VOC", "CamVid", "Folder", "augment", "check_folder"]
+__all__ = ["VOC", "CamVid", "Folder", "augment", "check_folder", "contact_sheet"]
 
 
 def __getattr__(name: str) -> object:

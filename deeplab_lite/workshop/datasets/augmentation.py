@@ -4,6 +4,8 @@ DeepLab's recipe (v2, section 4.1; v3+, section 4): scales from 0.5 to 2, a crop
 are jittered as well, for data sets of a few hundred images.
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
@@ -24,8 +26,13 @@ def augment(
     size: int = 257,
     scale: tuple[float, float] = (0.5, 2.0),
     colour: bool = True,
+    mirror: bool = True,
+    rotation: float = 0.0,
 ) -> Item:
-    """A random crop of size x size pixels, scaled, flipped and recoloured by draws of `generator`.
+    """A random crop of size x size pixels, changed by draws of `generator`.
+
+    Its scale is in the range `scale`; half of the crops are mirrored; brightness, contrast,
+    saturation and hue change; it is turned by up to `rotation` degrees either way.
 
     image: float32 (3, H, W) in [-1, 1]; label: int64 (H, W). What the crop has beyond the image is
     mid-grey, and 255 in the label. Labels take the class of the nearest pixel and are never mixed.
@@ -35,11 +42,29 @@ def augment(
         raise ValueError(f"size {size}: expected the side of the crop in pixels, at least 1")
     with torch.random.fork_rng(devices=[]):  # transforms draw from torch's CPU generator
         torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
-        image, label = scaled_crop(image, label, size, scale)
-        pixels, mask = FLIP(tv_tensors.Image(image), tv_tensors.Mask(label))
+        if rotation:
+            image, label = turned_crop(image, label, size, scale, rotation)
+        else:
+            image, label = scaled_crop(image, label, size, scale)
+        pixels, mask = tv_tensors.Image(image), tv_tensors.Mask(label)
+        if mirror:
+            pixels, mask = FLIP(pixels, mask)
         if colour:
             pixels = COLOUR(pixels.mul(0.5).add_(0.5)).sub_(0.5).mul_(2)
     return pixels.as_subclass(Tensor), mask.as_subclass(Tensor)
+
+
+def turned_crop(
+    image: Tensor, label: Tensor, size: int, scale: tuple[float, float], rotation: float
+) -> Item:
+    """`scaled_crop`, turned: cut from a larger one, so that its corners are not empty."""
+    degrees = rotation * (2 * float(torch.rand(())) - 1)
+    angle = math.radians(degrees)
+    side = size + 2 * math.ceil(size * (abs(math.sin(angle)) + abs(math.cos(angle)) - 1) / 2)
+    image, label = scaled_crop(image, label, side, scale)
+    image = F.rotate(image, degrees, v2.InterpolationMode.BILINEAR)
+    label = F.rotate(label[None], degrees, v2.InterpolationMode.NEAREST, fill=IGNORE)[0]
+    return F.center_crop(image, [size, size]), F.center_crop(label, [size, size])
 
 
 def scaled_crop(image: Tensor, label: Tensor, size: int, scale: tuple[float, float]) -> Item:

@@ -55,20 +55,26 @@ class CamVid(Pairs):
     ):
         if split not in SPLITS:
             raise ValueError(f"split {split!r}: expected {', '.join(SPLITS)}")
-        self.split, self.root = split, find(data_folder(root))
+        folder = data_folder(root)
+        self.split, self.root = split, find(folder)
         if download:
             fetch_split(split, self.root, server)
         images, masks = self.root / split, self.root / f"{split}annot"
+        other = (
+            "Another copy, with masks in colours or of other names, becomes a folder of your own "
+            f"by `python -m deeplab_lite import {folder} --colours camvid --out DATA`"
+        )
         if not (images.is_dir() and masks.is_dir()):
             raise FileNotFoundError(
                 f"there is no CamVid in {self.root}: expected the folders {split} and {split}annot "
                 f"of https://github.com/{REPOSITORY}. Fetch them with download=True (--download), "
-                f"or give the folder as root (--root) or in {VARIABLE}"
+                f"or give the folder as root (--root) or in {VARIABLE}. {other}"
             )
         pairs, alone, _ = matched(images, masks)
         if alone or not pairs:
             what = f"{alone[0].name} and {len(alone) - 1} more lack" if alone else "no image has"
-            raise ValueError(f"{what} a mask in {masks}: fetch CamVid anew with download=True")
+            text = f"{what} a mask of the same name in {masks}: download=True brings those of "
+            raise ValueError(f"{text}https://github.com/{REPOSITORY}. {other}")
         super().__init__(pairs, CLASSES, PALETTE, void=(UNLABELLED,))
 
 

@@ -4,39 +4,32 @@ import math
 import os
 import warnings
 from collections import Counter
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from deeplab_lite import image_files
 from deeplab_lite.labels import IGNORE
-from deeplab_lite.tables import some, text_table
+from deeplab_lite.tables import text_table
+from deeplab_lite.workshop.datasets import faults
+from deeplab_lite.workshop.datasets.faults import Look, Problem, ranges
 from deeplab_lite.workshop.datasets.folder import class_names, divide, files
 from deeplab_lite.workshop.datasets.pairs import (
     Color,
     Colours,
     Pair,
+    orientation,
     palette_of,
     read_mask,
     unequal,
 )
 
 SHOWN = 20  # problems in the table; the data has all
-MUCH = 0.5  # share of 255 that is worth a note
-CUT = (1, 3, 15)  # 255 in 1, 2 or 4 bits
-CUT_BY = "Pillow saves a palette of 16 colours or less: give the palette 256"
-
-
-class Problem(NamedTuple):
-    """kind: layout, partner, unreadable, colours, size, value or split; file: "" for the folder."""
-
-    kind: str
-    file: str
-    text: str
+KINDS = {"P": "palette", "L": "grey", "1": "of one bit", "LA": "grey", "RGB": "grey as RGB"}
+KINDS["RGBA"] = KINDS["RGB"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +37,8 @@ class Report:
     """What `check_folder` saw; `str(report)` is a table.
 
     pixels and images: of each class, and how many images hold it. ignored: the share of pixels
-    that are 255. smallest and largest: (width, height) by area. train and val: numbers of images.
+    that are 255. smallest and largest: (width, height) by area. train, val, test: numbers of
+    images. kinds: how many masks are palette, grey, ...; values: those that masks have.
     problems stop a training; notes do not.
     """
 
@@ -59,6 +53,9 @@ class Report:
     val: int
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
+    test: int = 0
+    kinds: tuple[tuple[str, int], ...] = ()
+    values: tuple[int, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -71,9 +68,13 @@ class Report:
         for name, pixels, images in zip(self.classes, self.pixels, self.images, strict=True):
             share = f"{pixels / total:.2%}" if total else "-"
             rows.append([name, f"{pixels:,}", share, str(images)])
+        parts = f"{self.train} images to train on and {self.val} to validate on"
+        parts += f", {self.test} to test on" if self.test else ""
+        kinds = ", ".join(f"{count} {kind}" for kind, count in self.kinds)
         lines = [
-            f"{self.root}: {self.train} images to train on and {self.val} to validate on, "
+            f"{self.root}: {parts}, "
             f"{_span(self.smallest, self.largest)} pixels, {self.ignored:.1%} of them 255",
+            f"masks: {kinds or 'none that can be read'}; values {ranges(self.values)}",
             text_table(rows),
             *(f"note: {note}" for note in self.notes),
         ]
@@ -99,7 +100,7 @@ def check_folder(root: str | Path) -> Report:
     except OSError as error:
         problems = [Problem("layout", "", str(error))]
         return Report(str(root), (), (), (), 0.0, (0, 0), (0, 0), 0, 0, tuple(problems), ())
-    problems = _partners(images, masks) if images or masks else []
+    problems = faults.layout(root) + faults.partners(root, pairs, images, masks)
     if not (pairs or problems):
         problems.append(Problem("layout", "", f"{root} has no images: expected files as one.jpg"))
     # Decoders let go of the GIL. Each thread silences warnings for a while, then restores what it
@@ -113,14 +114,14 @@ def check_folder(root: str | Path) -> Report:
     except ValueError as error:
         problems.append(Problem("layout", "classes.txt", str(error)))
     counts = [look.counts for look in looks]
-    problems += _values(pairs, counts, names) + _palettes(pairs, looks)
+    problems += faults.values(root, pairs, counts, names) + faults.palettes(root, pairs, looks)
     used: Counter[int] = sum(counts, Counter())
     if not names:
         largest = max((value for value in used if value < IGNORE), default=-1)
         names = tuple(str(value) for value in range(largest + 1))
-    parts: dict[str, list[Pair]] = {"train": [], "val": []}
+    parts: dict[str, list[Pair]] = {"train": [], "val": [], "test": []}
     try:
-        parts = divide(root, pairs)
+        parts = divide(root, pairs) if pairs else parts
     except (OSError, ValueError) as error:
         problems.append(Problem("split", "", str(error)))
     sizes = sorted((look.size for look in looks if look.size), key=math.prod) or [(0, 0)]
@@ -137,29 +138,32 @@ def check_folder(root: str | Path) -> Report:
         train=len(parts["train"]),
         val=len(parts["val"]),
         problems=tuple(problems),
-        notes=tuple(_notes(names, used, ignored, counts, parts, pairs)),
+        notes=(
+            *faults.notes(names, used, counts, parts, pairs),
+            *faults.colours_twice(pairs, looks),
+            *faults.turned(looks),
+        ),
+        test=len(parts["test"]),
+        kinds=tuple(Counter(look.kind for look in looks if look.kind).items()),
+        values=tuple(sorted(used)),
     )
 
 
-class _Look(NamedTuple):
-    """What one pair shows: the image's (width, height), pixels and colour by value, problems."""
-
-    size: tuple[int, int] | None
-    counts: Counter[int]
-    colors: dict[int, Color]
-    problems: list[Problem]
-
-
-def _look(pair: Pair) -> _Look:
+def _look(pair: Pair) -> Look:
     size, counts, problems = None, Counter[int](), []
     colors: dict[int, Color] = {}
+    kind = turned = ""
     try:
         height, width = image_files.read(pair.image, largest=None).image.shape[:2]
         size = (width, height)
+        stored, turn = orientation(pair.image)
+        turned = pair.image.name if turn > 1 and stored == size else ""
     except (OSError, ValueError) as error:
         problems.append(Problem("unreadable", pair.image.name, str(error)))
     try:
         values = read_mask(pair.mask)
+        with Image.open(pair.mask) as mask:
+            kind = KINDS.get(mask.mode, "16 bits")
         numbers, times = np.unique(values, return_counts=True)
         counts.update(dict(zip(numbers.tolist(), times.tolist(), strict=True)))
         colors = {v: c for v, c in enumerate(palette_of(pair.mask)) if v in counts}
@@ -169,93 +173,7 @@ def _look(pair: Pair) -> _Look:
     except ValueError as error:
         kind = "colours" if isinstance(error, Colours) else "unreadable"
         problems.append(Problem(kind, pair.mask.name, str(error)))
-    return _Look(size, counts, colors, problems)
-
-
-def _partners(images: Sequence[Path], masks: Sequence[Path]) -> list[Problem]:
-    missing = [(path, "mask of its own, a PNG of its name in masks/") for path in images]
-    missing += [(path, "image of its own, of its name in images/") for path in masks]
-    return [
-        Problem("partner", path.name, f"{path} has no {what}: rename, add or remove one")
-        for path, what in missing
-    ]
-
-
-def _values(
-    pairs: Sequence[Pair], counts: Sequence[Counter[int]], names: Sequence[str]
-) -> list[Problem]:
-    """Values that are no class; and masks whose values are not class numbers at all."""
-    used = sorted(v for v in sum(counts, Counter()) if 0 <= v < IGNORE)
-    if len(used) > 1 and used == list(range(1, len(names or used) + 1)):
-        text = (
-            f"the masks have the values 1..{used[-1]}, and classes are numbered 0..{used[-1] - 1}: "
-            "subtract 1 from each value but 255"
-        )
-        return [Problem("value", "", text)]
-    known = len(names) or IGNORE
-    problems = []
-    for pair, count in zip(pairs, counts, strict=True):
-        if wrong := sorted(v for v in count if v != IGNORE and not 0 <= v < known):
-            expected = (
-                f"classes.txt names 0..{known - 1}" if names else f"classes are below {known}"
-            )
-            text = f"{pair.mask} has the values {some(wrong)}: {expected}, and 255 is ignored"
-            if wrong[0] in CUT and len(wrong) == 1:
-                text += f". 255 becomes {wrong[0]} where {CUT_BY}"
-            problems.append(Problem("value", pair.mask.name, text))
-    if not names and used and used != list(range(len(used))):
-        text = (
-            f"the masks have the values {some(used)}, with gaps between: if these are classes, "
-            "name all of 0, 1, 2, ... in classes.txt; if they are shades of grey, save 0, 1, 2, ..."
-        )
-        problems.append(Problem("value", "", text))
-    if pairs and len(used) == 1:
-        text = (
-            f"the masks have one class, {used[0]}: expected two or more. 255 is ignored: where it "
-            "is meant as a class of its own, save 1 in its place"
-        )
-        problems.append(Problem("value", "", text))
-    return problems
-
-
-def _palettes(pairs: Sequence[Pair], looks: Sequence[_Look]) -> list[Problem]:
-    """Masks with palettes of their own: a value has two colours, so it means two classes."""
-    first: dict[int, tuple[Color, Path]] = {}
-    for pair, look in zip(pairs, looks, strict=True):
-        for value, color in look.colors.items():
-            other, mask = first.setdefault(value, (color, pair.mask))
-            if other != color and value != IGNORE:
-                text = (
-                    f"value {value} is the colour {other} in {mask.name} and {color} in "
-                    f"{pair.mask.name}: a value is one class, so save all masks with one palette"
-                )
-                return [Problem("colours", pair.mask.name, text)]
-    return []
-
-
-def _notes(
-    names: Sequence[str],
-    used: Counter[int],
-    ignored: float,
-    counts: Sequence[Counter[int]],
-    parts: dict[str, list[Pair]],
-    pairs: Sequence[Pair],
-) -> list[str]:
-    notes = []
-    absent = [name for value, name in enumerate(names) if not used[value]]
-    if absent:
-        notes.append(f"no pixel is {some(absent)}: nothing can be learned about it")
-    held = dict(zip(pairs, counts, strict=True))
-    for split, kept in parts.items():
-        there = sum((held[pair] for pair in kept), Counter())
-        here = [n for v, n in enumerate(names) if used[v] and not there[v]]
-        if kept and here:
-            notes.append(f"{some(here)} is in no image of {split}")
-    if ignored > MUCH:
-        notes.append(f"{ignored:.0%} of the pixels are 255, and teach nothing")
-    if empty := [pair.mask.name for pair, count in held.items() if set(count) == {IGNORE}]:
-        notes.append(f"{len(empty)} masks are 255 everywhere, as {empty[0]}")
-    return notes
+    return Look(size, counts, colors, problems, kind, turned)
 
 
 def _span(smallest: tuple[int, int], largest: tuple[int, int]) -> str:

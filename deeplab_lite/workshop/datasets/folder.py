@@ -5,28 +5,38 @@ my-data/masks/one.png       a palette or grey PNG: each value is a class, 255 co
 my-data/classes.txt         the classes' names, one a line; numbers if there is none
 my-data/val.txt             the names to validate on, one a line; a random fifth if there is none
 my-data/train.txt           the names to train on; all others if there is none
+my-data/test.txt            the names to score once, at the end; none if there is none
 """
 
 import random
 from collections import Counter
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
 from deeplab_lite.labels import IGNORE
-from deeplab_lite.workshop.datasets.pairs import Color, Pair, Pairs, matched, palette_of, read_mask
+from deeplab_lite.workshop.datasets.pairs import (
+    Color,
+    Pair,
+    Pairs,
+    alike,
+    matched,
+    palette_of,
+    read_mask,
+)
 
-SPLITS = ("train", "val")
+SPLITS = ("train", "val", "test")
 LEAST = 2  # images to validate on: the interval of a score is that of other such images
 
 
 class Folder(Pairs):
     """The images of a folder to train or to validate on, with their masks.
 
-    split: "train" or "val". val.txt and train.txt say which is which; without them, `share` of the
-    images, drawn by `seed`, validate. classes: the names, else those of classes.txt, else numbers
-    up to the largest value in a mask. Run `check_folder` first: it finds what is wrong.
+    split: "train", "val" or "test". The lists say which is which; without those of train and val,
+    `share` of the images, drawn by `seed`, validate. classes: the names, else those of classes.txt,
+    else numbers up to the largest value in a mask. `check_folder` finds what is wrong.
 
     Raises ValueError for an unknown split, for images or masks that have no partner, and for lists
     of names that cannot be followed; FileNotFoundError where images/ or masks/ is not there.
@@ -42,7 +52,7 @@ class Folder(Pairs):
         seed: int = 0,
     ):
         if split not in SPLITS:
-            raise ValueError(f"split {split!r}: expected {' or '.join(SPLITS)}")
+            raise ValueError(f"split {split!r}: expected {', '.join(SPLITS)}")
         self.root, self.split = Path(root), split
         pairs, *alone = files(self.root)
         if single := [path for part in alone for path in part]:
@@ -51,6 +61,8 @@ class Folder(Pairs):
                 "image and its mask have one name; check_folder lists all"
             )
         kept = divide(self.root, pairs, share, seed)
+        if not kept[split]:  # divide sees to the others
+            raise ValueError(f"{self.root} has no test.txt: expected names to test on, one a line")
         names = classes or class_names(self.root) or counted(pairs)
         super().__init__(kept[split], names, palette(pairs, len(names)))
 
@@ -69,42 +81,46 @@ def files(root: Path) -> tuple[list[Pair], list[Path], list[Path]]:
 def divide(
     root: Path, pairs: Sequence[Pair], share: float = 0.2, seed: int = 0
 ) -> dict[str, list[Pair]]:
-    """{"train", "val"}: by the lists in the folder, or by chance.
+    """{"train", "val", "test"}: by the lists in the folder, or by chance; test only by its list.
 
-    Raises ValueError for a list with a name that is not there, one that is in both lists, a share
+    Raises ValueError for a list with a name that is not there, one that is in two lists, a share
     that is none, and where less than one image is left to train on or two to validate on.
     """
     if not 0 < share < 1:
         raise ValueError(f"share {share}: expected a part of the images between 0 and 1")
     by_name = {pair.image.stem: pair for pair in pairs}
     lists = {split: _list(root / f"{split}.txt", by_name) for split in SPLITS}
-    train, val = lists["train"], lists["val"]
+    train, val, test = lists["train"], lists["val"], lists["test"] or []
     if train is None and val is None:
-        names = sorted(by_name)
+        names = sorted(set(by_name) - set(test))
         random.Random(seed).shuffle(names)  # the same on all machines
         val = sorted(names[: max(LEAST, round(share * len(names)))])
-    listed = set(train or val or ())
+    listed = set(train or val or ()) | set(test)
     rest = [name for name in by_name if name not in listed]
     train, val = rest if train is None else train, rest if val is None else val
-    if both := sorted(set(train) & set(val)):
-        raise ValueError(
-            f"{len(both)} names are in train.txt and in val.txt, as {both[0]}: scores of images "
-            "that were trained on say nothing; keep each in one list"
-        )
+    for one, other in combinations(zip(SPLITS, (train, val, test), strict=True), 2):
+        if both := sorted(set(one[1]) & set(other[1])):
+            raise ValueError(
+                f"{len(both)} names are in {one[0]}.txt and in {other[0]}.txt, as {both[0]}: "
+                "scores of images that were trained on say nothing; keep each in one list"
+            )
     if not train or len(val) < LEAST:
         raise ValueError(
             f"{len(train)} images to train on and {len(val)} to validate on: expected at least 1 "
             f"and {LEAST}"
         )
-    return {"train": [by_name[n] for n in train], "val": [by_name[n] for n in val]}
+    parts = zip(SPLITS, (train, val, test), strict=True)
+    return {split: [by_name[name] for name in names] for split, names in parts}
 
 
 def _list(path: Path, known: dict[str, Pair]) -> list[str] | None:
     """The names in a list, with or without suffix and folder."""
     if not path.is_file():
         return None
-    listed = [Path(line) for line in _lines(path)]
+    forms = {alike(name): name for name in known}
+    listed = [Path(line) for line in lines(path)]
     names = [p.name if p.name in known else p.stem for p in listed]
+    names = [name if name in known else forms.get(alike(name), name) for name in names]
     if strange := [name for name in names if name not in known]:
         raise ValueError(
             f"{path.name} names {len(strange)} images that are not there, as {strange[0]}: "
@@ -118,7 +134,7 @@ def class_names(root: Path) -> tuple[str, ...]:
     path = root / "classes.txt"
     if not path.is_file():
         return ()
-    names = _lines(path)
+    names = lines(path)
     if twice := [name for name, times in Counter(names).items() if times > 1]:
         raise ValueError(
             f"{path} names {twice[0]} twice: scores go by name, so expected one of its own for each"
@@ -126,7 +142,7 @@ def class_names(root: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _lines(path: Path) -> list[str]:
+def lines(path: Path) -> list[str]:
     """Of a text, empty ones left out. Raises ValueError for another encoding than UTF-8."""
     try:
         text = path.read_text("utf-8-sig")

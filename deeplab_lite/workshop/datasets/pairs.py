@@ -1,13 +1,15 @@
 """Images with label maps beside them: what CamVid and a folder of your own have in common."""
 
 import os
+import unicodedata
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -17,6 +19,7 @@ from deeplab_lite.scenes import normalize
 
 VARIABLE = "DEEPLAB_LITE_DATA"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")  # of images
+STEPS = {"L;2": 85, "L;4": 17}  # Pillow stretches grey of 2 and 4 bits to 0..255
 
 Item = tuple[Tensor, Tensor]
 Color = tuple[int, int, int]
@@ -72,21 +75,54 @@ class Colours(ValueError):
 def read_mask(path: Path) -> np.ndarray:
     """The class numbers of a palette or grey mask: uint8 (H, W), or int32 of one with 16 bits.
 
-    Raises ValueError for colours, and for what is no image or is damaged.
+    Three equal channels are grey, and so is grey with alpha that hides nothing. Raises ValueError
+    for colours, and for what is no image or is damaged.
     """
     try:
-        with Image.open(path) as mask:
-            mask.load()
+        with Image.open(path) as file:
+            step = STEPS.get(str(file.tile[0].args) if file.tile else "", 1)
+            mask: Image.Image = file.copy()
     except Exception as error:  # decoders raise anything on damaged files
         raise ValueError(f"{path} cannot be read as an image ({type(error).__name__})") from error
+    if mask.mode in ("LA", "RGB", "RGBA") and (grey := _one_channel(mask)):
+        mask = grey
     if mask.mode not in ("P", "L", "1") and not mask.mode.startswith("I"):
         raise Colours(
             f"{path} is {mask.mode}, colours and no class numbers: expected a palette or grey PNG. "
-            "Convert it: for each colour, labels[(rgb == colour).all(-1)] = class, and save "
-            "Image.fromarray(labels) with labels of uint8"
+            "`python -m deeplab_lite import FOLDER --colours TABLE --out NEW` converts all masks"
+            if mask.mode != "LA"
+            else f"{path} is grey with transparent pixels: expected a grey PNG without alpha"
         )
     values = np.array(mask)
-    return values.astype(np.uint8) if mask.mode in ("P", "L", "1") else values.astype(np.int32)
+    if mask.mode in ("P", "L", "1"):
+        return values.astype(np.uint8) // step
+    return values.astype(np.int32)
+
+
+def _one_channel(mask: Image.Image) -> Image.Image | None:
+    """The grey that all channels hold, if alpha hides nothing of it."""
+    bands = list(mask.split())
+    if mask.mode.endswith("A") and bands.pop().getextrema()[0] != 255:
+        return None
+    same = all(band.tobytes() == bands[0].tobytes() for band in bands)
+    return bands[0] if same else None
+
+
+def orientation(path: Path) -> tuple[tuple[int, int], int]:
+    """A picture's (width, height) as stored, and how EXIF says to turn it: 1 to 8, 1 not at all.
+
+    From 5 on, width and height change places. Raises OSError for what is no picture.
+    """
+    with Image.open(path) as picture:
+        turn = 1
+        with suppress(Exception):  # damaged EXIF is no reason to refuse the picture
+            turn = picture.getexif().get(ExifTags.Base.Orientation, 1)
+        return picture.size, turn if turn in range(1, 9) else 1
+
+
+def alike(name: str) -> str:
+    """A name without regard to case, or to whether an accent is a character of its own."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def palette_of(path: Path) -> list[Color]:
@@ -98,11 +134,14 @@ def palette_of(path: Path) -> list[Color]:
 
 def unequal(image: Path, mask: Path, one: Sequence[int], other: Sequence[int]) -> str:
     """The sentence for an image and a mask of different sizes, each (width, height)."""
-    turned = ", as a photo that the camera held upright" if tuple(one) == tuple(other)[::-1] else ""
-    return (
-        f"{image} is {one[0]} x {one[1]} and its mask {mask.name} {other[0]} x {other[1]}{turned}: "
-        "expected a class for each pixel of the image"
-    )
+    sentence = f"{image} is {one[0]} x {one[1]} and its mask {mask.name} {other[0]} x {other[1]}"
+    if tuple(one) == tuple(other)[::-1]:
+        return (
+            f"{sentence}, as a photo that its orientation tag turns upright, and a mask of the "
+            "pixels as they are stored: `python -m deeplab_lite import FOLDER --out NEW` turns "
+            "such masks"
+        )
+    return f"{sentence}: expected a class for each pixel of the image"
 
 
 def matched(images: Path, masks: Path) -> tuple[list[Pair], list[Path], list[Path]]:

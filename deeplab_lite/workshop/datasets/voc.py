@@ -15,7 +15,13 @@ from torch.utils.data import Dataset
 
 from deeplab_lite.colors import voc_palette
 from deeplab_lite.scenes import normalize
-from deeplab_lite.workshop.datasets.pairs import VARIABLE, Item, data_folder
+from deeplab_lite.workshop.datasets.pairs import (
+    VARIABLE,
+    Item,
+    data_folder,
+    read_mask,
+    unequal,
+)
 
 CLASSES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat"),
@@ -34,8 +40,8 @@ class VOC(Dataset[Item]):
     leaves it to torchvision to fetch what is not there: 2 GB, and 1.4 GB of SBD.
 
     Images of train_aug that VOC labels have VOC's labels; names are `names`. Raises ValueError for
-    an unknown split, FileNotFoundError where data or a part of it is not there, ConnectionError
-    where it cannot be fetched. Taught in lesson 09.
+    an unknown split, masks in colours and masks of another size, FileNotFoundError where data or a
+    part of it is not there, ConnectionError where it cannot be fetched. Taught in lesson 09.
     """
 
     classes, palette = CLASSES, tuple(map(tuple, voc_palette(len(CLASSES)).tolist()))
@@ -64,7 +70,13 @@ class VOC(Dataset[Item]):
     def __getitem__(self, index: int) -> Item:
         part, place = self.items[index]
         image, mask = part[place]
-        return normalize(np.array(image)), torch.from_numpy(np.array(mask)).long()
+        pixels, label, file = np.array(image), np.array(mask), Path(part.masks[place])
+        if file.suffix == ".png":  # VOC's own; SBD has MATLAB's
+            label = read_mask(file)
+        if pixels.shape[:2] != label.shape:
+            names = Path(part.images[place]), file
+            raise ValueError(unequal(*names, pixels.shape[1::-1], label.shape[::-1]))
+        return normalize(pixels), torch.from_numpy(label).long()
 
     def _voc(self, split: str, download: bool) -> Any:
         from torchvision.datasets.voc import DATASET_YEAR_DICT, VOCSegmentation
@@ -111,11 +123,15 @@ def _open(kind: Any, url: str, there: Path, root: Path, download: bool, **option
             f"there is no {kind.__name__} in {there} ({reason}): fetch it with download=True "
             f"(--download), or give the folder as root (--root) or in {VARIABLE}"
         ) from error
+    for paths in (dataset.images, vars(dataset).get("targets", [])):
+        paths[:] = [path.replace("\ufeff", "") for path in paths]  # a list that an editor marked
     files = [*dataset.images, *dataset.masks]
     named = zip(files, 2 * _names(dataset), strict=True)
     if lost := [path for path, name in named if name and not Path(path).is_file()]:
         raise FileNotFoundError(
             f"{len(lost)} files of {kind.__name__} are missing, as {lost[0]}: add them, or take "
-            f"their names out of the list; of the published data, unpack {url} again"
+            f"their names out of the list; of the published data, unpack {url} again. Masks in "
+            f"another folder: python -m deeplab_lite import {there} --masks FOLDER --colours voc "
+            "--out DATA"
         )
     return dataset

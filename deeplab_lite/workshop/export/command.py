@@ -8,8 +8,9 @@ import numpy as np
 from deeplab_lite import checkpoints
 from deeplab_lite.image_files import read
 from deeplab_lite.scenes import CLASSES, ORDINARY, SPLITS, scene
-from deeplab_lite.workshop.export.formats import compare, onnx, pt2
+from deeplab_lite.workshop.export.formats import compare, onnx, pt2, read_card
 from deeplab_lite.workshop.export.program import deployed, sides
+from deeplab_lite.workshop.export.script import script
 from deeplab_lite.workshop.segment.find_photos import find
 
 CALIBRATE, VERIFY = 64, 8  # images
@@ -23,7 +24,7 @@ def run(
     size: tuple[int, int] | None = None,
     photos: Sequence[str] = (),
 ) -> Iterator[str]:
-    """Export, verify; yields lines for the reader.
+    """Export, verify; yields lines for the reader. ONNX files get a `script` beside them.
 
     kind: onnx, pt2, or int8, which is ONNX in 8-bit integers. photos: files, folders or patterns to
     calibrate and to verify on; without them, scenes. Raises ValueError for int8 of a network of
@@ -53,6 +54,9 @@ def run(
         written = onnx(model, out, size=size, int8=calibration if kind == "int8" else None)
     yield f"{written}: {written.stat().st_size / 1e6:.1f} MB"
     yield str(compare(written, model, checks))
+    if kind != "pt2":
+        program = script(written, model, read_card(written))
+        yield f"{program}: masks of photographs, with onnxruntime, NumPy and Pillow alone"
 
 
 def scenes(split: str, count: int, sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:

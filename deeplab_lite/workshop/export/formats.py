@@ -160,7 +160,8 @@ def compare(path: str | Path, model: Model, images: Iterable[np.ndarray]) -> Agr
     count = pixels = same = 0
     difference = 0.0
     for image in batches(images):
-        logits, expected = run(image), network(image)
+        with quiet():
+            logits, expected = run(image), network(image)
         count, pixels = count + 1, pixels + expected[:, 0].numel()
         same += int((logits.argmax(1) == expected.argmax(1)).sum())
         difference = max(difference, float((logits - expected).abs().max()))

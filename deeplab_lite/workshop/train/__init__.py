@@ -21,8 +21,8 @@ batch norm sees the images of all processes (--sync-batch-norm); on CPUs, those 
 `python -m deeplab_lite train --help` has a flag for each field of Config; `recipes` lists whole
 sets of them. `loop.py` is the loop, and calls what stands beside it: `stream.py` says which images
 come when, `optim.py` how weights move, `start_from.py` where they start, `run_folder.py` what a run
-is resumed from, `log.py` what it shows, `card.py` the model card. The loss is
-`deeplab_lite.losses`.
+is resumed from, `log.py` what it shows, `card.py` the model card, `loss.py` what a step lowers,
+`scoring.py` how it is validated. A run that has ended goes on with --resume --steps MORE.
 """
 
 from importlib import import_module

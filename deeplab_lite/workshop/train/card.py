@@ -2,6 +2,8 @@
 
 import platform
 import subprocess
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +13,39 @@ from deeplab_lite.workshop.train.config import Config
 
 
 def model_card(
-    config: Config, metrics: dict[str, Any], seconds: float, device: torch.device, world: int
+    config: Config,
+    metrics: dict[str, Any],
+    seconds: float,
+    device: torch.device,
+    world: int,
+    steps: int | None = None,
+    earlier: Sequence[int] = (),
+    test: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The card of a member of the family; metrics: `tables.report` of the validation images."""
+    """The card of a member of the family.
+
+    metrics, test: `tables.report` of the validation and of the test images. steps: those taken, if
+    patience stopped it; earlier: those after which it had ended before it went on to more.
+    """
     from deeplab_lite.models import zoo
 
     kind, options = zoo.find(config.model)
     classes = list(metrics["iou"])
+    first, *more = [*earlier, config.steps]
+    images = (steps or config.steps) * config.batch
     options = options | config.changes() | {"num_classes": len(classes)}
     return {
         "model": {"class": kind, "options": options},
         "classes": classes,
-        "data": {"name": config.data, "size": config.size, "images": config.steps * config.batch},
+        "data": {"name": config.data, "size": config.size, "images": images},
         "seed": config.seed,
-        "command": config.command(),
+        "command": "; then with --resume --steps ".join(
+            [replace(config, steps=first).command(), *map(str, more)]
+        ),
         "commit": commit(),
         "hardware": hardware(device, world),
         "time": f"{seconds / 60:.1f} minutes",
-        "metrics": {"val": metrics},
+        "metrics": {"val": metrics} | ({"test": test} if test else {}),
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 CHOICES = {
     "optimizer": ("adamw", "sgd"),
     "schedule": ("poly", "step"),
+    "loss": ("cross-entropy", "dice", "both"),
     "precision": ("32-true", "bf16-mixed", "16-mixed"),
     "freeze_bn": ("none", "backbone", "all"),
 }
@@ -20,18 +21,20 @@ RANGES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
     ("1 or more", lambda x: x >= 1, "steps batch accumulate size devices drop_every"),
     ("1 or more", lambda x: x >= 1, "val_every log_every save_every"),
     ("0 or more", lambda x: x >= 0, "head_lr weight_decay clip warmup workers threads"),
-    ("0 or more", lambda x: x >= 0, "seed aux_weight"),
+    ("0 or more", lambda x: x >= 0, "seed aux_weight patience"),
+    ("0 to 180", lambda x: 0 <= x <= 180, "rotation"),
     ("0 for all, or 2 or more", lambda x: x == 0 or x >= 2, "val_images"),
     ("more than 0", lambda x: x > 0, "lr"),
     ("0 or more, but less than 1", lambda x: 0 <= x < 1, "ema momentum"),
     ("more than 0, and 1 at most", lambda x: 0 < x <= 1, "ohem"),
 )
-# Fields that decide what a run shows, or how fast it goes, but not its weights.
+# Fields that decide what a run shows, or how fast it goes, but not its weights: see `Config.free`.
 FREE = (
     *("out", "root", "download", "resume", "workers", "threads"),
     *("log_every", "val_every", "val_images"),
-    *("save_every", "progress", "tensorboard", "devices", "accelerator"),
+    *("save_every", "progress", "tensorboard", "devices", "accelerator", "test"),
 )
+STOPPING = ("val_every", "val_images")  # with patience, they decide the weights as well
 
 
 def option(default: Any, text: str) -> Any:
@@ -58,6 +61,11 @@ class Config:
     accumulate: int = option(1, "Passes per step: less memory for the same gradient.")
     size: int = option(321, "Side of the training images, or of crops of them, in pixels.")
 
+    mirror: bool = option(True, "Mirror half of the crops of photographs.")
+    scale: tuple[float, ...] = option((0.5, 2.0), "Smallest and largest scale of crops, as 0.5,2.")
+    colour: bool = option(True, "Change brightness, contrast, saturation and hue of crops.")
+    rotation: float = option(0.0, "Turn crops by up to so many degrees, either way.")
+
     optimizer: str = option("adamw", "adamw, or sgd as in the papers.")
     lr: float = option(2e-3, "Learning rate; some 1e-2 for sgd.")
     head_lr: float = option(1.0, "Multiplies lr outside of the backbone; 10 after --init, say.")
@@ -69,6 +77,7 @@ class Config:
     drop_every: int = option(2_000, "Steps between the drops of the step schedule.")
     warmup: int = option(200, "Steps in which the learning rate rises from 0.")
 
+    loss: str = option("cross-entropy", "cross-entropy, dice, or both: their sum.")
     class_weights: tuple[float, ...] = option((), "A weight for each class, as 0.5,1,1.")
     ohem: float = option(1.0, "Share of each image's pixels, the hardest, that count.")
     aux_weight: float = option(0.4, "Weight of the auxiliary head's loss, if there is one.")
@@ -87,6 +96,10 @@ class Config:
 
     val_every: int = option(500, "Steps between validations.")
     val_images: int = option(0, "Images of a validation; 0 for all there are.")
+    patience: int = option(
+        0, "Stop after so many validations without a better one, and keep the best; 0: never."
+    )
+    test: bool = option(False, "Score the test split too, once, when training has ended.")
     log_every: int = option(50, "Steps between lines of log.csv.")
     save_every: int = option(250, "Steps between checkpoints.")
     progress: bool = option(True, "Show a progress bar.")
@@ -104,6 +117,10 @@ class Config:
         if self.class_weights:
             fine = min(self.class_weights) >= 0 and any(self.class_weights)
             self._check("class_weights", fine, "0 or more, not all 0")
+        fine = len(self.scale) == 2 and 0 < self.scale[0] <= self.scale[-1]
+        self._check("scale", fine, "two sizes, the smaller first, as 0.5,2")
+        fine = self.ohem == 1 or self.loss != "dice"
+        self._check("ohem", fine, "1 with loss dice, which has no hard pixels")
 
     def _check(self, name: str, fine: bool, expected: str) -> None:
         if not fine:
@@ -128,12 +145,17 @@ class Config:
             raise ValueError(f"options {self.options!r} is not JSON: {error}") from error
         return {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
 
+    @property
+    def free(self) -> set[str]:
+        """The fields that do not decide the weights."""
+        return {*FREE} - ({*STOPPING} if self.patience else set())
+
     def command(self) -> str:
         """The command line that trains the same weights again."""
         words = ["python -m deeplab_lite train"]
         for f in fields(self):
             value, flag = getattr(self, f.name), f.name.replace("_", "-")
-            if f.name in FREE or (value == f.default and f.name not in ("model", "data")):
+            if f.name in self.free or (value == f.default and f.name not in ("model", "data")):
                 continue
             if isinstance(value, bool):
                 words.append(f"--{flag}" if value else f"--no-{flag}")
@@ -145,5 +167,5 @@ class Config:
 
     def exact(self) -> dict[str, Any]:
         """The fields that decide the weights, as a checkpoint stores them."""
-        chosen = {k: v for k, v in asdict(self).items() if k not in FREE}
+        chosen = {k: v for k, v in asdict(self).items() if k not in self.free}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in chosen.items()}

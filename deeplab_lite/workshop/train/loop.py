@@ -2,65 +2,67 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 import torch
 from torch import Tensor, nn
 
-from deeplab_lite import ask, checkpoints
-from deeplab_lite.losses import loss_sum, normalizer
-from deeplab_lite.metrics import confusion_matrices, miou
+from deeplab_lite import checkpoints
+from deeplab_lite.metrics import miou
 from deeplab_lite.tables import report
 from deeplab_lite.workshop.train.card import class_names, classes_of, model_card
 from deeplab_lite.workshop.train.config import Config
 from deeplab_lite.workshop.train.log import Log
+from deeplab_lite.workshop.train.loss import loss_counts, loss_terms
 from deeplab_lite.workshop.train.optim import make_average, make_optimizer, make_schedule
 from deeplab_lite.workshop.train.run_folder import RunFolder
-from deeplab_lite.workshop.train.start_from import freeze, start_from
+from deeplab_lite.workshop.train.scoring import Batch, Best, to_device, validate
+from deeplab_lite.workshop.train.start_from import freeze, last_layers, start_from
 from deeplab_lite.workshop.train.stream import (
     Augment,
     Stream,
     batches,
     mix,
     open_data,
-    validation,
+    open_test,
+    unguarded,
 )
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-Batch = tuple[Tensor, Tensor]  # images B x 3 x H x W, labels B x H x W
-
 
 class Trained(NamedTuple):
     """What a run leaves. The network is in eval mode, and has the averaged weights.
 
-    metrics: `deeplab_lite.tables.report` of the validation images. weights: the file that
-    `deeplab_lite.checkpoints.load` reads; None for a network of the caller's own.
+    metrics, test: `deeplab_lite.tables.report` of the validation and of the test images; test is
+    None unless config.test. weights: the file that `deeplab_lite.checkpoints.load` reads; None for
+    a network of the caller's own.
     """
 
     model: nn.Module
     metrics: dict[str, Any]
     weights: Path | None
+    test: dict[str, Any] | None = None
 
 
 def train(
     config: Config,
     model: nn.Module | None = None,
-    data: tuple[Any, Any] | None = None,
+    data: Sequence[Any] | None = None,
     augment: Augment | None = None,
 ) -> Trained:
     """Train config.model on config.data: on a CPU, a GPU, or all that torchrun has started.
 
     In their place, model is a network of your own, B x 3 x H x W to logits B x K x H x W or a dict
-    {"out", "aux"} of such, and data your (training set, validation set), whose items are an image
-    3 x H x W and a label H x W, int64 with 255 ignored. augment(image, label, generator) changes
-    training items.
+    {"out", "aux"} of such, and data your training set, validation set and, for config.test, test
+    set, whose items are an image 3 x H x W and a label H x W, int64 with 255 ignored.
+    augment(image, label, generator) changes training items.
 
     A run that was killed and resumed gives the weights of one that was not: bit for bit on a CPU
     with as many threads. torch's global generator is left as it was.
@@ -71,10 +73,20 @@ def train(
     Taught in lesson 09.
     """
     fabric = start(config)
+    if config.workers and (problem := unguarded()):
+        fabric.print(problem)
+        config = replace(config, workers=0)
     with torch.random.fork_rng([fabric.device] if fabric.device.type == "cuda" else []):
         torch.manual_seed(config.seed)
         with fabric.rank_zero_first(local=True):  # one process of a machine downloads
-            train_set, val_set, crop = (*data, None) if data else open_data(config)
+            train_set, val_set, crop = (*data[:2], None) if data else open_data(config)
+            test_set = None
+            if config.test and data and len(data) < 3:
+                raise ValueError(
+                    "test: expected a third data set beside those to train and validate"
+                )
+            if config.test:
+                test_set = data[2] if data else open_test(config, classes_of(val_set))
         if len(val_set) < 2:
             raise ValueError(
                 f"{len(val_set)} images to validate on: expected 2 or more, as the interval of the "
@@ -89,14 +101,23 @@ def train(
         network = build(config, names) if model is None else model
         stream = Stream(train_set, config.seed, augment or crop)
         folder = RunFolder(config)
-        average, seconds = run(fabric, config, folder, network, stream, val_set)
-        matrices = validate(fabric, average, val_set, config)
-    metrics = report(matrices, class_names(val_set, matrices.shape[-1]))
+        average, seconds, steps = run(fabric, config, folder, network, stream, val_set)
+        metrics = score(fabric, average, val_set, config)
+        test = None
+        if test_set is not None:
+            test = score(fabric, average, test_set, replace(config, val_images=0))
     path = None
     if model is None and fabric.is_global_zero:
-        card = model_card(config, metrics, seconds, fabric.device, fabric.world_size)
+        machine = fabric.device, fabric.world_size
+        card = model_card(config, metrics, seconds, *machine, steps, folder.earlier, test)
         path = checkpoints.save(average, folder.path / f"{config.name}.safetensors", card)
-    return Trained(average, metrics, path)
+    return Trained(average, metrics, path, test)
+
+
+def score(fabric: Fabric, network: nn.Module, dataset: Any, config: Config) -> dict[str, Any]:
+    """`tables.report` of the images of a data set."""
+    matrices = validate(fabric, network, dataset, config)
+    return report(matrices, class_names(dataset, matrices.shape[-1]))
 
 
 def run(
@@ -106,14 +127,15 @@ def run(
     network: nn.Module,
     stream: Stream,
     val_set: Any,
-) -> tuple[nn.Module, float]:
-    """The loop itself, from the folder's checkpoint if there is one: averaged weights, seconds."""
+) -> tuple[nn.Module, float, int]:
+    """The loop, from the folder's checkpoint if there is one: averaged weights, seconds, steps."""
     rank, world = fabric.global_rank, fabric.world_size
     state = folder.load()
     step = agree(fabric, 0 if state is None else state["step"], folder.path)
     if config.init and state is None:
         with fabric.rank_zero_first(local=True):
-            report_line = start_from(network, config.init)
+            names = classes_of(val_set)
+            report_line = start_from(network, config.init, names, head_of(config, names, network))
         fabric.print(report_line)
     if config.channels_last:
         network.to(memory_format=torch.channels_last)
@@ -125,26 +147,34 @@ def run(
             fabric.print("batch norm sees the images of one process: only GPUs synchronize it")
     freeze(network, config.freeze_bn)
     inner = make_optimizer(network, config)
-    schedule = make_schedule(inner, config)
     model, optimizer = fabric.setup(network, inner)
     average = make_average(network, config.ema)
     log = Log(config, folder.path, writes=fabric.is_global_zero)
+    best = Best(config.patience)
     saved: dict[str, Any] = {
         "model": network,
         "average": average.module,
         "optimizer": optimizer,
-        "schedule": schedule,
         "scaler": fabric.strategy.precision,  # of 16-mixed
         "log": log,
-    }
+    } | ({"best": best} if config.patience else {})
     if state is not None:
-        fabric.print(f"{folder.path}: going on after step {step}")
         folder.restore(saved, state)
         average.n_averaged.fill_(step)
+    schedule = make_schedule(inner, config, step)
+    if state is not None:
+        text = f"{folder.path}: going on after step {step}"
+        if (before := state["config"]["steps"]) != config.steps:
+            best.since = 0
+            text += (
+                f" to {config.steps} in place of {before}: the learning rate is that of a run of "
+                f"{config.steps} steps, so it goes on at {schedule.get_last_lr()[0]:.2g}"
+            )
+        fabric.print(text)
     log.open(step)
     loader = batches(stream, config, rank, world, step)
     model.train()
-    while step < config.steps:
+    while step < config.steps and not best.over:
         torch.manual_seed(mix(config.seed, step, rank))  # dropout, too, needs no state
         parts = [to_device(next(loader), fabric, config) for _ in range(config.accumulate)]
         loss = backward(fabric, model, parts, config)
@@ -162,17 +192,23 @@ def run(
         step += 1
         log.step(loss)
 
-        last = step == config.steps
+        ended = step == config.steps
         score = None
-        if step % config.val_every == 0 or last:
+        if step % config.val_every == 0 or ended:
             score = float(miou(validate(fabric, average.module, val_set, config).sum(0)))
+            best.see(step, score, average.module)
+            ended = ended or best.over
             model.train()
         if score is not None or step % config.log_every == 0:
             log.row(step, lr, score)
-        if (step % config.save_every == 0 or last) and fabric.is_global_zero:
-            folder.save({n: part.state_dict() for n, part in saved.items()} | {"step": step})
+        if (step % config.save_every == 0 or ended) and fabric.is_global_zero:
+            parts_now = {name: part.state_dict() for name, part in saved.items()}
+            folder.save(parts_now | {"step": step, "ended": ended})
     log.close()
-    return average.module, log.seconds
+    if best.weights:
+        average.module.load_state_dict(best.weights)
+        fabric.print(f"ended after step {step}: the best validation was after step {best.step}")
+    return average.module, log.seconds, step
 
 
 def start(config: Config) -> Fabric:
@@ -183,10 +219,16 @@ def start(config: Config) -> Fabric:
         torch.set_num_threads(config.threads)
     local = int(os.environ.get("LOCAL_WORLD_SIZE", config.devices))
     world = int(os.environ.get("WORLD_SIZE", local))
-    gpu = {"cuda": torch.cuda, "mps": torch.backends.mps}.get(config.accelerator)
-    if gpu and not gpu.is_available():
+    mps: Any = torch.backends.mps
+    there = {"cuda": torch.cuda.is_available, "mps": mps.is_available}
+    known = config.accelerator in ("auto", "cpu", *there)
+    if not known or (config.accelerator in there and not there[config.accelerator]()):
         raise ValueError(
-            f"accelerator {config.accelerator!r}: torch finds no such GPU here; take auto or cpu"
+            f"accelerator {config.accelerator!r} is not there: expected auto, cpu, cuda or mps"
+        )
+    if config.accelerator in ("auto", "cuda") and 0 < torch.cuda.device_count() < local:
+        raise ValueError(
+            f"devices {local}: this machine has {torch.cuda.device_count()} that torch can see"
         )
     fabric = Fabric(
         accelerator=config.accelerator,
@@ -223,12 +265,16 @@ def build(config: Config, classes: Sequence[str] = ()) -> nn.Module:
     return zoo.build(config.model, **(config.changes() | head))
 
 
-def to_device(batch: Batch, fabric: Fabric, config: Config) -> Batch:
-    """Images and labels where the network is, laid out as it is."""
-    images, labels = batch
-    layout = torch.channels_last if config.channels_last else torch.contiguous_format
-    images = images.to(fabric.device, memory_format=layout, non_blocking=True)
-    return images, labels.to(fabric.device, non_blocking=True)
+def head_of(config: Config, classes: Sequence[str], network: nn.Module) -> list[str]:
+    """The tensors of a network of the family that have a row for each class; else none."""
+    if not classes:
+        return []
+    with torch.device("meta"):
+        one, other = (build(config, names).state_dict() for names in (classes, [*classes, ""]))
+    own = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    if own != {name: tensor.shape for name, tensor in one.items()}:
+        return []  # a network of the caller's own
+    return last_layers(other, one)
 
 
 def backward(fabric: Fabric, model: Any, parts: list[Batch], config: Config) -> float:
@@ -236,14 +282,14 @@ def backward(fabric: Fabric, model: Any, parts: list[Batch], config: Config) -> 
     weights = None
     if config.class_weights:
         weights = torch.tensor(config.class_weights, device=fabric.device)
-    counts = [normalizer(labels, weights, config.ohem) for _, labels in parts]
-    count = add_up(fabric, torch.stack(counts).sum())
+    counts = [loss_counts(labels, config, weights) for _, labels in parts]
+    count = add_up(fabric, torch.stack(counts).sum(0))
     count = torch.where(count > 0, count, 1)  # 255 everywhere: the loss is 0, and not 0 / 0
     total = torch.zeros((), device=fabric.device)
     for index, (images, labels) in enumerate(parts):
         with fabric.no_backward_sync(model, enabled=index < len(parts) - 1):
             logits = model(images)
-            loss = loss_sum(logits, labels, weights, config.ohem, config.aux_weight) / count
+            loss = (loss_terms(logits, labels, config, weights) / count).sum()
             fabric.backward(loss * fabric.world_size)  # DDP divides by it
         total += loss.detach()
     return float(add_up(fabric, total))
@@ -259,26 +305,6 @@ def share_statistics(fabric: Fabric, network: nn.Module) -> None:
 def add_up(fabric: Fabric, value: Tensor) -> Tensor:
     """The sum over processes."""
     return cast(Tensor, fabric.all_reduce(value, reduce_op="sum"))
-
-
-@torch.no_grad()
-def validate(fabric: Fabric, model: nn.Module, dataset: Any, config: Config) -> Tensor:
-    """Confusion matrices of the validation images, N x K x K; leaves the model in eval mode."""
-    model.eval()
-    loader, mine, count = validation(dataset, config, fabric.global_rank, fabric.world_size)
-    counts = []
-    for batch in itertools.chain.from_iterable(loader):
-        images, labels = to_device(batch, fabric, config)
-        with fabric.autocast():
-            scores = ask.logits(model, images)
-        counts.append(confusion_matrices(scores, labels, scores.shape[1]))
-    classes = torch.tensor(counts[0].shape[-1] if counts else 0, device=fabric.device)
-    fullest = fabric.all_reduce(classes, reduce_op="max")  # a process may have no image at all
-    side = int(cast(Tensor, fullest))
-    matrices = torch.zeros(count, side, side, dtype=torch.long, device=fabric.device)
-    if counts:
-        matrices[mine] = torch.cat(counts)
-    return add_up(fabric, matrices).cpu()
 
 
 def stop(path: Path, step: int, loss: float, parts: list[Batch], network: nn.Module) -> NoReturn:

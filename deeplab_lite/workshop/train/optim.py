@@ -1,5 +1,6 @@
 """Optimizer, schedule and averaged weights of a run, from its config."""
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -22,8 +23,23 @@ def make_optimizer(model: nn.Module, config: Config) -> torch.optim.Optimizer:
     return torch.optim.SGD(groups, momentum=config.momentum)
 
 
-def make_schedule(optimizer: torch.optim.Optimizer, config: Config) -> LRScheduler:
-    """poly or step, times a linear warmup: (step + 1) / (warmup + 1) in its `warmup` steps."""
+def make_schedule(optimizer: torch.optim.Optimizer, config: Config, step: int = 0) -> LRScheduler:
+    """poly or step, times a linear warmup: (step + 1) / (warmup + 1) in its `warmup` steps.
+
+    It stands where it is after `step` steps, wherever the optimizer's own rates stood: a run that
+    ended and goes on to more steps has the rates of a run of so many.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = group.setdefault("initial_lr", group["lr"])
+    schedule = _from_start(optimizer, config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the optimizer has not moved yet
+        for _ in range(step):
+            schedule.step()
+    return schedule
+
+
+def _from_start(optimizer: torch.optim.Optimizer, config: Config) -> LRScheduler:
     if config.schedule == "poly":
         schedule: LRScheduler = poly(optimizer, config.steps, config.power)
     else:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from deeplab_lite.files import replacing
 from deeplab_lite.workshop.train.config import Config
@@ -17,9 +18,10 @@ class RunFolder:
     def __init__(self, config: Config):
         self.path, self.config = Path(config.folder), config
         self.checkpoint = self.path / "checkpoint.pt"
+        self.earlier: list[int] = []  # steps after which the run had ended, and was continued
 
     def load(self) -> State | None:
-        """The state to go on from, None for a new run.
+        """The state to go on from, None for a new run. One that has ended may go on to more steps.
 
         Raises FileExistsError where a run would be overwritten; ValueError where the folder's run
         was begun with another config, or its checkpoint is damaged or of another version.
@@ -35,12 +37,17 @@ class RunFolder:
             state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
         except Exception as error:  # torch.load has many
             raise ValueError(
-                f"{self.checkpoint} is damaged ({type(error).__name__}): delete it to begin anew"
+                f"{self.checkpoint} is damaged ({type(error).__name__}): begin anew with another "
+                "--out, or move that file away"
             ) from error
         for name in ("step", "config"):
             if name not in state:
                 raise self._other_version(f"it has no {name}")
         here, there = self.config.exact(), state["config"]
+        self.earlier = state.get("earlier", [])
+        ended = state.get("ended", state["step"] == there["steps"])
+        if ended and here["steps"] > there["steps"]:
+            self.earlier, there = [*self.earlier, there["steps"]], there | {"steps": here["steps"]}
         changed = [name for name in here if here[name] != there.get(name, here[name])]
         if changed:
             listed = ", ".join(f"{n} was {there[n]!r} and is {here[n]!r}" for n in changed)
@@ -51,10 +58,17 @@ class RunFolder:
         return state
 
     def restore(self, parts: dict[str, Any], state: State) -> None:
-        """Load the state of each part of a run. Raises ValueError where it does not fit."""
+        """Load the state of each part of a run.
+
+        Raises ValueError where it does not fit, before it changes a network: torch copies the
+        tensors that fit, and then raises.
+        """
         for name, part in parts.items():
             if name not in state:
                 raise self._other_version(f"it has no {name}")
+            if isinstance(part, nn.Module) and shapes(part.state_dict()) != shapes(state[name]):
+                raise self._other_version(f"its {name} does not fit")
+        for name, part in sorted(parts.items(), key=lambda item: isinstance(item[1], nn.Module)):
             try:
                 part.load_state_dict(state[name])
             except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -80,4 +94,12 @@ class RunFolder:
         for left in self.path.glob(f".{self.checkpoint.name}.*"):  # by a process that was killed
             left.unlink()
         with replacing(self.checkpoint) as temporary:
-            torch.save(state | {"config": self.config.exact()}, temporary)
+            state = state | {"config": self.config.exact(), "earlier": self.earlier}
+            torch.save(state, temporary)
+
+
+def shapes(state: Any) -> Any:
+    """Of the tensors of a state dict; of what is none, its type."""
+    if not isinstance(state, dict):
+        return type(state)
+    return {name: getattr(tensor, "shape", None) for name, tensor in state.items()}

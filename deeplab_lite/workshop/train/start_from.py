@@ -1,6 +1,6 @@
 """Where the first weights come from: a checkpoint, or ImageNet as in the papers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +25,25 @@ XCEPTION65 = (
 )
 
 
-def start_from(network: nn.Module, source: str) -> str:
+def start_from(
+    network: nn.Module, source: str, classes: Sequence[str] = (), head: Sequence[str] = ()
+) -> str:
     """Give `network` the tensors of `source` whose names and shapes are its own; report in a line.
 
     source: a shipped checkpoint's name, the path of a .safetensors file or of a run's
     checkpoint.pt, or "imagenet" for the backbone's weights. All else keeps its values: so
-    do the last layers where the source has other classes. Raises ValueError where nothing fits.
+    do the last layers where the source has another number of classes. `head` names the tensors with
+    a row for each of `classes`: where the source has a card, these rows go by the classes' names.
+    Raises ValueError where nothing fits.
     """
     if source == "imagenet":
         load_imagenet(getattr(network, "backbone", network))
         return "imagenet: the backbone's weights taken over"
     state, own = read(source), network.state_dict()
+    theirs = classes_in(source) if named(classes) else ()
+    by_name = bool(head) and named(theirs) and tuple(theirs) != tuple(classes)
+    if by_name:
+        state |= rows_by_name(state, own, theirs, classes, head)
     fitting = {n: t.float() for n, t in state.items() if n in own and t.shape == own[n].shape}
     if not any(tensor.ndim for tensor in fitting.values()):
         raise ValueError(
@@ -44,14 +52,52 @@ def start_from(network: nn.Module, source: str) -> str:
         )
     network.load_state_dict(fitting, strict=False)
     report = [f"{source}: {len(fitting)} of {len(own)} tensors taken over"]
-    head = last_layers(state, own)
-    if head:
-        there, here = (len(tensors[head[0]]) for tensors in (state, own))
-        report.append(f"it has {there} classes and this network {here}, so {some(head)} begin anew")
+    other = last_layers(state, own)
+    if other:
+        there, here = (len(tensors[other[0]]) for tensors in (state, own))
+        text = f"it has {there} classes and this network {here}, so {some(other)} begin anew"
+        report.append(text)
+    if by_name:
+        anew = [name for name in classes if name not in theirs]
+        text = f"its classes are {some(theirs)}, so the last layer's go by name"
+        report.append(f"{text}, and {some(anew)} begin anew" if anew else text)
     for what, names in (("new", own), ("left out", state)):
-        if rest := [name for name in names if name not in fitting and name not in head]:
+        if rest := [name for name in names if name not in fitting and name not in other]:
             report.append(f"{what}: {some(rest)}")
     return "; ".join(report)
+
+
+def classes_in(source: str) -> tuple[str, ...]:
+    """The classes on the source's card; () where it has none."""
+    if Path(source).suffix in (".pt", ".pth"):
+        return ()
+    try:
+        return tuple(map(str, checkpoints.card(source)["classes"]))
+    except (FileNotFoundError, ValueError):
+        return ()
+
+
+def named(classes: Sequence[str]) -> bool:
+    """Whether classes have names, and not numbers alone."""
+    return any(not name.isdigit() for name in classes)
+
+
+def rows_by_name(
+    state: Mapping[str, Tensor],
+    own: Mapping[str, Tensor],
+    theirs: Sequence[str],
+    classes: Sequence[str],
+    head: Sequence[str],
+) -> dict[str, Tensor]:
+    """The head's tensors: the source's row for each class that it knows, `own` row for others."""
+    rows = {}
+    for name in head:
+        if name in state and state[name].shape[1:] == own[name].shape[1:]:
+            rows[name] = own[name].clone()
+            for index, each in enumerate(classes):
+                if each in theirs:
+                    rows[name][index] = state[name][theirs.index(each)]
+    return rows
 
 
 def last_layers(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
@@ -64,21 +110,42 @@ def last_layers(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[
 
 
 def read(source: str) -> dict[str, Tensor]:
-    """The weights in a file, or of a shipped checkpoint; names are those of the bare network."""
+    """The weights in a file, or of a shipped checkpoint; names are those of the bare network.
+
+    Raises FileNotFoundError, and ValueError for a file that cannot be read as tensors alone.
+    """
     path = Path(source)
-    if path.suffix == ".safetensors":
+    if path.suffix not in (".safetensors", *checkpoints.PICKLES):
+        state = checkpoints.load(source).state_dict()
+    else:
         from safetensors.torch import load_file
 
-        state: dict[str, Any] = load_file(path)
-    elif path.suffix in (".pt", ".pth"):
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        state = next(
-            (state[part] for part in ("average", "model", "state_dict") if part in state), state
-        )
-        state.pop("n_averaged", None)  # of torch's AveragedModel
-    else:
-        state = checkpoints.load(source).state_dict()
+        try:
+            if path.suffix == ".safetensors":
+                state = load_file(path)
+            else:
+                state = state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        except OSError:
+            raise
+        except Exception as error:  # of torch.load and safetensors: many
+            raise ValueError(
+                f"{path} is cut short, or holds more than tensors ({type(error).__name__}): copy "
+                "it again, or save model.state_dict() in place of the model"
+            ) from error
     return {checkpoints.plain_name(name): tensor for name, tensor in state.items()}
+
+
+def state_dict(content: Any) -> dict[str, Tensor]:
+    """The weights in what torch.save wrote: the average, the model, or the first tensors."""
+    parts = content if isinstance(content, dict) else {}
+    known = [parts[name] for name in ("average", "model", "state_dict") if name in parts]
+    for part in (*known, parts, *parts.values()):
+        if isinstance(part, dict):
+            state = {str(n): value for n, value in part.items() if isinstance(value, Tensor)}
+            state.pop("n_averaged", None)  # of torch's AveragedModel
+            if state:
+                return state
+    return {}
 
 
 # ---- ImageNet ------------------------------------------------------------------------------------
@@ -140,7 +207,7 @@ def fetch(url: str) -> dict[str, Tensor]:
     except Exception as error:  # of the network, of the hash, of torch.load: many
         if file.exists():
             raise ValueError(
-                f"{file} is damaged ({type(error).__name__}): delete it, and it is fetched anew"
+                f"{file} is damaged ({type(error).__name__}): move it away, and it is fetched anew"
             ) from error
         raise ConnectionError(
             f"{url} cannot be fetched ({error}): get the file elsewhere and put it into "

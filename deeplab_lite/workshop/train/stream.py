@@ -2,8 +2,11 @@
 
 import functools
 import itertools
+import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,8 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from deeplab_lite.workshop.train.config import Config
 
+AUGMENTATION = ("mirror", "scale", "colour", "rotation")  # fields of Config
+DRAWN = ("scenes", "small-scenes")
 LONG = 2**24  # a data set longer than this is not shuffled: its items are taken in their own order
 Item = tuple[Tensor, Tensor]  # image 3 x H x W, label H x W
 Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
@@ -108,6 +113,9 @@ def validation(
     count = min(config.val_images or len(dataset), len(dataset))
     mine = list(range(rank, count, world))
     size = max(1, config.batch // (world * config.accumulate))
+    if mine:  # no more pixels at once than in training: a photograph has some hundred crops' worth
+        pixels = dataset[mine[0]][1].numel()
+        size = min(size, max(1, size * config.size**2 // pixels))
     loader = DataLoader(
         dataset,
         batch_sampler=[mine[i : i + size] for i in range(0, len(mine), size)],
@@ -129,9 +137,13 @@ def open_data(config: Config) -> tuple[Any, Any, Augment | None]:
     Validation images are whole. Raises ValueError for an unknown name, and for a folder with
     problems, all of which it lists; FileNotFoundError where the data is not.
     """
+    for name in AUGMENTATION if config.data in DRAWN else ():
+        if getattr(config, name) != getattr(Config, name):
+            raise ValueError(f"{name} is for photographs, and {config.data} is drawn: leave it out")
     from deeplab_lite.workshop import datasets
 
-    crop = functools.partial(datasets.augment, size=config.size)
+    flags = {name: getattr(config, name) for name in AUGMENTATION}
+    crop = functools.partial(datasets.augment, size=config.size, **flags)
     if config.data == "scenes":
         from deeplab_lite.scenes import ORDINARY, Scenes
 
@@ -159,4 +171,34 @@ def open_data(config: Config) -> tuple[Any, Any, Augment | None]:
     raise ValueError(
         f"no data set is called {config.data!r}: there are scenes, small-scenes, camvid, voc "
         "and voc-aug, and no folder is there"
+    )
+
+
+def open_test(config: Config, classes: Sequence[str]) -> Any:
+    """The test split of config.data, whose classes are known. Raises ValueError without one."""
+    from deeplab_lite.scenes import SMALL, Scenes
+    from deeplab_lite.workshop import datasets
+
+    if config.data == "scenes":
+        return Scenes("test")
+    if config.data == "small-scenes":
+        return Scenes("test", config.size, difficulty=SMALL)
+    if config.data == "camvid":
+        return datasets.CamVid("test", config.root or None, config.download)
+    if config.data in ("voc", "voc-aug"):
+        raise ValueError("VOC's server keeps the labels of its test split: leave --test out")
+    return datasets.Folder(config.data, "test", classes)
+
+
+def unguarded() -> str:
+    """A sentence where each worker process would run the caller's script from its top, else ""."""
+    main: Any = sys.modules["__main__"]
+    path, spec = getattr(main, "__file__", None), getattr(main, "__spec__", None)
+    if multiprocessing.get_start_method() == "fork" or not path or spec is not None:
+        return ""
+    if re.search(r"__name__\s*==", Path(path).read_text("utf-8", "replace")):
+        return ""
+    return (
+        f'{path} has no `if __name__ == "__main__":`, so each worker process would run it from its '
+        "top: images are prepared without workers. Put the call of train into such a block"
     )

@@ -273,5 +273,5 @@ open();
 
 // What the page computes, for the console and for tests.
 window.playground = {
-  data, scene, compose, worldOf, textures, ask: (name, image) => desks[0].ask(name, image),
+  data, parse, scene, compose, worldOf, textures, ask: (name, image) => desks[0].ask(name, image),
 };

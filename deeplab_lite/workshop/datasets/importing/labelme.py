@@ -1,0 +1,63 @@
+"""LabelMe's JSON, a file for each picture; the picture may be inside."""
+
+import base64
+import io
+import json
+import math
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from deeplab_lite.workshop.datasets.importing import shapes
+from deeplab_lite.workshop.datasets.importing.export import Annotation, Paint, Shape
+
+TITLE = "LabelMe"
+
+
+def is_one(document: Any) -> bool:
+    """Whether a JSON document is of this format."""
+    return isinstance(document, dict) and {"shapes", "imagePath"} <= set(document)
+
+
+def read(file: Path, document: Any, left_out: list[str]) -> tuple[list[str], list[Annotation]]:
+    """The shapes in the file's order, which is that of LabelMe's own converters."""
+    drawn = []
+    for shape in document["shapes"]:
+        kind = shape.get("shape_type") or "polygon"
+        if paint := _paint(kind, shape):
+            drawn.append(Shape(shape["label"], paint))
+        else:
+            left_out.append(f"{kind}s")
+    width, height = document.get("imageWidth"), document.get("imageHeight")
+    size = (int(width), int(height)) if width and height else None
+    photo = partial(_photo, file) if document.get("imageData") else None
+    return [], [Annotation(document["imagePath"], file, size, drawn, photo)]
+
+
+def _paint(kind: str, shape: Any) -> Paint | None:
+    points = shape["points"]
+    if kind in ("polygon", "oriented_rectangle") and len(points) > 2:
+        return shapes.polygon(points)
+    if kind == "circle":
+        (x, y), edge = points
+        radius = math.dist((x, y), edge)
+        return shapes.ellipse(x, y, radius, radius)
+    if kind not in ("rectangle", "mask") or len(points) < 2:
+        return None
+    (left, right), (top, bottom) = (sorted(each) for each in zip(*points, strict=True))
+    if kind == "rectangle":
+        return shapes.rectangle(left, top, right, bottom)
+    return shapes.bitmap(partial(_mask, shape["mask"]), round(left), round(top))
+
+
+def _mask(data: str) -> np.ndarray:
+    with Image.open(io.BytesIO(base64.b64decode(data))) as mask:
+        return np.array(mask) > 0
+
+
+def _photo(file: Path) -> bytes:
+    """Read anew: the pictures of all files would fill the memory."""
+    return base64.b64decode(json.loads(file.read_text("utf-8-sig"))["imageData"])

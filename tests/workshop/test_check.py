@@ -1,0 +1,179 @@
+"""`check`: layouts, names, modes and orientations that people bring, and what is said of them."""
+
+import unicodedata
+
+import made_exports as made
+import numpy as np
+import pytest
+from image_sets import save
+from PIL import Image
+from typer.testing import CliRunner
+
+from deeplab_lite.workshop.cli import app
+from deeplab_lite.workshop.datasets import Folder, check_folder
+from deeplab_lite.workshop.datasets.importing import import_data
+from deeplab_lite.workshop.datasets.pairs import read_mask
+
+LABEL = made.truth()
+
+
+def folder(root, mask=lambda path: save(path, LABEL), image="{}.jpg", label="{}.png", exif=None):
+    """Four photos and their masks, under names by two patterns."""
+    made.photos(root / "photos", "abcd", exif)
+    for name in "abcd":
+        photo = root / "images" / image.format(name)
+        photo.parent.mkdir(parents=True, exist_ok=True)
+        (root / "photos" / f"{name}.jpg").rename(photo)
+        path = root / "masks" / label.format(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mask(path)
+    (root / "photos").rmdir()
+    return root
+
+
+def one_text(root):
+    (problem,) = check_folder(root).problems
+    return problem.text.replace(f"{root}", "ROOT")
+
+
+IMPORT = "`python -m deeplab_lite import ROOT --out NEW`"
+NFC, NFD = (unicodedata.normalize(form, "é{}") for form in ("NFC", "NFD"))
+
+
+AFTER = "4 masks have their image's name and _mask after it, as a_mask.png: "
+FORM = "4 images and masks have names that differ in the Unicode form of a letter alone, as "
+CASE = "4 images and masks have names that differ in case alone, as Xa.jpg and xa.png: rename"
+DEEP = "4 files lie in folders of ROOT/images, as in/a.jpg, and are not read: "
+KIND = "4 files of ROOT/masks are not read, as a.tif: expected .png; "
+NONE = "no mask has the name of an image, as a.jpg and ma.png: expected a.png in masks/"
+
+
+@pytest.mark.parametrize(
+    "names, words",
+    [
+        ({"label": "{}_mask.png"}, f"{AFTER}{IMPORT} takes this layout"),
+        ({"image": f"{NFC}.jpg", "label": f"{NFD}.png"}, f"{FORM}{NFC}"),
+        ({"image": "X{}.jpg", "label": "x{}.png"}, CASE),
+        ({"image": "in/{}.jpg"}, f"{DEEP}{IMPORT} lays"),
+        ({"label": "{}.tif"}, f"{KIND}{IMPORT} takes other masks"),
+        ({"label": "m{}.png"}, NONE),
+    ],
+    ids=["suffix", "unicode", "case", "nested", "tif", "other"],
+)
+def test_a_layout_that_is_another_is_one_sentence(tmp_path, names, words):
+    root = folder(tmp_path / "x", **names)
+    texts = [problem.text.replace(str(root), "ROOT") for problem in check_folder(root).problems]
+    assert any(text.format("a").startswith(words.format("a")) for text in texts)
+    assert len(texts) == 1 or "in/" in str(names)
+    if names != {"label": "m{}.png"}:
+        import_data(root, tmp_path / "data")
+        assert check_folder(tmp_path / "data").ok
+
+
+def grey_alpha(path, alpha=255):
+    Image.merge("LA", [Image.fromarray(LABEL), Image.new("L", (40, 30), alpha)]).save(path)
+
+
+@pytest.mark.parametrize(
+    "mask, kind",
+    [
+        (grey_alpha, "grey"),
+        (lambda path: Image.fromarray(LABEL).convert("RGBA").save(path), "grey as RGB"),
+        (lambda path: Image.fromarray(LABEL == 1).save(path), "of one bit"),
+        (lambda path: save(path, LABEL.astype(np.uint16)), "16 bits"),
+        (lambda path: Image.fromarray(LABEL).save(path, bits=2), "grey"),
+    ],
+    ids=["grey with alpha", "RGBA", "one bit", "16 bits", "2 bits"],
+)
+def test_masks_of_all_modes_that_hold_numbers_are_read(tmp_path, mask, kind):
+    root = folder(tmp_path, mask)
+    report = check_folder(root)
+    assert report.ok and report.kinds == ((kind, 4),)
+    expected = LABEL == 1 if kind == "of one bit" else LABEL
+    assert np.array_equal(read_mask(root / "masks" / "a.png"), expected)
+
+
+def test_grey_that_alpha_hides_is_no_number(tmp_path):
+    with pytest.raises(ValueError, match="is grey with transparent pixels: expected a grey PNG"):
+        grey_alpha(tmp_path / "a.png", alpha=0)
+        read_mask(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    "label, names, words",
+    [
+        (np.array([1, 2, 4], np.uint8)[LABEL], "abcd", "1..2, 4, and classes are numbered 0..3: s"),
+        (LABEL + np.uint8(1), "", "1..3, and classes are numbered 0..2: subtract 1"),
+        (LABEL, "ab", "0..2, and classes are numbered 0..1: if 0 is background, add its name"),
+    ],
+)
+def test_numbers_that_begin_elsewhere_are_one_sentence(tmp_path, label, names, words):
+    root = folder(tmp_path, lambda path: save(path, label))
+    if names:
+        (root / "classes.txt").write_text("\n".join(names))
+    assert words in one_text(root)
+
+
+@pytest.mark.parametrize("turn, fits", [(3, True), (6, False), (8, False)])
+def test_masks_of_stored_pixels_are_told_by_the_orientation_tag(tmp_path, turn, fits):
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    root = folder(tmp_path / "x", exif=exif)
+    report = check_folder(root)
+    assert report.ok == fits
+    said = report.notes if fits else [problem.text for problem in report.problems]
+    assert ("orientation tag" in said[0]) and len(said) == (1 if fits else 4)
+    import_data(root, tmp_path / "data")
+    assert check_folder(tmp_path / "data").ok
+
+
+def test_one_colour_under_two_values_is_noted(tmp_path):
+    def own(path):
+        value = 1 + ord(path.stem) % 2
+        palette = [(0, 0, 0), (9, 9, 9), (9, 9, 9)]
+        palette[value] = (255, 0, 0)
+        save(path, np.where(LABEL == 1, value, 0).astype(np.uint8), palette)
+
+    notes = check_folder(folder(tmp_path, own)).notes
+    words = "the colour (255, 0, 0) is value 2 in a.png and 1 in b.png"
+    assert any(note.startswith(words) for note in notes)
+
+
+def test_a_class_that_is_most_of_the_pixels_is_noted(tmp_path):
+    label = (LABEL == 1).astype(np.uint8)
+    (note,) = check_folder(folder(tmp_path, lambda path: save(path, label))).notes
+    assert note.startswith("91.7% of the pixels that count are 0: accuracy will say little")
+
+
+def test_a_list_for_testing_is_apart(tmp_path):
+    root = folder(tmp_path)
+    with pytest.raises(ValueError, match=r"has no test.txt: expected names to test on"):
+        Folder(root, "test")
+    (root / "test.txt").write_text("\ufeffA.jpg\r\n\r\n")
+    assert [pair.image.stem for pair in Folder(root, "test").pairs] == ["a"]
+    assert "1 images to train on and 2 to validate on, 1 to test on" in str(check_folder(root))
+    (root / "val.txt").write_text("a\nb")
+    assert "1 names are in val.txt and in test.txt, as a" in one_text(root)
+
+
+# ---- the command ----
+
+
+def test_the_command_writes_a_sheet_and_says_what_is_wrong(tmp_path):
+    root = folder(tmp_path / "x")
+    sheet = tmp_path / "new" / "sheet.png"
+    result = CliRunner().invoke(app, ["check", str(root), "--sheet", str(sheet)])
+    assert result.exit_code == 0 and f"{sheet}: 4 of 4 images with their classes" in result.output
+    assert "masks: 4 grey; values 0..2" in result.output
+    pixels = np.array(Image.open(sheet))
+    assert pixels.shape[1] == 960 and len(np.unique(pixels.reshape(-1, 3), axis=0)) > 500
+    save(root / "masks" / "b.png", np.full((30, 40, 3), (1, 2, 3), np.uint8))
+    result = CliRunner().invoke(app, ["check", str(root), "--sheet", str(sheet)])
+    assert result.exit_code == 1 and "b.png is RGB, colours and no class numbers" in result.output
+    red = (np.array(Image.open(sheet)) @ (1, -1, -1))[40:] > 100
+    assert red[:, 240:480].sum() > 100 > red[:, :240].sum()  # the sentence in place of b
+
+
+def test_a_folder_that_is_none_ends_with_a_sentence(tmp_path):
+    result = CliRunner().invoke(app, ["check", str(tmp_path), "--sheet", str(tmp_path / "s.png")])
+    assert result.exit_code == 1 and "images is not there: expected images/" in result.output
