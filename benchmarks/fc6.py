@@ -1,4 +1,4 @@
-"""fc6 of VGG-16 in the forms of DeepLab v1, timed in one run. Lesson 03, section 4.
+"""fc6 of VGG-16 in the forms of DeepLab v1, timed in one run. Lesson 03, section 3.
 
     python -m benchmarks.fc6       a minute on two cores, 2 GB of memory; writes assets/fc6.csv
 

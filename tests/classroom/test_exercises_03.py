@@ -12,59 +12,6 @@ def said(capsys, grader, answer):
     return capsys.readouterr().out
 
 
-def pools(first, then):
-    """sides(side) from what a pool of stride 2 does to a side, and one of stride 1."""
-
-    def sides(side):
-        one = first(side)
-        two = first(one)
-        three = first(two)
-        return [one, two, three, then(then(three))]
-
-    return sides
-
-
-def up(a, b):
-    return -(-a // b)
-
-
-def right_side(n):
-    return up(n - 1, 2) + 1
-
-
-def same(n):
-    return n
-
-
-@pytest.mark.parametrize(
-    "sides, start",
-    [
-        (..., "· not attempted yet"),
-        (lambda side: ..., "· not attempted yet"),
-        (lambda side: [side, ...], "· not attempted yet"),
-        (pools(right_side, same), "✓ 321 gives 161, 81, 41, 41"),
-        (pools(lambda n: n // 2 + 1, same), "✓ 321 gives 161, 81, 41, 41"),
-        (pools(lambda n: (n - 1) // 2 + 1, same), "✗ rounded down, as PyTorch's pools do"),
-        (pools(lambda n: up(n, 2), same), "✗ rounded down, as PyTorch's pools do"),
-        (pools(lambda n: up(n - 3, 2) + 1, lambda n: n - 2), "✗ the padding is left out"),
-        (pools(lambda n: up(n - 2, 2) + 1, lambda n: n - 1), "✗ the padding counts on both sides"),
-        (pools(lambda n: up(n - 1, 2), lambda n: n - 1), "✗ the + 1 is missing"),
-        (pools(lambda n: n // 2, same), "✗ each pool just halves the side"),
-        (pools(right_side, right_side), "✗ pool4 and pool5 still stride"),
-        (pools(right_side, lambda n: n + 1), "✗ padding 1 makes no map larger here"),
-        (lambda side: (1, 2, 3, 4), "✗ sides(321) is (1, 2, 3, 4): take ceil"),
-        (lambda side: (161, 81, 41), "✗ sides(321) is (161, 81, 41): give four whole numbers"),
-        (lambda side: 41, "✗ sides(321) is 41: give four whole numbers"),
-        (lambda side: [side / 2] * 4, "✗ sides(321) is [160.5, 160.5, 160.5, 160.5]: give four"),
-        (lambda side: None, "✗ sides(321) is None"),
-        (lambda: 1, "✗ your code stopped with TypeError"),
-        (41, "✗ your code stopped with TypeError"),
-    ],
-)
-def test_map_sides(sides, start, capsys):
-    assert said(capsys, check.map_sides, sides).startswith(start)
-
-
 def slices(outputs=slice(None, None, 4), rows=slice(None, None, 3), shape=(-1, 7, 7)):
     def decimated(weight, channels):
         kernels = weight.reshape(len(weight), channels, 7, 7)
@@ -187,3 +134,67 @@ def one_when_empty(scores, labels):
 )
 def test_loss_on_map(loss, start, capsys):
     assert said(capsys, check.loss_on_map, loss).startswith(start)
+
+
+def plain_scores(scores, labels):
+    return F.cross_entropy(scores, labels, ignore_index=255)
+
+
+def taught(loss_of=plain_scores, zero=True, sign=1, steps=1, value=lambda loss: loss.item()):
+    """step(network, optimizer, images, labels), right or with one thing wrong."""
+
+    def step(network, optimizer, images, labels):
+        loss = loss_of(network(images), labels)
+        if zero:
+            optimizer.zero_grad()
+        (sign * loss).backward()
+        for _ in range(steps):
+            optimizer.step()
+        return value(loss)
+
+    return step
+
+
+def gradients_thrown_away(network, optimizer, images, labels):
+    loss = plain_scores(network(images), labels)
+    loss.backward()
+    optimizer.zero_grad()
+    optimizer.step()
+    return loss.item()
+
+
+def loss_of_afterwards(network, optimizer, images, labels):
+    taught()(network, optimizer, images, labels)
+    return plain_scores(network(images), labels).item()
+
+
+@pytest.mark.parametrize(
+    "step, start",
+    [
+        (..., "· not attempted yet"),
+        (lambda *given: ..., "· not attempted yet"),
+        (taught(), "✓ scores, loss, zero_grad, backward, step"),
+        (taught(steps=0), "✗ the weights are what they were"),
+        (gradients_thrown_away, "✗ the weights are what they were"),
+        (lambda *given: None, "✗ the weights are what they were"),
+        (taught(zero=False), "✗ gradients of the step before are still in it"),
+        (taught(sign=-1), "✗ the loss rises"),
+        (
+            taught(lambda s, t: F.cross_entropy(s, t.where(t != 255, 0))),
+            "✗ 255 is taken for class 0",
+        ),
+        (
+            taught(lambda s, t: F.cross_entropy(s, t, ignore_index=255, reduction="none").mean()),
+            "✗ the sum is divided by all pixels",
+        ),
+        (taught(lambda s, t: plain_scores(s.softmax(1), t)), "✗ softmax twice"),
+        (taught(steps=2), "✗ the weights end up elsewhere"),
+        (taught(value=lambda loss: loss), "✗ the step returns Tensor: loss.item() is a number"),
+        (taught(value=lambda loss: None), "✗ the step returns NoneType"),
+        (loss_of_afterwards, "✗ it returns"),
+        (taught(F.cross_entropy), "✗ your code stopped with IndexError"),
+        (lambda network: 1, "✗ your code stopped with TypeError"),
+    ],
+)
+def test_training_step(step, start, capsys):
+    assert said(capsys, check.training_step, step).startswith(start)

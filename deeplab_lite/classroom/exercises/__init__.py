@@ -12,7 +12,7 @@ from deeplab_lite.classroom.exercises.lesson_02 import (
     rates_without_holes,
     traded_by_hand,
 )
-from deeplab_lite.classroom.exercises.lesson_03 import decimated_fc6, loss_on_map, map_sides
+from deeplab_lite.classroom.exercises.lesson_03 import decimated_fc6, loss_on_map, training_step
 from deeplab_lite.classroom.exercises.lesson_04 import (
     mean_field_step,
     settings_for_textures,
@@ -51,7 +51,6 @@ __all__ = [
     "honest_split",
     "lasting_freeze",
     "loss_on_map",
-    "map_sides",
     "mean_field_step",
     "mean_iou",
     "merged_separable",
@@ -64,5 +63,6 @@ __all__ = [
     "settings_for_textures",
     "thrifty_stack",
     "traded_by_hand",
+    "training_step",
     "what_a_vote_is_worth",
 ]

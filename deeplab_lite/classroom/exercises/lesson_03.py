@@ -1,68 +1,8 @@
 """Graders of lesson 03: from VGG-16 to DeepLab v1."""
 
-from collections.abc import Callable
 from typing import Any
 
-from deeplab_lite.classroom.exercises.grading import expect, grader, is_whole
-
-Side = Callable[[int], int]
-
-
-@grader
-def map_sides(sides: Any) -> str:
-    """sides(side): sides of the maps after pools 1, 2, 3 and 5 of LargeFOV."""
-    cases = (321, 513, 320, 306, 500)
-    answers = [sides(side) for side in cases]
-    for side, answer in zip(cases, answers, strict=True):
-        expect(
-            isinstance(answer, list | tuple) and len(answer) == 4 and all(map(is_whole, answer)),
-            f"sides({side}) is {answer!r}: give four whole numbers, after pools 1, 2, 3 and 5",
-        )
-    answers = [tuple(map(int, answer)) for answer in answers]
-    dense: Side = int  # pool4 and pool5 keep the side
-    mistakes: dict[str, tuple[Side, Side]] = {
-        "rounded down, as PyTorch's pools do unless told ceil_mode=True: Caffe rounds up": (
-            lambda n: (n - 1) // 2 + 1,
-            dense,
-        ),
-        "the padding is left out: a row on either side makes it n + 2 - 3": (
-            lambda n: -(-(n - 3) // 2) + 1,
-            lambda n: n - 2,
-        ),
-        "the padding counts on both sides: n + 2 - 3, not n + 1 - 3": (
-            lambda n: -(-(n - 2) // 2) + 1,
-            lambda n: n - 1,
-        ),
-        "the + 1 is missing: after the first window, count how often it can move": (
-            lambda n: -(-(n - 1) // 2),
-            lambda n: n - 1,
-        ),
-        "each pool just halves the side: a window of 3 with padding 1 can begin once more, at 0 "
-        "and at the last pixel": (lambda n: n // 2, dense),
-        "pool4 and pool5 still stride: in v1 both have stride 1": (
-            lambda n: -(-(n - 1) // 2) + 1,
-            lambda n: -(-(n - 1) // 2) + 1,
-        ),
-        "padding 1 makes no map larger here: with a kernel of 3 and stride 1, n + 2 - 3 + 1 is n. "
-        "The notes' 2x2 pools grow": (lambda n: -(-(n - 1) // 2) + 1, lambda n: n + 1),
-    }
-    for hint, (stride_2, stride_1) in mistakes.items():
-        expect(answers != [_sides(side, stride_2, stride_1) for side in cases], hint)
-    for side, answer in zip(cases, answers, strict=True):
-        right = _sides(side, lambda n: -(-(n - 1) // 2) + 1, dense)
-        expect(
-            answer == right,
-            f"sides({side}) is {answer}: take ceil((n + 2 - 3) / stride) + 1 pool by pool",
-        )
-    return "321 gives 161, 81, 41, 41; at 8k + 1 rounding has no say, at 320 it has: 41, not 40"
-
-
-def _sides(side: int, stride_2: Side, stride_1: Side) -> tuple[int, ...]:
-    """After pools 1, 2, 3 and 5, with what one pool of stride 2, or of stride 1, does."""
-    one = stride_2(side)
-    two = stride_2(one)
-    three = stride_2(two)
-    return one, two, three, stride_1(stride_1(three))
+from deeplab_lite.classroom.exercises.grading import expect, grader
 
 
 @grader
@@ -174,8 +114,8 @@ def loss_on_map(loss: Any) -> str:
         expect(not torch.isclose(value.double(), wrong, rtol=1e-5), hint)
     expect(
         bool(torch.isclose(value.double(), right, rtol=1e-5)),
-        f"{float(value):.4f} instead of {float(right):.4f}: labels at every n-th pixel, cross "
-        "entropy, mean over what is not 255",
+        f"{float(value):.4f} instead of {float(right):.4f}: read the labels at every n-th pixel, "
+        "where (h - 1) n = H - 1, and take the mean cross entropy of those that are not 255",
     )
     empty = torch.as_tensor(loss(scores.clone(), torch.full_like(labels, 255)))
     expect(
@@ -184,3 +124,89 @@ def loss_on_map(loss: Any) -> str:
     )
     expect(float(empty) == 0, f"{float(empty):.4f} if all labels are 255: nothing counts, so 0")
     return "labels where the positions stand, the mean over those that count: v1's loss"
+
+
+@grader
+def training_step(step: Any) -> str:
+    """step(network, optimizer, images, labels): trains once, and returns the loss as a float."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    draw = torch.Generator().manual_seed(0)
+    images = torch.randn(2, 3, 2, 8, 8, generator=draw)  # two batches
+    labels = torch.randint(0, 4, (2, 3, 8, 8), generator=draw)
+    labels[torch.rand(labels.shape, generator=draw) < 0.3] = 255
+
+    def plain(scores: Any, labels: Any) -> Any:
+        return cross_entropy(scores, labels, ignore_index=255)
+
+    def taught(loss_of: Any = plain, zero: bool = True, sign: float = 1.0) -> tuple[Any, Any]:
+        """The losses and the weights after both batches, with one thing wrong or none."""
+        network, optimizer = _pixelwise()
+        values = []
+        for batch in zip(images, labels, strict=True):
+            loss = loss_of(network(batch[0]), batch[1])
+            if zero:
+                optimizer.zero_grad()
+            (sign * loss).backward()
+            optimizer.step()
+            values.append(loss.item())
+        return values, _weights(network)
+
+    network, optimizer = _pixelwise()
+    before = _weights(network)
+    values = [step(network, optimizer, *batch) for batch in zip(images, labels, strict=True)]
+    after = _weights(network)
+    expect(
+        not torch.equal(after, before),
+        "the weights are what they were: zero_grad(), then loss.backward(), then optimizer.step()",
+    )
+    background = taught(lambda s, y: cross_entropy(s, y.where(y != 255, 0)))
+    diluted = taught(lambda s, y: cross_entropy(s, y, ignore_index=255, reduction="none").mean())
+    mistakes = {
+        "gradients of the step before are still in it: backward() adds to what is there, so call "
+        "optimizer.zero_grad() first": taught(zero=False),
+        "the loss rises: step() goes down the gradient by itself, so leave out the minus": (
+            taught(sign=-1.0)
+        ),
+        "255 is taken for class 0: pass ignore_index=255": background,
+        "the sum is divided by all pixels, those of 255 too: only those that count": diluted,
+        "softmax twice: F.cross_entropy takes scores, not probabilities": (
+            taught(lambda s, y: plain(s.softmax(1), y))
+        ),
+    }
+    for hint, (_, wrong) in mistakes.items():
+        expect(not torch.allclose(after, wrong, rtol=1e-4), hint)
+    losses, right = taught()
+    expect(
+        torch.allclose(after, right, rtol=1e-4),
+        "the weights end up elsewhere: one loss, over both the scores and the labels as they come, "
+        "and one optimizer.step()",
+    )
+    expect(
+        all(isinstance(value, float) for value in values),
+        f"the step returns {type(values[0]).__name__}: loss.item() is a number, and lets go of the "
+        "graph behind the loss",
+    )
+    expect(
+        torch.allclose(torch.tensor(values), torch.tensor(losses), rtol=1e-4),
+        f"it returns {values[0]:.4f} instead of {losses[0]:.4f}: the loss from before the step",
+    )
+    return "scores, loss, zero_grad, backward, step: every training loop is built around these"
+
+
+def _pixelwise() -> tuple[Any, Any]:
+    """A network of one 1x1 convolution, always the same, and an optimizer of it."""
+    import torch
+
+    network = torch.nn.Conv2d(2, 4, 1)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(torch.linspace(-1, 1, parameter.numel()).view_as(parameter))
+    return network, torch.optim.SGD(network.parameters(), lr=0.5)
+
+
+def _weights(network: Any) -> Any:
+    import torch
+
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
