@@ -115,6 +115,7 @@ LADDER = (
     Rung("v3+, mirror", "v3+", "mirror image", "", "v3plus", MIRROR),
     Rung("v1 + CRF", "v1", "CRF", "+4.08 (v2, table 3)", "v1", CRF),
     Rung("v2 + CRF", "v2", "CRF", "+2.61 (v2, table 3)", "v2", CRF),
+    Rung("v2, ASPP-S + CRF", "v2, ASPP-S", "CRF", "+2.75 (v2, table 3)", "v2-aspp-s", CRF),
     Rung("v3 + CRF", "v3", "CRF", "", "v3", CRF),
     Rung("v3+ + CRF", "v3+", "CRF", "", "v3plus", CRF),
 )  # fmt: skip
