@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 import torch._inductor.config as inductor
-from benchmarks.family import ASSETS
 from torch import Tensor
 
+from benchmarks.ladder import ASSETS
 from benchmarks.peers import turns
 from deeplab_lite import checkpoints, metrics
 from deeplab_lite.scenes import CLASSES, SPLITS, scene
