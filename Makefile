@@ -46,6 +46,8 @@ bench: .venv/.test  ## ratios against peers, what the scenes are for, the scores
 	$(BIN)/python -m benchmarks.decoder
 	$(BIN)/python -m benchmarks.rates
 	$(BIN)/python -m benchmarks.export
+	$(BIN)/python -m benchmarks.starts
+	$(BIN)/python -m benchmarks.seeds
 	$(BIN)/python -m benchmarks.ladder
 
 clean:  ## remove the environment and everything else that make made

