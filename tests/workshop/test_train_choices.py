@@ -19,7 +19,7 @@ from deeplab_lite.workshop.datasets import augment
 from deeplab_lite.workshop.train import Config, optim, scoring, train
 from deeplab_lite.workshop.train import stream as data
 from deeplab_lite.workshop.train.log import read
-from deeplab_lite.workshop.train.loss import dice_sum, loss_counts, loss_terms
+from deeplab_lite.workshop.train.objective import dice_sum, loss_counts, loss_terms
 
 # ---- Dice ----------------------------------------------------------------------------------------
 
@@ -149,7 +149,7 @@ def test_turned_crops_keep_image_and_label_together_and_have_no_empty_corner():
 
 @pytest.mark.parametrize("name, value", [("rotation", 9.0), ("scale", (1.0, 1.0))])
 def test_drawn_scenes_are_not_augmented(name, value):
-    with pytest.raises(ValueError, match=f"{name} is for photographs, and wide is drawn"):
+    with pytest.raises(ValueError, match=f"{name} is for photographs, and small-scenes is drawn"):
         data.open_data(Config(data="small-scenes", **{name: value}))
 
 
@@ -225,7 +225,7 @@ def test_the_test_split_is_seen_once_when_training_has_ended(tmp_path):
         train(small(tmp_path / "none", test=True), net(), DATA)
     with pytest.raises(ValueError, match="VOC's server keeps the labels"):
         data.open_test(Config(data="voc"), ())
-    assert data.open_test(Config(), ())[0][1].shape == (128, 128)
+    assert data.open_test(Config(), ())[0][1].shape == (321, 321)
 
 
 # ---- A run that has ended goes on ----------------------------------------------------------------

@@ -18,7 +18,7 @@ from deeplab_lite.tables import report
 from deeplab_lite.workshop.train.card import class_names, classes_of, model_card
 from deeplab_lite.workshop.train.config import Config
 from deeplab_lite.workshop.train.log import Log
-from deeplab_lite.workshop.train.loss import loss_counts, loss_terms
+from deeplab_lite.workshop.train.objective import loss_counts, loss_terms
 from deeplab_lite.workshop.train.optim import make_average, make_optimizer, make_schedule
 from deeplab_lite.workshop.train.run_folder import RunFolder
 from deeplab_lite.workshop.train.scoring import Batch, Best, to_device, validate
