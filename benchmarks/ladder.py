@@ -158,17 +158,17 @@ class Answers(NamedTuple):
 
 def answers(rung: Rung, seed: int, count: int) -> Answers:
     """What the network of this seed says of the test scenes; kept, since a CRF takes its time."""
-    network = checkpoints.load(weights(rung.run, seed)).to(memory_format=torch.channels_last)
     key = "".join(c if c.isalnum() else "-" for c in f"{rung.how}").strip("-")
     digest = checkpoints.card(weights(rung.run, seed))["sha256"][:12]
     kept = ROOT / "runs" / "ladder" / "answers" / f"{rung.run}-{seed}-{digest}-{key}-{count}.npz"
     if not kept.exists():
+        network = checkpoints.load(weights(rung.run, seed)).to(memory_format=torch.channels_last)
         test = test_scenes(count)
         probs = (ask.probabilities(network, image, rung.how) for image in test.images)
         labels, table = [], np.zeros((15, 3))
         for each, label in zip(probs, test.banded.numpy(), strict=True):
             labels.append(each.argmax(0).astype(np.uint8))
-            counted = label != 255
+            counted = label != IGNORE
             confidence, right = each.max(0)[counted], (labels[-1] == label)[counted]
             bins = np.minimum((confidence * 15).astype(int), 14)
             for column, value in enumerate((np.ones_like(confidence), confidence, right)):
@@ -266,8 +266,8 @@ def through_stride(label: Tensor, stride: int) -> Tensor:
     kernel = (tent[:, None] * tent / stride**2).expand(classes, 1, -1, -1)
     enlarged = []
     for part in label.split(20):
-        shares = F.one_hot(part.long(), classes).permute(0, 3, 1, 2).float()
-        padded = F.pad(shares, (stride - 1,) * 4, mode="replicate")
+        exact = F.one_hot(part.long(), classes).permute(0, 3, 1, 2).float()
+        padded = F.pad(exact, (stride - 1,) * 4, mode="replicate")
         small = F.conv2d(padded, kernel, stride=stride, groups=classes)
         logits = resize(small, part.shape[-2:], align_corners=True)
         enlarged.append(logits.argmax(1).to(torch.uint8))

@@ -124,7 +124,8 @@ def test_each_choice_reaches_the_network_and_is_told(name, scene, tmp_path):
     found = np.array(labels_of(out, "seven"))
     assert np.array_equal(found, Segmenter(Settings(MODEL, **settings), "cpu").labels(image))
     plain = Segmenter(Settings(MODEL), "cpu").labels(image)
-    assert 0.7 < (found == plain).mean() < 1
+    # tiles of 97 pixels are smaller than what this network listens to
+    assert (0.7 if name == "tiles" else 0.9) < (found == plain).mean() < 1
     told = json.loads((out / "seven.result.json").read_text())["settings"]
     for key, value in settings.items():
         assert told[key] == ({} if key == "crf" else json.loads(json.dumps(value)))

@@ -144,16 +144,11 @@ def open_data(config: Config) -> tuple[Any, Any, Augment | None]:
 
     flags = {name: getattr(config, name) for name in AUGMENTATION}
     crop = functools.partial(datasets.augment, size=config.size, **flags)
-    if config.data == "scenes":
-        from deeplab_lite.scenes import ORDINARY, Scenes
-
+    if config.data in DRAWN:
+        train, val = drawn(config, "train"), drawn(config, "val")
+        side = train.size or train.difficulty.side
         part = functools.partial(crop, scale=(1.0, 1.0), colour=False)
-        return Scenes("train"), Scenes("val"), None if config.size == ORDINARY.side else part
-    if config.data == "small-scenes":
-        from deeplab_lite.scenes import SMALL, Scenes
-
-        small = [Scenes(split, config.size, difficulty=SMALL) for split in ("train", "val")]
-        return small[0], small[1], None
+        return train, val, None if config.size == side else part
     where: dict[str, Any] = {"root": config.root or None, "download": config.download}
     if config.data == "camvid":
         return datasets.CamVid("train", **where), datasets.CamVid("val", **where), crop
@@ -174,15 +169,21 @@ def open_data(config: Config) -> tuple[Any, Any, Augment | None]:
     )
 
 
-def open_test(config: Config, classes: Sequence[str]) -> Any:
-    """The test split of config.data, whose classes are known. Raises ValueError without one."""
+def drawn(config: Config, split: str) -> Any:
+    """A split of the scenes: whole ones, or small ones of config.size."""
     from deeplab_lite.scenes import SMALL, Scenes
-    from deeplab_lite.workshop import datasets
 
     if config.data == "scenes":
-        return Scenes("test")
-    if config.data == "small-scenes":
-        return Scenes("test", config.size, difficulty=SMALL)
+        return Scenes(split)
+    return Scenes(split, config.size, difficulty=SMALL)
+
+
+def open_test(config: Config, classes: Sequence[str]) -> Any:
+    """The test split of config.data, whose classes are known. Raises ValueError without one."""
+    from deeplab_lite.workshop import datasets
+
+    if config.data in DRAWN:
+        return drawn(config, "test")
     if config.data == "camvid":
         return datasets.CamVid("test", config.root or None, config.download)
     if config.data in ("voc", "voc-aug"):
