@@ -12,6 +12,7 @@ from PIL import Image
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from deeplab_lite.classroom import draw
+from deeplab_lite.classroom.draw.differences import DIFFERENCES
 from deeplab_lite.colors import voc_palette
 from deeplab_lite.receptive_field import trace
 from deeplab_lite.workshop.datasets import camvid
@@ -86,14 +87,15 @@ def test_png_keeps_every_pixel(shape):
         assert np.array_equal(back, array)
 
 
-def test_png_of_few_colors_is_smaller_and_keeps_white_and_the_palette():
+def test_png_of_few_colors_is_smaller_and_keeps_white_the_palette_and_differences():
     array = np.repeat(np.repeat(PHOTO, 4, 0), 4, 1)
-    array[:8], array[8, :8] = 255, draw.PALETTE
+    array[:8], array[8, :8], array[9, :4] = 255, draw.PALETTE, DIFFERENCES
     back = decoded(draw.png(array, level=9, colors=32))
     assert len(draw.png(array, level=9, colors=32)) < len(draw.png(array, level=9)) / 2
     assert (back[:8] == 255).all() and np.array_equal(back[8, :8], draw.PALETTE)
+    assert np.array_equal(back[9, :4], DIFFERENCES)
     assert np.abs(back.astype(int) - array).mean() < 25
-    assert len(np.unique(back.reshape(-1, 3), axis=0)) <= 32 + 9
+    assert len(np.unique(back.reshape(-1, 3), axis=0)) <= 32 + 13
 
 
 def test_overlay_tints_classes_and_leaves_the_background():
