@@ -48,6 +48,7 @@ def stage(folder: Path) -> None:
         ),
         pages.toctree(
             "Glossary <notebooks/glossary>",
+            "Small print <notebooks/appendix>",
             "notebooks/solutions/index",
             "The code in this order <deeplab_lite/README>",
             options=":hidden:\n:caption: To look up",
