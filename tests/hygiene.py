@@ -346,6 +346,6 @@ SOLUTION = [*EVERY, opens_as_solutions, every_answer_is_right]
 
 
 def rules(path: Path) -> list:
-    if path.stem == "glossary":
+    if path.stem in ("glossary", "appendix"):
         return EVERY
     return SOLUTION if path.parent.name == "solutions" else LESSON

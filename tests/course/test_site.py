@@ -32,7 +32,14 @@ ROOT = notebooks.ROOT
 NO_NPM = ("There is no npm", "npm failed")  # tools/npm.py says so
 LESSONS = [f"notebooks/{lesson.path.stem}.html" for lesson in pages.lessons()]
 SOLUTIONS = [page.replace("/", "/solutions/") for page in LESSONS]
-OTHERS = ("index", "search", "notebooks/glossary", "deeplab_lite/README", "deeplab_lite/atrous")
+OTHERS = (
+    "index",
+    "search",
+    "notebooks/glossary",
+    "notebooks/appendix",
+    "deeplab_lite/README",
+    "deeplab_lite/atrous",
+)
 VISITED = [*LESSONS, *SOLUTIONS[:2], *(f"{name}.html" for name in OTHERS)]
 OPTION = "button.dl-qz-option"  # of a quiz
 MAX_WEIGHT = 3_000_000  # bytes of a lesson with all that it loads

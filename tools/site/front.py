@@ -30,6 +30,18 @@ DRAG = """\
 <small>{name} runs in this page: 8 MB, once</small>
 </button>"""
 LADDER = Path("assets/ladder.csv")
+# The rungs in sight; the others are folded away.
+MAIN = (
+    "v1-small",
+    "v1",
+    "v2",
+    "v3",
+    "v3, trained at OS8",
+    "v3+",
+    "v3+ Lite0",
+    "v1 + CRF",
+    "v3+ + CRF",
+)
 
 
 def stage(folder: Path) -> None:
@@ -48,6 +60,7 @@ def stage(folder: Path) -> None:
         ),
         pages.toctree(
             "Glossary <notebooks/glossary>",
+            "Small print <notebooks/appendix>",
             "notebooks/solutions/index",
             "The code in this order <deeplab_lite/README>",
             options=":hidden:\n:caption: To look up",
@@ -139,7 +152,16 @@ def crop(image: np.ndarray) -> np.ndarray:
 
 
 def ladder(rows: list[dict[str, str]]) -> str:
-    """The rungs of assets/ladder.csv as an HTML table."""
+    """The rungs of assets/ladder.csv as two HTML tables, the second one folded away."""
+    main = [row for row in rows if row["rung"] in MAIN]
+    others = [row for row in rows if row["rung"] not in MAIN]
+    return (
+        f"{table(main)}\n<details><summary>{len(others)} more: other rates, strides, crops, "
+        f"sizes, CRFs</summary>\n{table(others)}</details>"
+    )
+
+
+def table(rows: list[dict[str, str]]) -> str:
     head = ("network", "what it adds", "to", "mIoU", "step", "near edges", "weights", "GMAC")
     names = "".join(f'<th scope="col">{name}</th>' for name in head)
     body = "".join(f"<tr>{rung(row)}</tr>\n" for row in rows)

@@ -1,4 +1,5 @@
-"""Graders of the exercises: `from deeplab_lite import exercises as check`, `check.<name>(answer)`.
+"""Graders of the exercises: `from deeplab_lite.classroom import exercises as check`, then
+`check.<name>(answer)`.
 
 A grader says one of three things and never raises: not attempted yet (the stub still returns
 `...`), a tick with what the answer shows, or a cross that names the misconception behind it.
