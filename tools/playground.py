@@ -27,6 +27,7 @@ from PIL import Image
 
 from deeplab_lite import checkpoints, photos, scenes, textures
 from deeplab_lite.classroom.draw.crf_steps import heat_table
+from deeplab_lite.classroom.draw.differences import DISAGREEMENT
 from deeplab_lite.classroom.own_scene import BACKGROUND, MOST, PATTERNS, RADIUS
 from deeplab_lite.classroom.widgets import _subjects, _twin, shape_canvas
 from deeplab_lite.files import package_folder
@@ -127,6 +128,7 @@ def write_data(page: Path, names: list[str]) -> None:
             "background": BACKGROUND._asdict(),
         },
         "heat": heat_table()[:, :3].tolist(),
+        "differences": {name: color.tolist() for name, (_, color) in DISAGREEMENT.items()},
         "strange": _subjects.STRANGE,
     }
     (page / "data.json").write_text(json.dumps(data, indent=1), "utf-8")

@@ -12,7 +12,10 @@ from PIL import Image
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from deeplab_lite.classroom import draw
+from deeplab_lite.classroom.draw.differences import DIFFERENCES
+from deeplab_lite.colors import voc_palette
 from deeplab_lite.receptive_field import trace
+from deeplab_lite.workshop.datasets import camvid
 
 LABEL = np.zeros((40, 60), int)
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
@@ -47,6 +50,35 @@ def test_paint_gives_each_class_of_the_scenes_its_own_colour_and_void_white():
         draw.paint([0.5, 1])
 
 
+MACHADO = {  # sRGB as other eyes see it, by Machado, Oliveira and Fernandes (2009)
+    "normal": np.eye(3),
+    "protanopia": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "deuteranopia": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "tritanopia": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+
+
+@pytest.mark.parametrize("eyes", MACHADO)
+def test_a_colour_that_means_wrong_is_far_from_classes_and_greys_and_its_like(eyes):
+    def lab(colors):
+        unit = np.asarray(colors, float) / 255
+        linear = np.where(unit <= 0.04045, unit / 12.92, ((unit + 0.055) / 1.055) ** 2.4)
+        linear = np.clip(linear @ np.transpose(MACHADO[eyes]), 0, 1)
+        unit = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+        return rgb2lab(unit)
+
+    def least(others):
+        return deltaE_ciede2000(marks[:, None], lab(others)[None]).min()
+
+    kinds = [*draw.ERRORS.values(), *draw.CHANGES.values(), *draw.DISAGREEMENT.values()]
+    used = sorted({tuple(color.tolist()) for _, color in kinds})
+    marks = lab(used)
+    assert min(deltaE_ciede2000(a, b) for a, b in combinations(marks, 2)) > 22
+    assert least(draw.grey(np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(1, -1, 3))[0]) > 12
+    assert least(draw.SCENE_PALETTE) > (18 if eyes == "normal" else 8)
+    assert least([*voc_palette(21), *camvid.PALETTE]) > (16 if eyes == "normal" else 8)
+
+
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3), (5, 7, 4)])
 def test_png_keeps_every_pixel(shape):
     array = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
@@ -55,14 +87,15 @@ def test_png_keeps_every_pixel(shape):
         assert np.array_equal(back, array)
 
 
-def test_png_of_few_colors_is_smaller_and_keeps_white_and_the_palette():
+def test_png_of_few_colors_is_smaller_and_keeps_white_the_palette_and_differences():
     array = np.repeat(np.repeat(PHOTO, 4, 0), 4, 1)
-    array[:8], array[8, :8] = 255, draw.PALETTE
+    array[:8], array[8, :8], array[9, :4] = 255, draw.PALETTE, DIFFERENCES
     back = decoded(draw.png(array, level=9, colors=32))
     assert len(draw.png(array, level=9, colors=32)) < len(draw.png(array, level=9)) / 2
     assert (back[:8] == 255).all() and np.array_equal(back[8, :8], draw.PALETTE)
+    assert np.array_equal(back[9, :4], DIFFERENCES)
     assert np.abs(back.astype(int) - array).mean() < 25
-    assert len(np.unique(back.reshape(-1, 3), axis=0)) <= 32 + 9
+    assert len(np.unique(back.reshape(-1, 3), axis=0)) <= 32 + 13
 
 
 def test_overlay_tints_classes_and_leaves_the_background():

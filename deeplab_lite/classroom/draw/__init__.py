@@ -16,14 +16,14 @@ from deeplab_lite.classroom.draw.boundary import (
 )
 from deeplab_lite.classroom.draw.classes import class_bars
 from deeplab_lite.classroom.draw.comparison import (
-    DISAGREEMENT,
     disagreement,
     disagreement_kinds,
     entropy,
     surprise,
 )
-from deeplab_lite.classroom.draw.crf_steps import CHANGES, change_kinds, changes, energy_chart
+from deeplab_lite.classroom.draw.crf_steps import change_kinds, changes, energy_chart
 from deeplab_lite.classroom.draw.decoder import decoder_diagram
+from deeplab_lite.classroom.draw.differences import CHANGES, DISAGREEMENT, ERRORS
 from deeplab_lite.classroom.draw.family import FAMILY, family
 from deeplab_lite.classroom.draw.ladder import ladder
 from deeplab_lite.classroom.draw.legend import (
@@ -41,7 +41,6 @@ from deeplab_lite.classroom.draw.legend import (
 from deeplab_lite.classroom.draw.pyramid import Branch, pyramid_taps
 from deeplab_lite.classroom.draw.rates import map_taps, score_table
 from deeplab_lite.classroom.draw.segmentation import (
-    ERRORS,
     doubt,
     error_kinds,
     errors,

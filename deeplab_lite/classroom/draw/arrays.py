@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from deeplab_lite.classroom.draw.differences import DIFFERENCES
 from deeplab_lite.colors import PALETTE, blend, checked, share
 
 
@@ -23,8 +24,8 @@ def png(array: Any, *, level: int = 1, colors: int | None = None) -> bytes:
     """PNG bytes of a uint8 picture (H, W), (H, W, 3) or (H, W, 4).
 
     Level 1 is made for sliders (fast), 9 for pictures that are kept (small); `colors` keeps that
-    many colours only (up to 247; PALETTE and white besides, so that thin lines keep theirs): a
-    photograph gets some three times smaller. Raises ValueError if the array is not a picture.
+    many colours only (up to 243; besides, PALETTE, white and the DIFFERENCES that are in it, so
+    that thin lines and legends keep theirs): a photograph gets some three times smaller. Raises ValueError if the array is not a picture.
     """
     array = np.asarray(array)
     flat = array.ndim == 2
@@ -43,7 +44,9 @@ def png(array: Any, *, level: int = 1, colors: int | None = None) -> bytes:
 
 def _few(image: Image.Image, colors: int) -> Image.Image:
     fit = image.quantize(colors, Image.Quantize.MEDIANCUT)
-    table = (fit.getpalette() or [])[: 3 * colors] + PALETTE.ravel().tolist() + [255] * 3
+    marks = [mark for mark in DIFFERENCES if (np.asarray(image) == mark).all(-1).any()]
+    kept = np.array([*PALETTE, *marks, (255, 255, 255)], np.uint8)
+    table = (fit.getpalette() or [])[: 3 * colors] + kept.ravel().tolist()
     fit.putpalette(table)
     index = np.array(image.quantize(palette=fit, dither=Image.Dither.NONE))
     index[(np.asarray(image) == 255).all(-1)] = len(table) // 3 - 1  # Pillow's search is not exact

@@ -6,17 +6,9 @@ import numpy as np
 
 from deeplab_lite.classroom.draw.arrays import heat
 from deeplab_lite.classroom.draw.crf_steps import change_kinds
+from deeplab_lite.classroom.draw.differences import DISAGREEMENT, palette
 from deeplab_lite.classroom.draw.segmentation import grey
 from deeplab_lite.colors import overlay
-
-# Where two answers differ, in colours that no class has: light, middle and dark, and white.
-DISAGREEMENT = {
-    "second": ("only the second is right", np.array((0, 240, 255), np.uint8)),
-    "first": ("only the first is right", np.array((255, 0, 212), np.uint8)),
-    "neither": ("both wrong, in two ways", np.array((90, 45, 12), np.uint8)),
-    "unknown": ("no truth is given", np.array((255, 255, 255), np.uint8)),
-}
-TABLE = np.stack([np.zeros(3, np.uint8), *(color for _, color in DISAGREEMENT.values())])
 
 
 def disagreement_kinds(first: Any, second: Any, label: Any = None) -> np.ndarray:
@@ -32,7 +24,7 @@ def disagreement(
     image: Any, first: Any, second: Any, label: Any = None, alpha: float = 0.85
 ) -> np.ndarray:
     """The image in grey, the pixels where two class maps differ in the colours of DISAGREEMENT."""
-    return overlay(grey(image), disagreement_kinds(first, second, label), alpha, TABLE)
+    return overlay(grey(image), disagreement_kinds(first, second, label), alpha, palette(DISAGREEMENT))
 
 
 def entropy(probabilities: Any) -> np.ndarray:

@@ -8,17 +8,11 @@ import numpy as np
 from PIL import Image
 
 from deeplab_lite.classroom.draw.axes import _axes
+from deeplab_lite.classroom.draw.differences import CHANGES
 from deeplab_lite.classroom.draw.segmentation import grey
-from deeplab_lite.colors import COLORS, PALETTE, edges
+from deeplab_lite.colors import COLORS, edges
 from deeplab_lite.labels import IGNORE
 
-# What can become of a pixel whose class changes, and its colour.
-CHANGES = {
-    "fixed": ("wrong before, right now", PALETTE[5]),
-    "broken": ("right before, wrong now", PALETTE[6]),
-    "still wrong": ("one wrong class for another", PALETTE[4]),
-    "changed": ("no truth is given here", PALETTE[7]),
-}
 LEVELS = 24  # of a heat map in a sheet: more are not told apart, and take space
 #          name in an energy chart: colour and dashes, so that no one needs the colour
 CURVES = {

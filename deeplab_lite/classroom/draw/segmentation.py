@@ -6,16 +6,11 @@ from typing import Any
 import numpy as np
 
 from deeplab_lite.classroom.draw.arrays import heat
-from deeplab_lite.colors import PALETTE, checked, overlay
+from deeplab_lite.classroom.draw.differences import ERRORS, palette
+from deeplab_lite.colors import checked, overlay
 from deeplab_lite.labels import IGNORE
 
-# What can be wrong with a pixel, and its colour in an error map; class 0 is the background.
-ERRORS = {
-    "missed": ("object as background", PALETTE[2]),
-    "invented": ("background as object", PALETTE[4]),
-    "confused": ("object as another", PALETTE[6]),
-}
-ERROR_PALETTE = np.stack([np.zeros(3, np.uint8), *(color for _, color in ERRORS.values())])
+ERROR_PALETTE = palette(ERRORS)
 GAP = 4  # pixels between the pictures of a strip, darker than any of their greys
 BETWEEN = 56
 

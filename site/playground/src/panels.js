@@ -7,13 +7,13 @@ import {
 import { known } from "./networks.js";
 import { classMap, doubt, tint } from "./paint.js";
 
-// Their colours are far from those of all classes, for every kind of eye; a test measures that.
+const { first, second, neither, unknown } = data.differences; // colours that no class has
 const KINDS = {
-  [FIRST]: ["only A right", [51, 17, 238], "where only A is right"],
-  [SECOND]: ["only B right", [170, 0, 34], "where only B is right"],
-  [NEITHER]: ["both wrong", [136, 255, 170], "where both are wrong"],
-  [OUTLINE]: ["outline", [255, 255, 255], "on outlines, which do not count"],
-  [UNKNOWN]: ["A and B differ", [51, 0, 85], ""],
+  [FIRST]: ["only A right", first, "where only A is right"],
+  [SECOND]: ["only B right", second, "where only B is right"],
+  [NEITHER]: ["both wrong", neither, "where both are wrong"],
+  [OUTLINE]: ["outline", unknown, "on outlines, which do not count"],
+  [UNKNOWN]: ["A and B differ", unknown, ""],
 };
 const COLORS = [];
 for (const kind in KINDS) COLORS[kind] = [...KINDS[kind][1], 0.9];
