@@ -1,5 +1,6 @@
-"""Scores as records, as text and as a card's report; one way to write a table. Lesson 03 on."""
+"""Scores as records, as text and as a card's report; tables as measured. Lesson 03 on."""
 
+import csv
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from deeplab_lite.files import assets
 from deeplab_lite.labels import sizes
 from deeplab_lite.metrics import (
     class_accuracy,
@@ -82,3 +84,12 @@ def report(matrices: Tensor, classes: Sequence[str], seed: int = 0) -> dict[str,
         "mean_accuracy": round(float(mean_accuracy(matrix)), 4),
         "iou": {row["class"]: round(row["iou"], 4) for row in records(matrix, classes)},
     }
+
+
+def measured(name: str) -> list[dict[str, str]]:
+    """The rows of a table in assets/, which benchmarks/ wrote: measured("ladder.csv").
+
+    Found wherever the lesson runs. Raises FileNotFoundError where there is no such table.
+    """
+    with (assets() / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

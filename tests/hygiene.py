@@ -200,8 +200,11 @@ def widgets_have_twin_and_state(notebook: Notebook) -> Iterator[str]:
             continue
         if "image/png" not in output["data"]:
             yield f"{name} shows a widget without a PNG twin"
-        if not saved.get(output["data"][WIDGET_VIEW]["model_id"], {}).get("state"):
+        model = saved.get(output["data"][WIDGET_VIEW]["model_id"], {})
+        if not model.get("state"):
             yield f"{name} shows a widget whose state is not saved: run `make notebooks`"
+        elif model["model_name"] not in ("AnyModel", "HTMLModel"):
+            yield f"{name} saves a widget that is dead without its kernel: run `make notebooks`"
 
 
 # ---- lessons ----

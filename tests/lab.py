@@ -79,6 +79,13 @@ def write(path: Path, sources: Iterable[str]) -> None:
     nbformat.write(nbformat.v4.new_notebook(cells=made, metadata=kernel), path)
 
 
+def trust(scratch: Path, path: Path) -> None:
+    """Trust a notebook below `scratch`, as `make lab` does; before the server starts."""
+    environment = {**os.environ, "JUPYTER_DATA_DIR": str(scratch / "data")}
+    command = [sys.executable, "-m", "jupyter", "trust", str(path)]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+
+
 def show(page: Any, address: str, name: str) -> None:
     """Open a notebook in JupyterLab. `reset` forgets what other pages have opened."""
     page.set_default_timeout(300_000)

@@ -36,6 +36,7 @@ Chen et al. 2015, arXiv:1412.7062.
 
 **Next:** 02 · Atrous convolution (coming)
 """
+WIDGET = {"model_name": "AnyModel", "state": {"rate": 2}}
 SEEN = "A grey square, darker on its left side."
 
 
@@ -93,7 +94,7 @@ def number_cells(cells: list[dict]) -> dict:
             count += 1
             cell["execution_count"] = count
     metadata = json.loads(json.dumps(notebooks.METADATA))
-    metadata["widgets"] = {notebooks.WIDGET_STATE: {"state": {"m1": {"state": {"rate": 2}}}}}
+    metadata["widgets"] = {notebooks.WIDGET_STATE: {"state": {"m1": WIDGET}}}
     return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
 
 

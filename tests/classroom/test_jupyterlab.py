@@ -26,11 +26,18 @@ WINDOW = {"width": 1280, "height": 1000}
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    """Of a server that has all lessons, and widgets.ipynb, whose cells are SHOWN."""
+    """Of a server that has all lessons; widgets.ipynb, whose cells are SHOWN; and saved.ipynb, with
+    an explorer and a playground, saved as by `make notebooks` and trusted as by `make lab`.
+    """
     scratch = tmp_path_factory.mktemp("lab")
     shutil.copytree(notebooks.ROOT / "notebooks", scratch / "notebooks")
     sources = (f"from deeplab_lite.classroom.widgets import *\n{each}" for each in SHOWN)
     lab.write(scratch / "notebooks" / "widgets.ipynb", sources)
+    saved = scratch / "notebooks" / "saved.ipynb"
+    sources = ("DilationExplorer()", "CRFPlayground('small scene')")
+    lab.write(saved, (f"from deeplab_lite.classroom.widgets import *\n{each}" for each in sources))
+    assert notebooks.main([str(saved)]) == 0
+    lab.trust(scratch, saved)
     with lab.running(scratch) as address:
         yield address
 
@@ -115,6 +122,31 @@ def test_a_key_press_changes_the_picture_of_the_crf_playground(output):
     before = area.evaluate(DRAWN)
     area.get_by_role("button", name="COCO").click()
     assert changed(area, before), "the button was pressed and the picture stayed"
+
+
+# ---- A saved notebook ----
+
+BROKEN = """() => [...document.querySelectorAll(".jupyter-widgets-disconnected")]
+  .filter((node) => getComputedStyle(node, "::before").content !== "none").length"""
+
+
+def test_a_trusted_playground_is_a_picture_until_it_is_run(chromium, address):
+    page = chromium.new_page(viewport=WINDOW)
+    lab.show(page, address, "saved.ipynb")
+    explorer, playground = (page.locator(".jp-CodeCell").nth(place) for place in (0, 1))
+    picture = playground.get_by_role("img", name="Dense CRF on scene 7")
+    picture.wait_for()
+    assert picture.evaluate("(image) => image.decode().then(() => image.width)") > 300
+    line = playground.get_by_text("run the cells down to this one")
+    assert line.is_visible() and playground.locator("select, [role=slider]").count() == 0
+    area = explorer.locator(".jp-OutputArea-output")
+    before = area.evaluate(DRAWN)
+    assert move(area.locator("input[type=range]").first) and changed(area, before)
+    assert page.evaluate(BROKEN) == 0
+    lab.run_all(page)
+    playground.locator("[role=slider]").first.wait_for()
+    assert line.count() == 0 and page.evaluate(BROKEN) == 0
+    page.close()
 
 
 # ---- A lesson ----

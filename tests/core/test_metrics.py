@@ -501,3 +501,9 @@ def test_a_report_is_the_scores_of_a_card():
 def test_a_table_wants_a_name_for_each_class(matrix):
     with pytest.raises(ValueError, match=r"4 class names for a matrix of .*: expected K x K, sum"):
         tables.table(matrix, NAMES)
+
+
+def test_a_measured_table_is_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    forms = [row["form"] for row in tables.measured("fc6.csv")]
+    assert forms == ["7x7", "base", "4x4", "largefov"]

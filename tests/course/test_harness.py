@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import copy
 import io
 import json
 import os
@@ -22,7 +23,7 @@ from nbval_figures import TOLERANCE, distance, figure_problem
 from PIL import Image
 
 from deeplab_lite.classroom import draw
-from tools import notebooks
+from tools import notebooks, stand_ins
 
 OFFLINE = "lessons and tests must work offline"
 
@@ -315,6 +316,18 @@ def test_widget_state_is_saved_under_steady_ids(lesson):
     assert [model["model_name"] for model in models] == ["IntSliderModel", "ImageModel"]
     assert models[0]["state"]["value"] == 3
     assert base64.b64decode(models[1]["buffers"][0]["data"]) == b"png"
+
+
+def test_a_picture_is_saved_in_place_of_a_widget_that_needs_the_kernel(lesson):
+    raw = copy.deepcopy(lesson[1])
+    data = raw["cells"][3]["outputs"][0]["data"]
+    data |= {"image/png": png(), "text/plain": ['a "slider" ', "at 3"]}
+    stand_ins.replace(raw)
+    state = raw["metadata"]["widgets"][notebooks.WIDGET_STATE]["state"]
+    value = state[data[notebooks.WIDGET_VIEW]["model_id"]]["state"]["value"]
+    assert data["image/png"] in value and 'alt="a &quot;slider&quot; at 3"' in value
+    kinds = {model["model_name"] for model in state.values()}
+    assert kinds == {"HTMLModel", "HTMLStyleModel", "LayoutModel"}
 
 
 def test_check_tells_which_cell_would_change_and_writes_nothing(lesson, tmp_path, capsys):

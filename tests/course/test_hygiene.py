@@ -6,6 +6,8 @@ import hygiene
 import made_up
 import pytest
 
+from tools.notebooks import WIDGET_STATE
+
 
 @pytest.fixture
 def lesson(tmp_path):
@@ -62,6 +64,10 @@ def no_state(notebook):
     notebook.raw["metadata"]["widgets"] = {}
 
 
+def dead(notebook):
+    notebook.raw["metadata"]["widgets"][WIDGET_STATE]["state"]["m1"]["model_name"] = "VBoxModel"
+
+
 def old_python(notebook):
     notebook.raw["metadata"]["language_info"]["version"] = "3.8.1"
 
@@ -109,6 +115,7 @@ PATH = made_up.printed("saved to /home/ann/course/x.png")
         (lambda n: cell(n, 1)["outputs"].append(made_up.widget()), "cell 1 shows 2 pictures"),
         (lambda n: cell(n, 4)["outputs"][0]["data"].pop("image/png"), "without a PNG twin"),
         (no_state, "cell 4 shows a widget whose state is not saved"),
+        (dead, "cell 4 saves a widget that is dead without its kernel"),
         (replace(0, "# 01 ·", "# 02 ·"), "the first cell is not a title '# 01 · ...'"),
         (replace(3, "## 1.", "# 1."), "there is more than one first-level heading"),
         (replace(0, "- measure\n", ""), "'You will be able to' has 2 points, not 3 to 5"),

@@ -19,7 +19,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tools import constraints
+from tools import constraints, notebooks
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -27,7 +27,8 @@ else:  # pytest brings it there
     import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[2]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 INPUTS = ("pyproject.toml", "constraints.txt", "tools/install.py")
 
@@ -181,7 +182,8 @@ def test_a_plain_install_brings_what_the_core_imports_and_nothing_else():
         assert names & declared, f"the core imports {module}, which a plain install lacks"
 
 
-PACKED = ("assets/checkpoints", "assets/rates.csv")  # what networks and widgets read
+PACKED = tuple(PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"])
+READ = re.compile(r"""measured\(f?"([^"]+)"|assets\(\) / ([^,)\]]+)""")  # a table, any file
 
 
 def test_the_wheel_carries_the_whole_package_its_checkpoints_and_nothing_else(tmp_path):
@@ -198,6 +200,22 @@ def test_the_wheel_carries_the_whole_package_its_checkpoints_and_nothing_else(tm
     )
     there = [name for name in listed.stdout.split() if (ROOT / name).exists()]
     assert packed == {re.sub("^assets/", "deeplab_lite/assets/", name) for name in there}
+
+
+@pytest.mark.parametrize(
+    "path", notebooks.all_notebooks(), ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
+def test_a_lesson_reads_only_what_the_wheel_carries(path):
+    cells = notebooks.read(path)["cells"]
+    code = "\n".join(notebooks.source(cell) for cell in cells if cell["cell_type"] == "code")
+    assert "../assets" not in code, "a copied folder of lessons has no ../assets: say assets()"
+    for table, file in READ.findall(code):
+        name = "assets/" + (table or re.sub(r'f?"([^"]*)"', r"\1", file).replace(" ", ""))
+        matching = list(ROOT.glob(re.sub(r"{.*?}", "*", name)))
+        assert matching, f"there is no {name}"
+        for each in matching:
+            parts = [each.relative_to(ROOT), *each.relative_to(ROOT).parents]
+            assert any(part.as_posix() in PACKED for part in parts), f"the wheel lacks {each.name}"
 
 
 def test_one_version_everywhere():

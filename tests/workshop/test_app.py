@@ -71,9 +71,10 @@ def kernels(server):
     return found
 
 
-def status(address):
+def status(address, headers=None):
     try:
-        with urllib.request.urlopen(address, timeout=20) as answer:
+        request = urllib.request.Request(address, headers=headers or {})
+        with urllib.request.urlopen(request, timeout=20) as answer:
             return answer.status, answer.geturl()
     except urllib.error.HTTPError as error:
         return error.code, address
@@ -106,6 +107,30 @@ def test_without_its_token_there_is_no_playground(served):
     assert "login" in reached and kernels(server) == []
 
 
+@pytest.mark.parametrize("path", ["", "voila/static/voila.js", "alive/0", "api/kernels/0/channels"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://example.org"}, {"Origin": "null"}, {"Host": "example.org"},
+        {"Host": "example.org", "Origin": "http://example.org"},
+    ],
+)  # fmt: skip
+def test_foreign_pages_and_names_are_refused_even_with_the_token(served, path, headers):
+    server, address = served
+    base, token = address.split("?")
+    code, _ = status(f"{base}{path}?{token}", headers)
+    assert code == 403 and kernels(server) == []
+
+
+def test_a_request_of_its_own_page_is_answered(served):
+    _, address = served
+    base, token = address.split("?")
+    for host in (base[7:-1], base[7:-1].replace("127.0.0.1", "localhost")):
+        own = {"Host": host, "Origin": f"http://{host}"}
+        assert status(f"{base}alive/0?{token}", own)[0] == 200
+    assert "login" in status(f"{base}alive/0")[1]
+
+
 def wait_until(true, seconds, what):
     end = time.monotonic() + seconds
     while not true():
@@ -122,7 +147,7 @@ def settled(page, drawn):
     return now
 
 
-def test_it_opens_and_moves_without_any_other_machine_and_ends_its_kernel(served, chromium):
+def test_it_opens_and_moves_alone_and_gets_over_a_dead_kernel(served, chromium):
     server, address = served
     page = chromium.new_page(viewport={"width": 1100, "height": 1000})
     page.set_default_timeout(120_000)
@@ -147,6 +172,13 @@ def test_it_opens_and_moves_without_any_other_machine_and_ends_its_kernel(served
     wait_until(lambda: page.evaluate(drawn) != before, 20, "the drawn scene stayed")
     assert page.locator("[role=alert]").count() == 0
     assert [url for url in asked if not re.match(LOCAL, url)] == [] and faults == []
+    [kernel] = kernels(server)
+    assert page.get_by_role("status").count() == 0
+    kernel.kill()
+    page.get_by_role("status").get_by_text("The kernel has died").wait_for()
+    page.get_by_role("button", name="Start again").click()
+    page.get_by_role("status").wait_for(state="hidden")
+    page.locator("img[src^='blob:']").first.wait_for()
     assert len(kernels(server)) == 1
     page.goto("about:blank")
     wait_until(lambda: kernels(server) == [], 20, "the page was left and its kernel lives on")

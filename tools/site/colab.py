@@ -30,7 +30,7 @@ if importlib.util.find_spec("deeplab_lite") is None:
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "./course"]
     subprocess.run([*pip, {packages}], check=True)
     importlib.invalidate_caches()
-if os.path.isdir("course/notebooks"):  # lessons read files beside them
+if os.path.isdir("course/notebooks"):  # lesson 09 writes there
     os.chdir("course/notebooks")
 """
 

@@ -25,7 +25,8 @@ def png(array: Any, *, level: int = 1, colors: int | None = None) -> bytes:
 
     Level 1 is made for sliders (fast), 9 for pictures that are kept (small); `colors` keeps that
     many colours only (up to 243; besides, PALETTE, white and the DIFFERENCES that are in it, so
-    that thin lines and legends keep theirs): a photograph gets some three times smaller. Raises ValueError if the array is not a picture.
+    that thin lines and legends keep theirs): a photograph gets some three times smaller. Raises
+    ValueError if the array is not a picture.
     """
     array = np.asarray(array)
     flat = array.ndim == 2

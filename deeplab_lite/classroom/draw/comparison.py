@@ -24,7 +24,9 @@ def disagreement(
     image: Any, first: Any, second: Any, label: Any = None, alpha: float = 0.85
 ) -> np.ndarray:
     """The image in grey, the pixels where two class maps differ in the colours of DISAGREEMENT."""
-    return overlay(grey(image), disagreement_kinds(first, second, label), alpha, palette(DISAGREEMENT))
+    return overlay(
+        grey(image), disagreement_kinds(first, second, label), alpha, palette(DISAGREEMENT)
+    )
 
 
 def entropy(probabilities: Any) -> np.ndarray:

@@ -6,9 +6,7 @@ Each picture on which they stand is in grey, and has a legend.
 
 import numpy as np
 
-DIFFERENCES = np.array(
-    [(136, 255, 170), (170, 102, 255), (51, 17, 51), (238, 204, 255)], np.uint8
-)
+DIFFERENCES = np.array([(136, 255, 170), (170, 102, 255), (51, 17, 51), (238, 204, 255)], np.uint8)
 MINT, VIOLET, PLUM, LILAC = DIFFERENCES
 
 # What can be wrong with a pixel; class 0 is the background.

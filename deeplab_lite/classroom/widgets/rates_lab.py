@@ -1,6 +1,5 @@
 """Rates lab: output stride, rates and multi-grid of one trained v3, measured. Lesson 06."""
 
-import csv
 import itertools
 from collections.abc import Iterable
 from functools import lru_cache
@@ -12,7 +11,7 @@ import traitlets
 
 from deeplab_lite.classroom import draw
 from deeplab_lite.classroom.widgets._twin import Twin, figure, headline, script, sheet
-from deeplab_lite.files import assets
+from deeplab_lite.tables import measured
 
 SIDE, SCENES = 321, 100  # pixels of a scene, and how many were scored
 RADII = (20, 35, 60, 90, 140)  # of shapes, in pixels
@@ -40,18 +39,17 @@ class Setting(NamedTuple):
 def settings() -> dict[tuple[int, tuple[int, ...], tuple[int, ...]], Setting]:
     """All that were measured, by (output_stride, rates, multi_grid)."""
     table = {}
-    with (assets() / "rates.csv").open() as file:
-        for row in csv.DictReader(file):
-            rates, grid = (tuple(map(int, row[name].split())) for name in ("rates", "multi_grid"))
-            key = int(row["output_stride"]), rates, grid
-            table[key] = Setting(
-                *key,
-                float(row["miou"]),
-                (float(row["low"]), float(row["high"])),
-                tuple(float(value) for name, value in row.items() if name.startswith("radius")),
-                tuple(int(row[name]) for name in ("backbone", "first", "second", "third")),
-                int(row["multiply_adds"]),
-            )
+    for row in measured("rates.csv"):
+        rates, grid = (tuple(map(int, row[name].split())) for name in ("rates", "multi_grid"))
+        key = int(row["output_stride"]), rates, grid
+        table[key] = Setting(
+            *key,
+            float(row["miou"]),
+            (float(row["low"]), float(row["high"])),
+            tuple(float(value) for name, value in row.items() if name.startswith("radius")),
+            tuple(int(row[name]) for name in ("backbone", "first", "second", "third")),
+            int(row["multiply_adds"]),
+        )
     return table
 
 

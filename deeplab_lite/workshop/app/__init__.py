@@ -1,8 +1,9 @@
 """The playground as an app in the browser, for readers who want no notebook: `make app`.
 
 Voila runs playground.ipynb and shows its output alone. It listens on this machine only, asks for
-the token in the address that it prints, serves no files and runs no code that a page sends. A
-browser that keeps to its rules sends nothing to other machines either.
+the token in the address that it prints, answers no page but its own, serves no files and runs no
+code that a page sends. A browser that keeps to its rules sends nothing to other machines either.
+Where the kernel of a page has died, the page says so and offers a new one.
 """
 
 import os
@@ -11,6 +12,11 @@ import webbrowser
 from pathlib import Path
 from typing import Any
 
+from jupyter_core.utils import ensure_async
+from jupyter_server.base.handlers import JupyterHandler
+from tornado.httputil import HTTPServerRequest
+from tornado.routing import Matcher
+from tornado.web import RequestHandler, authenticated
 from traitlets.config import Config
 from voila.app import Voila
 
@@ -50,11 +56,44 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "VoilaExecutor": {"timeout": 180, "startup_timeout": 120},
     # A page that is closed ends its kernel; this is for browsers that could not say goodbye.
     "MappingKernelManager": {"cull_idle_timeout": 600, "cull_interval": 60},
+    # A kernel that is started anew knows no widgets: the page has to be loaded anew with it.
+    "KernelManager": {"autorestart": False},
 }
 
 
 if os.name == "posix":  # the kernel cannot be reached by network, not even from this machine
-    SETTINGS["KernelManager"] = {"transport": "ipc"}
+    SETTINGS["KernelManager"]["transport"] = "ipc"
+
+
+class Foreign(Matcher):
+    """Requests from pages of other sites, or to another name than this machine's.
+
+    Voila lets both pass if they have the token.
+    """
+
+    def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
+        own = request.host_name in (ADDRESS, "localhost")
+        origin = request.headers.get("Origin", f"http://{request.host}")
+        return None if own and origin == f"http://{request.host}" else {}
+
+
+class Refused(RequestHandler):
+    """Answers what is foreign."""
+
+    def prepare(self) -> None:
+        self.set_status(403)
+        self.finish(f"The playground answers its own page only, at http://{ADDRESS}.")
+
+
+class Alive(JupyterHandler):
+    """Says whether a kernel still runs. A page asks this every few seconds."""
+
+    @authenticated
+    async def get(self, kernel_id: str) -> None:
+        manager = self.kernel_manager
+        known = kernel_id in manager
+        alive = known and await ensure_async(manager.get_kernel(kernel_id).is_alive())
+        self.finish({"alive": alive})
 
 
 class App(Voila):
@@ -66,6 +105,10 @@ class App(Voila):
         """Our page before Voila's."""
         super().setup_template_dirs()
         self.template_paths.insert(0, str(TEMPLATES))
+
+    def init_handlers(self) -> list[Any]:
+        """Ours before Voila's."""
+        return [(Foreign(), Refused), (r"/alive/([\w-]+)", Alive), *super().init_handlers()]
 
     def end(self, *_: Any) -> None:
         """Let the server stop at its next turn, and end its kernels."""
