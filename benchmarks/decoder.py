@@ -1,9 +1,9 @@
-"""A decoder for a network that has none: v3, frozen, and seven decoders of it. Lesson 07.
+"""A decoder for a network that has none: v3, frozen, and eight decoders of it. Lesson 07.
 
     python -m benchmarks.decoder      five minutes on one core; writes assets/decoder.csv
 
-v3 stays as shipped, up to its last 3x3. On its maps seven decoders learn from the same batches.
-They differ in what they get of the low-level map, and in their number of 3x3 convolutions.
+v3 stays as shipped, up to its last 3x3. On its maps eight decoders learn from the same batches.
+They differ in what they get of the two maps, and in their number of 3x3 convolutions.
 """
 
 import csv
@@ -23,17 +23,19 @@ from deeplab_lite.scenes import CLASSES, SPLITS, normalize, scene
 
 class Design(NamedTuple):
     """What a decoder gets of the low-level map: so many channels, None for all with no 1x1 before
-    them, sampled at a stride; and how many 3x3 follow."""
+    them, sampled at a stride; how many 3x3 follow; and whether it gets the deep map."""
 
     low: int | None
     stride: int = 4
     convs: int = 2
+    deep: bool = True
 
 
 DESIGNS = (
     *(Design(low) for low in (0, 2, 16, None)),
     Design(16, stride=16),
     *(Design(16, convs=convs) for convs in (1, 3)),
+    Design(None, deep=False),
 )
 DEEP, LOW = 64, 32  # channels of v3's map and of the low-level one
 SEED, STEPS, BATCH, RATE, SCORED = 0, 250, 8, 4e-3, 200
@@ -56,6 +58,8 @@ class Head(nn.Module):
         """Logits B x 9 x side x side."""
         if self.design.low == 0:
             low = torch.zeros_like(low)
+        if not self.design.deep:
+            deep = torch.zeros_like(deep)
         step = self.design.stride // 4
         low = resize(low[..., ::step, ::step], low.shape[-2:], align_corners=True)
         return resize(self.classifier(self.decoder(deep, low)), (side, side), align_corners=True)
@@ -105,14 +109,15 @@ def main() -> None:
     parts = [maps(v3, part) for part in np.split(images, SCORED // 10)]
     with TABLE.open("w", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["low", "stride", "convs", "parameters", "miou", "trimap_4"])
+        rows.writerow(["low", "stride", "convs", "deep", "parameters", "miou", "trimap_4"])
         for design, head in heads.items():
             labels = torch.cat([head(*part, images.shape[1]).argmax(1).byte() for part in parts])
             score = metrics.miou(metrics.confusion_matrices(labels, banded, len(CLASSES)).sum(0))
             near = metrics.trimap_matrices(labels, exact, len(CLASSES), [4])[0].sum(0)
             count = sum(p.numel() for p in head.parameters())
             scores = [f"{float(value):.4f}" for value in (score, metrics.miou(near))]
-            row = ["all" if design.low is None else design.low, *design[1:], count, *scores]
+            low, *others, deep = design
+            row = ["all" if low is None else low, *others, "yes" if deep else "no", count, *scores]
             rows.writerow(row)
             file.flush()
             print(*row, sep="\t", flush=True)

@@ -14,10 +14,13 @@ def rows(table):
 
 
 def test_every_design_was_trained_once():
-    designs = [(row["low"], int(row["stride"]), int(row["convs"])) for row in rows(decoder.TABLE)]
+    designs = [
+        (row["low"], int(row["stride"]), int(row["convs"]), row["deep"] == "yes")
+        for row in rows(decoder.TABLE)
+    ]
     assert designs == [
-        ("all" if low is None else str(low), stride, convs)
-        for low, stride, convs in decoder.DESIGNS
+        ("all" if design.low is None else str(design.low), *design[1:])
+        for design in decoder.DESIGNS
     ]
 
 
@@ -39,6 +42,7 @@ def test_a_decoder_sees_only_what_its_design_lets_it_see():
         head = decoder.Head(design).eval()
         same = torch.equal(head(deep, low, 33), head(deep, between, 33))
         assert same == (design.low == 0 or design.stride == 16)
+        assert torch.equal(head(deep, low, 33), head(-deep, low, 33)) == (not design.deep)
 
 
 def test_dense_low_level_features_are_what_helps():
