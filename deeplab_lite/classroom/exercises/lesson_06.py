@@ -10,7 +10,7 @@ MULTI_GRID, AT_16 = (1, 2, 4), (6, 12, 18)
 
 @grader
 def dilations_and_rates(settings: Any) -> str:
-    """settings(output_stride): dilations of the last stage (multi-grid 1, 2, 4), rates of the ASPP."""
+    """settings(output_stride): dilations of the last stage (multi-grid 1, 2, 4), rates of ASPP."""
     answers = {stride: _pair(settings(stride), stride) for stride in (32, 16, 8)}
     for part, (what, hints) in enumerate((_DILATIONS, _RATES)):
         by_stride = {stride: pair[part] for stride, pair in answers.items()}
