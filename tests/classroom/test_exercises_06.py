@@ -34,10 +34,10 @@ def table(at_32, at_16, at_8):
         (..., "· not attempted yet"),
         (lambda stride: (..., ...), "· not attempted yet"),
         (lambda stride: ([1, 2, 4], ...), "· not attempted yet"),
-        (settings(), "✓ at 32, 16, 8 block 4 has 1-2-4, 2-4-8, 4-8-16"),
+        (settings(), "✓ the last stage has 1-2-4, 2-4-8, 4-8-16"),
         (
             lambda s: ([32 / s, 64 / s, 128 / s], [96 / s, 192 / s, 288 / s]),
-            "✓ at 32, 16, 8 block 4 has",
+            "✓ the last stage has 1-2-4",
         ),
         (settings(table((1, 2, 4), (1, 2, 4), (1, 2, 4))), "✗ multi-grid 1, 2, 4 multiplies the"),
         (settings(table((1, 1, 1), (2, 2, 2), (4, 4, 4))), "✗ multi-grid is left out"),
@@ -47,7 +47,7 @@ def table(at_32, at_16, at_8):
         (settings(table((4, 8, 16), (2, 4, 8), (1, 2, 4))), "✗ the wrong way round: the smaller"),
         (
             settings(table((1, 2, 4), (2, 4, 6), (4, 8, 16))),
-            "✗ the dilations of block 4 at output stride 16 are 2, 4, 6: strides of 2",
+            "✗ the dilations of the last stage at output stride 16 are 2, 4, 6: strides of 2",
         ),
         (settings(None, table(*[(6, 12, 18)] * 3)), "✗ the rates stay 6, 12, 18"),
         (

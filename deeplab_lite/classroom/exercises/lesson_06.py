@@ -10,7 +10,7 @@ MULTI_GRID, AT_16 = (1, 2, 4), (6, 12, 18)
 
 @grader
 def dilations_and_rates(settings: Any) -> str:
-    """settings(output_stride): dilations of block 4 with multi-grid 1, 2, 4, rates of the ASPP."""
+    """settings(output_stride): dilations of the last stage (multi-grid 1, 2, 4), rates of ASPP."""
     answers = {stride: _pair(settings(stride), stride) for stride in (32, 16, 8)}
     for part, (what, hints) in enumerate((_DILATIONS, _RATES)):
         by_stride = {stride: pair[part] for stride, pair in answers.items()}
@@ -23,7 +23,9 @@ def dilations_and_rates(settings: Any) -> str:
                 f"{what} at output stride {stride} are {', '.join(map(str, values))}: strides of "
                 f"{32 // stride} are lost there",
             )
-    return "at 32, 16, 8 block 4 has 1-2-4, 2-4-8, 4-8-16 and rates reach 96, 192, 288 pixels"
+    return (
+        "the last stage has 1-2-4, 2-4-8, 4-8-16 at 32, 16, 8, and rates reach 96, 192, 288 pixels"
+    )
 
 
 def _pair(answer: Any, stride: int) -> list[tuple[int, ...]]:
@@ -49,7 +51,7 @@ def _rates(lost: int) -> tuple[int, ...]:
 
 
 _DILATIONS: tuple[str, dict[str, Any]] = (
-    "the dilations of block 4",
+    "the dilations of the last stage",
     {
         "multi-grid 1, 2, 4 multiplies the dilation that the lost strides ask for, 2 at output "
         "stride 16 and 4 at 8: it does not replace it": lambda lost: MULTI_GRID,
