@@ -47,7 +47,8 @@ def _places(function: Callable, x: Tensor, before: Sequence[int]) -> dict[int, i
     for d in range(x.ndim):
         if before[d] > 1:
             part = tree_leaves(function(x.narrow(d, 0, x.shape[d] - before[d])))[0].shape
-            places |= {d: k for k, (a, b) in enumerate(zip(whole, part, strict=True)) if a != b}
+            if grown := [k for k, side in enumerate(part) if side != whole[k]]:
+                places[d] = grown[0]
     return places
 
 

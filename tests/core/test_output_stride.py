@@ -468,7 +468,9 @@ def test_results_of_another_rank_keep_every_position(step, plain):
 def test_maps_that_differ_in_float32_alone_are_compared_in_float64(monkeypatch):
     """As those of EfficientNets with random weights, where rounding grows from gate to gate."""
     same = probe._same
-    monkeypatch.setattr(probe, "_same", lambda a, b, at: a.dtype != torch.float32 and same(a, b, at))
+    monkeypatch.setattr(
+        probe, "_same", lambda a, b, at: a.dtype != torch.float32 and same(a, b, at)
+    )
     net = nn.Sequential(conv(3, 2, 1), conv(3, 2, 1), conv(3)).eval()
     dense = with_output_stride(net, 2)
     assert all(torch.equal(dense.get_parameter(name), p) for name, p in net.named_parameters())

@@ -67,7 +67,8 @@ class Report:
         rows = [["class", "pixels", "share", "images"]]
         for name, pixels, images in zip(self.classes, self.pixels, self.images, strict=True):
             share = f"{pixels / total:.2%}" if total else "-"
-            rows.append([name, f"{pixels:,}", share, str(images)])
+            if images or not name.isdigit():  # of numbers, those that are there
+                rows.append([name, f"{pixels:,}", share, str(images)])
         parts = f"{self.train} images to train on and {self.val} to validate on"
         parts += f", {self.test} to test on" if self.test else ""
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.kinds)
@@ -114,7 +115,7 @@ def check_folder(root: str | Path) -> Report:
     except ValueError as error:
         problems.append(Problem("layout", "classes.txt", str(error)))
     counts = [look.counts for look in looks]
-    problems += faults.values(root, pairs, counts, names) + faults.palettes(root, pairs, looks)
+    problems += faults.values(root, pairs, looks, names) + faults.palettes(root, pairs, looks)
     used: Counter[int] = sum(counts, Counter())
     if not names:
         largest = max((value for value in used if value < IGNORE), default=-1)
