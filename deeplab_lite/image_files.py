@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+import psutil
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 50_000_000  # after decoding: some 200 MB
+BYTES = 20  # of memory for a pixel: decoded, as an array, converted, its label, its overlay
 GREY = (128, 128, 128)  # under what is transparent
 LEFT_OUT = {"EPS", "WMF"}  # Pillow hands these to other programs, which would run them
 Image.init()
@@ -79,6 +81,11 @@ def read(
             ) from error
 
 
+def room() -> int:
+    """Pixels of the largest picture: as many as the free memory has room for, and MAX_PIXELS."""
+    return max(MAX_PIXELS, psutil.virtual_memory().available // BYTES)
+
+
 def shrunk(image: np.ndarray, largest: int) -> np.ndarray:
     """An RGB array (H, W, 3) with sides of at most `largest`; a smaller one as it is."""
     picture = Image.fromarray(image)
@@ -130,7 +137,7 @@ def _read(source: BinaryIO, largest: int | None, limit: int) -> Photo:
         scaled, change = _eight_bits(256 * high + _lower_bytes(source), True, empty)
         if image.mode == "RGBA":
             alpha = image.getchannel("A")
-            most = int(np.max(alpha))
+            most = int(np.asarray(alpha).max())
             scaled.putalpha(alpha if most >= 2**6 else alpha.point(lambda a: a * 255 // most))
         image = scaled
         changes.append(change)

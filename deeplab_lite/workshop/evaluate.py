@@ -49,6 +49,11 @@ class Evaluation(NamedTuple):
     bands: Tensor  # W x N x K x K, within the trimap of each of metrics.WIDTHS
     seconds: float  # for an image, the median
 
+    @property
+    def unnamed(self) -> bool:
+        """Whether only their number says that the data has the network's classes."""
+        return not have_names(self.samples.classes) and have_names(self.segmenter.classes)
+
     def report(self) -> dict[str, Any]:
         """As JSON: `tables.report`, mIoU within each trimap, time, data and settings."""
         bands = zip(metrics.WIDTHS, self.bands.sum(1), strict=True)
@@ -73,6 +78,7 @@ class Evaluation(NamedTuple):
     def __str__(self) -> str:
         lines = [
             f"{self.segmenter.name} on {self.samples.name}: {len(self.matrices)} images",
+            *(["its classes have no names: taken for the network's, in its order"] * self.unnamed),
             "",
             tables.table(self.matrices.sum(0), self.segmenter.classes),
             "",

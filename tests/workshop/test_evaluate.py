@@ -95,6 +95,12 @@ def folder(tmp_path):
     return tmp_path / "mine"
 
 
+def test_classes_without_names_are_told(folder):
+    (folder / "classes.txt").unlink()
+    found = evaluate(Settings(MODEL), str(folder), "val", device="cpu")
+    assert "its classes have no names: taken for the network's, in its order" in str(found)
+
+
 def test_a_folder_of_your_own(folder):
     found = evaluate(Settings(MODEL), str(folder), "val", device="cpu")
     assert found.samples.name == "mine, val" and len(found.matrices) == found.samples.length >= 1

@@ -29,6 +29,7 @@ from deeplab_lite.workshop.datasets.pairs import (
 
 SHOWN = 20  # problems in the table; the data has all
 KINDS = {"P": "palette", "L": "grey", "1": "of one bit", "LA": "grey", "RGB": "grey as RGB"}
+SMALL = 513  # pixels: JPEGs are decoded no larger than need be
 KINDS["RGBA"] = KINDS["RGB"]
 
 
@@ -155,9 +156,9 @@ def _look(pair: Pair) -> Look:
     colors: dict[int, Color] = {}
     kind = turned = ""
     try:
-        height, width = image_files.read(pair.image, largest=None).image.shape[:2]
-        size = (width, height)
+        image_files.read(pair.image, SMALL, image_files.room())  # whether it can be decoded
         stored, turn = orientation(pair.image)
+        size = stored[::-1] if turn > 4 else stored
         turned = pair.image.name if turn > 1 and stored == size else ""
     except (OSError, ValueError) as error:
         problems.append(Problem("unreadable", pair.image.name, str(error)))

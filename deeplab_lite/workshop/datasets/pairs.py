@@ -57,7 +57,7 @@ class Pairs(Dataset[Item]):
         """Raises ValueError for a damaged file, unequal sizes, a palette of other colours, or a
         value that is no class."""
         image, mask = self.pairs[index]
-        pixels = image_files.read(image, largest=None).image
+        pixels = image_files.read(image, None, image_files.room()).image
         values = read_mask(mask)
         if problem := recoloured(mask, values, self.palette):
             raise ValueError(problem)
@@ -125,7 +125,11 @@ def orientation(path: Path) -> tuple[tuple[int, int], int]:
         turn = 1
         with suppress(Exception):  # damaged EXIF is no reason to refuse the picture
             turn = picture.getexif().get(ExifTags.Base.Orientation, 1)
-        return picture.size, turn if turn in range(1, 9) else 1
+        turn = turn if turn in range(1, 9) else 1
+        if picture.format == "TIFF" and turn > 4:  # turned upright by Pillow itself
+            picture.load()
+            return picture.size[::-1], turn
+        return picture.size, turn
 
 
 def alike(name: str) -> str:
