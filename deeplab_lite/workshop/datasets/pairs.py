@@ -54,23 +54,30 @@ class Pairs(Dataset[Item]):
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> Item:
-        """Raises ValueError for a damaged file, unequal sizes, a palette of other colours, or a
-        value that is no class."""
+        """Raises ValueError as `read` does."""
+        pixels, label = self.read(index)
+        return normalize(pixels), torch.from_numpy(label).long()
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """An item as its files have it: uint8 (H, W, 3), and the label in as few bytes.
+
+        Raises ValueError for a damaged file, unequal sizes, a palette of other colours, or a value
+        that is no class.
+        """
         image, mask = self.pairs[index]
         pixels = image_files.read(image, None, image_files.room()).image
-        values = read_mask(mask)
-        if problem := recoloured(mask, values, self.palette):
+        label = read_mask(mask)
+        if problem := recoloured(mask, label, self.palette):
             raise ValueError(problem)
-        label = torch.from_numpy(values).long()
         for value in self.void:
             label[label == value] = IGNORE
         if pixels.shape[:2] != label.shape:
             raise ValueError(unequal(image, mask, pixels.shape[1::-1], (*label.shape[::-1],)))
         try:
-            check_range(label, len(self.classes))
+            check_range(torch.from_numpy(label), len(self.classes))
         except ValueError as error:
             raise ValueError(f"{mask}: {error}") from None
-        return normalize(pixels), label
+        return pixels, label
 
 
 class Colours(ValueError):

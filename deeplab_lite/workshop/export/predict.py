@@ -5,6 +5,7 @@ photograph it writes a palette PNG: a pixel's value is its class, its colour tha
 is there already stays. In a program: `from predict import predict, read`.
 
 A video is a folder of frames, here at 25 a second:
+    mkdir frames
     ffmpeg -i drive.mp4 frames/%06d.png
     python predict.py frames --out masks
     ffmpeg -framerate 25 -i masks/%06d.png -pix_fmt yuv420p masks.mp4
@@ -46,6 +47,8 @@ def read(path: Path) -> np.ndarray:
     profile, alpha = image.info.get("icc_profile"), image.has_transparency_data
     if alpha or image.mode not in ("L", "RGB", "CMYK"):
         image = image.convert("RGBA" if alpha else "RGB")
+    if alpha and not np.asarray(image)[..., 3].any():  # clear all over, and not meant to be
+        image, alpha = image.convert("RGB"), False
     if profile:
         srgb, mode = ImageCms.createProfile("sRGB"), "RGBA" if alpha else "RGB"
         with contextlib.suppress(ImageCms.PyCMSError, OSError):  # one that does not fit the image
