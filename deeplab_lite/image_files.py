@@ -4,6 +4,7 @@ Everything happens in this process: nothing is uploaded, and no file is written.
 """
 
 import io
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,9 +12,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+import psutil
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 50_000_000  # after decoding: some 200 MB
+BYTES = 20  # of memory for a pixel: decoded, as an array, converted, its label, its overlay
 GREY = (128, 128, 128)  # under what is transparent
 LEFT_OUT = {"EPS", "WMF"}  # Pillow hands these to other programs, which would run them
 Image.init()
@@ -21,6 +24,8 @@ FORMATS = sorted(set(Image.OPEN) - LEFT_OUT)
 DEPTHS = (8, 10, 12, 14, 16)  # bits that scanners, cameras and microscopes store in 16
 NO_DATA = -9999, 1e30  # and beyond: no measurement, in maps of heights and the like
 NO_DATA_TAG = 42113  # of GDAL, in a TIFF: another such value
+BITS_TAG, BANDS_TAG, FORMAT_TAG = 258, 277, 339
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how such a file begins
 
 
 class Photo(NamedTuple):
@@ -54,6 +59,13 @@ def read(
         try:
             return _read(source, largest, limit)
         except UnidentifiedImageError:
+            source.seek(0)
+            if source.read(4) in TIFF:
+                raise ValueError(
+                    f"{name} is a TIFF whose bands or numbers are not read here: save red, green "
+                    "and blue, as `gdal_translate -b 1 -b 2 -b 3 -ot Byte -scale -co "
+                    "PHOTOMETRIC=RGB IN OUT` does"
+                ) from None
             raise ValueError(
                 f"{name} is not an image that can be read here: save it as JPEG, PNG, WebP, TIFF, "
                 "GIF or BMP"
@@ -67,6 +79,11 @@ def read(
                 f"{name} cannot be decoded ({reason}): if it is damaged or cut short, copy it "
                 "again; if not, save it as PNG"
             ) from error
+
+
+def room() -> int:
+    """Pixels of the largest picture: as many as the free memory has room for, and MAX_PIXELS."""
+    return max(MAX_PIXELS, psutil.virtual_memory().available // BYTES)
 
 
 def shrunk(image: np.ndarray, largest: int) -> np.ndarray:
@@ -101,28 +118,44 @@ def _read(source: BinaryIO, largest: int | None, limit: int) -> Photo:
     image.draft(None, (2 * largest, 2 * largest))  # a JPEG is decoded at 1/2, 1/4 or 1/8
     if image.width * image.height > limit:
         raise Image.DecompressionBombError
-    tiles = getattr(image, "tile", [])
-    deep = any(_raw_mode(tile).startswith(("RGB", "LA")) and ";16" in str(tile) for tile in tiles)
+    _read_bands_apart(image)
+    raw_modes = [_raw_mode(tile) for tile in getattr(image, "tile", [])]
+    deep = any(re.match("[RGB].*;16|LA;16", mode) for mode in raw_modes)
     if kind == "TIFF":  # its fourth band is left out, so the others are not divided by it
         _read_as(image, lambda mode: mode.replace("RGBa", "RGBA"))
+    tags: Any = getattr(image, "tag_v2", {})
+    empty, bands = tags.get(NO_DATA_TAG), tags.get(BANDS_TAG, 1)
     image.load()  # of 16 bits of colour, the upper 8
     image, turned = _upright(image)
     if image.mode[0] in "IF":
-        empty = getattr(image, "tag_v2", {}).get(NO_DATA_TAG)
-        image, change = _eight_bits(np.asarray(image, np.float32), image.mode[0] == "I", empty)
+        values = np.asarray(image)
+        if tags.get(BITS_TAG) == (32,) and tags.get(FORMAT_TAG, (1,)) == (1,):
+            values = values.view(np.uint32)
+        image, change = _eight_bits(values.astype(np.float32), image.mode[0] == "I", empty)
         changes.append(change)
-    elif deep and (high := np.asarray(image, np.float32)[..., :3]).max() < 2**6:  # 14 bits or fewer
-        scaled, change = _eight_bits(256 * high + _lower_bytes(source), whole=True)
+    elif deep and ((high := np.asarray(image, np.float32)[..., :3]).max() < 2**6 or empty):
+        scaled, change = _eight_bits(256 * high + _lower_bytes(source), True, empty)
         if image.mode == "RGBA":
-            scaled.putalpha(image.getchannel("A"))
+            alpha = image.getchannel("A")
+            most = int(np.asarray(alpha).max())
+            scaled.putalpha(alpha if most >= 2**6 else alpha.point(lambda a: a * 255 // most))
         image = scaled
         changes.append(change)
-    if kind == "TIFF" and image.mode == "RGBA":  # often near infrared, marked as alpha by mistake
-        image = image.convert("RGB")
-        changes.append("its fourth band left out")
+    if kind == "TIFF" and image.mode == "RGBA":
+        image = image.convert("RGB")  # the fourth is often near infrared
+    if bands > (kept := len(image.getbands())):
+        more = "its fourth band" if bands == 4 else f"{bands - kept} of its {bands} bands"
+        changes.append(f"{more} left out")
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        changes.append("what is transparent laid on grey")
+        clear = np.asarray(image)[..., 3]
+        least, most = clear.min(), clear.max()
+        if least == 255 or most == 0:  # a picture that is clear all over is not meant to be
+            image = image.convert("RGB")
+        if most == 0:
+            changes.append("its alpha, 0 everywhere, left out")
+        elif least < 255:
+            changes.append("what is transparent laid on grey")
     elif image.mode not in ("L", "RGB", "CMYK"):
         image = image.convert("RGB")
     image.thumbnail((largest, largest), Image.Resampling.LANCZOS, reducing_gap=3)
@@ -146,17 +179,28 @@ def _upright(image: Image.Image) -> tuple[Image.Image, bool]:
 
 def _lower_bytes(source: BinaryIO) -> np.ndarray:
     """What Pillow drops of 16-bit colours: read in the other byte order, they are what it keeps."""
-    image = Image.open(source, formats=FORMATS)
+    image: Any = Image.open(source, formats=FORMATS)
+    _read_bands_apart(image)
+    grey = _raw_mode(image.tile[0]).startswith("LA")
     _read_as(image, _other_byte)
     image.load()
-    return np.asarray(_upright(image)[0], np.float32)[..., :3]
+    values = np.asarray(_upright(image)[0], np.float32)
+    return values[..., 1:2] if grey else values[..., :3]
 
 
 def _other_byte(mode: str) -> str:
-    """The raw mode of the other byte order; grey with alpha has none, and 8 bits must do."""
+    """The raw mode of the other byte order; of grey with alpha, one of all four bytes."""
     if mode.startswith("LA"):
-        return mode
+        return "RGBA"
     return mode.replace("RGBa", "RGBA")[:-1] + ("L" if mode.endswith("B") else "B")
+
+
+def _read_bands_apart(image: Any) -> None:
+    """Of 16-bit bands that lie one after the other in a TIFF, Pillow would read 8 bits."""
+    tags: Any = getattr(image, "tag_v2", {})
+    if 16 in tags.get(BITS_TAG, ()) and _raw_mode(image.tile[0]) == "R":
+        order = "L" if tags.prefix == b"II" else "B"
+        _read_as(image, lambda mode: f"{mode};16{order}")
 
 
 def _raw_mode(tile: Any) -> str:

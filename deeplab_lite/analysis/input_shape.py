@@ -14,6 +14,10 @@ from deeplab_lite.analysis.twins import eagerly, float_type, on_meta
 InputSize = int | Sequence[int]
 
 HINTS = {  # what torch or the network says: what to do
+    r"specialized|symbolically traced|\bProxy\b": "torch.fx cannot trace its code: pass its "
+    "convolutional backbone",
+    r"fake impl|quantized": "it is quantized, or has an operation of its own: pass the network "
+    "that it was made from",
     r"missing .*argument": "its forward takes more than one input: wrap it in a module that takes "
     "the image alone",
     r"'Tensor' object|only integers, slices|too many indices": "its forward wants something else "

@@ -1,6 +1,7 @@
 """Late strides of a trained network traded for dilation. Taught in lesson 02; DeepLab v1, 3.1."""
 
 import warnings
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -57,6 +58,23 @@ def with_output_stride(module: nn.Module, output_stride: int) -> nn.Module:
     _refuse(module, output_stride)
     while isinstance(module, DistributedDataParallel):
         module = module.module
+    try:
+        return _dense_copy(module, output_stride)
+    except Unequal as error:
+        floats = {tensor.dtype for _, tensor in model_state(module) if tensor.is_floating_point()}
+        if floats != {torch.float32}:
+            raise
+        with suppress(Exception):  # rounding may have grown on the way: float64 tells
+            return _dense_copy(copied(module).double(), output_stride).float()
+        raise error
+
+
+class Unequal(ValueError):
+    """A copy that does not repeat the original's maps."""
+
+
+def _dense_copy(module: nn.Module, output_stride: int) -> nn.Module:
+    """`with_output_stride` at the precision of the network."""
     channels = input_shape(module, (PROBE, PROBE))[1]
     events = trace(module, channels)
     _check_stride(module, events, output_stride)
@@ -81,7 +99,7 @@ def with_output_stride(module: nn.Module, output_stride: int) -> nn.Module:
         warnings.warn(
             f"{no_denser[0]} upsamples from beyond output_stride {output_stride}: its map is no "
             "denser than before. Convert the part of the network before it for a denser one",
-            stacklevel=2,
+            stacklevel=3,
         )
     return dense
 
@@ -129,9 +147,9 @@ def _is_torchs(code: type) -> bool:
     return code.__module__.startswith("torch.nn")
 
 
-def _refusal(wrong: Wrong, code: type) -> ValueError:
+def _refusal(wrong: Wrong, code: type) -> Unequal:
     place = f"{code.__name__} {wrong.owner!r}" if wrong.owner else code.__name__
-    return ValueError(
+    return Unequal(
         place
         + (f", before {wrong.before!r}," if wrong.before else "")
         + " mixes or drops positions of the map in a way that dilation cannot follow: use "

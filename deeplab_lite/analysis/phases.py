@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 
 def by_phases(function: Callable, x: Tensor, before: Sequence[int], after: Sequence[int]) -> Any:
@@ -23,18 +23,33 @@ def by_phases(function: Callable, x: Tensor, before: Sequence[int], after: Seque
 
     Where the result ends or is no denser (after = 1), only the first phase is read.
     """
-    dims = [d for d in range(x.ndim) if max(before[d], 1, *after[d : d + 1]) > 1]
-    phases = [after[d] if d < len(after) else 1 for d in dims]
+    same = len(after) == x.ndim or max(after, default=1) == 1
+    places = dict(zip(*[range(x.ndim)] * 2, strict=True)) if same else _places(function, x, before)
+    counts = {d: after[k] if k < len(after) else 1 for d, k in places.items()}
+    dims = [d for d in range(x.ndim) if max(before[d], counts.get(d, 1)) > 1]
     sizes = x.shape
-    for d, count in zip(dims, phases, strict=True):
-        x = _split(x, d, before[d], count)
+    for d in dims:
+        x = _split(x, d, before[d], counts.get(d, 1))
 
     def laced(y: Tensor) -> Tensor:
-        for d, count in reversed([*zip(dims, phases, strict=True)]):
-            y = _lace(y, d, count, sizes[d]) if count > 1 else y
+        for d in reversed(dims):
+            if counts.get(d, 1) > 1:
+                y = _lace(y, places[d], counts[d], sizes[d])
         return y
 
     return tree_map_only(Tensor, laced, function(x))
+
+
+def _places(function: Callable, x: Tensor, before: Sequence[int]) -> dict[int, int]:
+    """Which dimension of a result of another rank grows with each dense one of x, if any does."""
+    places = {}
+    whole = tree_leaves(function(x))[0].shape
+    for d in range(x.ndim):
+        if before[d] > 1:
+            part = tree_leaves(function(x.narrow(d, 0, x.shape[d] - before[d])))[0].shape
+            if grown := [k for k, side in enumerate(part) if side != whole[k]]:
+                places[d] = grown[0]
+    return places
 
 
 def _split(x: Tensor, d: int, before: int, after: int) -> Tensor:

@@ -4,6 +4,7 @@ Images are whole and at full size; `Inference` says how a network is asked, as f
 """
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -17,10 +18,11 @@ from tqdm import tqdm
 
 from deeplab_lite import checkpoints, metrics, scenes, tables
 from deeplab_lite.files import replacing
-from deeplab_lite.labels import Array
+from deeplab_lite.labels import IGNORE, Array, as_label
 from deeplab_lite.workshop.segment import Segmenter, Settings
 
 DATA = ("scenes", "camvid", "voc")
+STRIP = 1024  # rows that are scored at once
 
 
 class Sample(NamedTuple):
@@ -49,6 +51,11 @@ class Evaluation(NamedTuple):
     bands: Tensor  # W x N x K x K, within the trimap of each of metrics.WIDTHS
     seconds: float  # for an image, the median
 
+    @property
+    def unnamed(self) -> bool:
+        """Whether only their number says that the data has the network's classes."""
+        return not have_names(self.samples.classes) and have_names(self.segmenter.classes)
+
     def report(self) -> dict[str, Any]:
         """As JSON: `tables.report`, mIoU within each trimap, time, data and settings."""
         bands = zip(metrics.WIDTHS, self.bands.sum(1), strict=True)
@@ -73,6 +80,7 @@ class Evaluation(NamedTuple):
     def __str__(self) -> str:
         lines = [
             f"{self.segmenter.name} on {self.samples.name}: {len(self.matrices)} images",
+            *(["its classes have no names: taken for the network's, in its order"] * self.unnamed),
             "",
             tables.table(self.matrices.sum(0), self.segmenter.classes),
             "",
@@ -131,11 +139,33 @@ def score(segmenter: Segmenter, samples: Samples, images: int = 0) -> Evaluation
         start = time.perf_counter()
         predicted = segmenter.labels(image)
         seconds.append(time.perf_counter() - start)
-        matrices.append(metrics.confusion_matrices(predicted, label, len(known)))
-        bands.append(metrics.trimap_matrices(predicted, edges, len(known)))
+        counts = by_strips(predicted, label, edges, len(known))
+        matrices.append(counts[:1])
+        bands.append(counts[1:, None])
     return Evaluation(
         samples, segmenter, torch.cat(matrices), torch.cat(bands, 1), float(np.median(seconds))
     )
+
+
+def by_strips(predicted: np.ndarray, label: Array, edges: Array, classes: int) -> Tensor:
+    """The matrix of an image and those of its trimaps: (1 + W) x K x K.
+
+    They are sums over strips, so a large image needs little memory. A strip sees more rows beyond
+    it than the widest trimap has, so the sums are exact.
+    """
+    beyond, total = math.ceil(max(metrics.WIDTHS)) + 1, torch.tensor(0)
+    for top in range(0, len(label), STRIP):
+        rows, first = slice(top, top + STRIP), max(0, top - beyond)
+        near = metrics.boundary_distance(edges[first : top + STRIP + beyond])[top - first :][:STRIP]
+        bands = [
+            as_label(edges[rows]).masked_fill(near > width, IGNORE) for width in metrics.WIDTHS
+        ]
+        counts = [
+            metrics.confusion_matrices(predicted[rows], each, classes)
+            for each in (label[rows], *bands)
+        ]
+        total = total + torch.cat(counts)
+    return total
 
 
 def have_names(classes: Sequence[str]) -> bool:
@@ -167,13 +197,19 @@ def open_samples(data: str, split: str, root: str | Path | None = None) -> Sampl
             f"no data set is called {data!r}: there are {', '.join(DATA)}, and no folder is there"
         )
     name = f"{Path(data).name}, {split}"
-    return Samples(name, dataset.classes, len(dataset), lambda i: _sample(*dataset[i]))
+    if data == "voc":
+        return Samples(name, dataset.classes, len(dataset), lambda i: _sample(*dataset[i]))
+    return Samples(name, dataset.classes, len(dataset), lambda i: _pair(*dataset.read(i)))
 
 
 def _scene(seed: int) -> Sample:
     """A test scene; edges are those of shapes, not of the band of 255 on them."""
     image, label = scenes.scene(seed)
     return Sample(image, label, scenes.scene(seed, outline=0)[1])
+
+
+def _pair(image: np.ndarray, label: np.ndarray) -> Sample:
+    return Sample(image, label, label)
 
 
 def _sample(pixels: Tensor, label: Tensor) -> Sample:

@@ -128,8 +128,10 @@ def colours_of_16_bits(kind, values=SIX, **options):
     """The bytes of a file of 2 x 1 pixels."""
     if kind == "PNG":
         return png(2, 1, 16, b"\0" + values.astype(">u2").tobytes())
-    out = io.BytesIO()
-    pytest.importorskip("tifffile").imwrite(out, values[None], photometric="rgb", **options)
+    out, pixels = io.BytesIO(), values[None]
+    if options.get("planarconfig") == "separate":
+        pixels = pixels.transpose(2, 0, 1)
+    pytest.importorskip("tifffile").imwrite(out, pixels, photometric="rgb", **options)
     return out.getvalue()
 
 
@@ -141,6 +143,8 @@ def colours_of_16_bits(kind, values=SIX, **options):
         ("TIFF", {"byteorder": ">"}),
         ("TIFF", {"compression": "zlib"}),
         ("TIFF", {"compression": "zlib", "byteorder": ">"}),
+        ("TIFF", {"planarconfig": "separate"}),
+        ("TIFF", {"planarconfig": "separate", "byteorder": ">"}),
     ],
 )
 def test_colours_of_12_bits_in_16_are_scaled_as_grey_is(kind, options):
@@ -152,6 +156,48 @@ def test_colours_of_12_bits_in_16_are_scaled_as_grey_is(kind, options):
 def test_colours_of_all_16_bits_are_not_stretched():
     photo = read(colours_of_16_bits("PNG", SIX * 8))
     assert near(photo.image[0], SIX // 32, 1) and photo.changes == ()
+
+
+def test_no_data_in_colours_does_not_hide_their_12_bits():
+    tags = [(42113, "s", 0, "65535", True)]
+    values = np.where(SIX == 0, np.uint16(65535), SIX)
+    photo = read(colours_of_16_bits("TIFF", values, extratags=tags))
+    assert (photo.image[0] == np.rint(SIX * (255 / 4095))).all()
+
+
+@pytest.mark.parametrize("opaque", [4095, 65535])
+def test_grey_of_12_bits_beside_alpha_is_scaled(opaque):
+    """Alpha of as many bits hides nothing where it is largest."""
+    values = np.array([[0, opaque], [1000, opaque], [4095, opaque]], ">u2")
+    photo = read(png(3, 1, 16, b"\0" + values.tobytes(), color=4))
+    assert photo.image[0, :, 0].tolist() == [0, 62, 255]
+    assert photo.changes == ("12 bits scaled to 8",)
+
+
+def test_a_picture_that_is_clear_all_over_is_shown():
+    clear = Image.fromarray(np.full((2, 3, 4), (200, 100, 50, 0), np.uint8))
+    photo = read(file(clear))
+    assert (photo.image == (200, 100, 50)).all()
+    assert photo.changes == ("its alpha, 0 everywhere, left out",)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "words"),
+    [
+        (np.zeros((4, 5, 6), np.uint8), "rgb", "3 of its 6 bands left out"),
+        (np.zeros((4, 5, 2), np.uint8), "minisblack", "1 of its 2 bands left out"),
+        (
+            np.array([[0, 4_000_000_000]], np.uint32),
+            "minisblack",
+            "0..4e+09 stretched to 8 bits",
+        ),
+    ],
+)
+def test_what_a_tiff_has_more_is_told(values, kind, words):
+    out, options = io.BytesIO(), {"photometric": kind}
+    options |= {"planarconfig": "contig"} if values.ndim > 2 else {}
+    pytest.importorskip("tifffile").imwrite(out, values, **options)
+    assert read(out.getvalue()).changes == (words,)
 
 
 def test_colours_of_12_bits_keep_their_alpha():
@@ -323,7 +369,7 @@ SENTENCES = {
     "svg": (b"<?xml version='1.0'?><svg></svg>", "not an image that can be read here"),
     "heic": (b"\0\0\0\x18ftypheic" + bytes(40), "not an image that can be read here"),
     "eps": (file(halves(), "EPS"), "not an image that can be read here"),
-    "tiff": (b"II*\0\x08\0\0\0" + bytes(40), "not an image that can be read here"),
+    "tiff": (b"II*\0\x08\0\0\0" + bytes(40), "TIFF whose bands .* save red, green and blue"),
     "truncated": (file(halves(size=(90, 90)))[:90], "cannot be decoded .*damaged or cut short"),
     "half a JPEG": (file(halves(size=(900, 900)), "JPEG")[:3000], "cannot be decoded .*truncated"),
     "no data": (bomb(3, 3), "cannot be decoded .*damaged or cut short"),

@@ -14,6 +14,7 @@ from timm.layers.pool2d_same import AvgPool2dSame, MaxPool2dSame
 from torch import nn
 from torch.nn.utils import prune
 
+from deeplab_lite.analysis import probe
 from deeplab_lite.atrous import with_output_stride
 
 
@@ -444,6 +445,35 @@ def test_code_that_mixes_positions_keeps_its_values(step, nest):
     net, image = doubled(nest(Written(STEPS[step])))
     own = {"pool": 16, "slice": 16, "interpolate": 4}.get(step, 8)
     assert shared_difference(net, with_output_stride(net, 4), image, own // 4) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("step", "plain"),
+    [
+        (lambda x: torch.stack([x, x.sin()], 1).sum(1), lambda x: x + x.sin()),
+        (lambda x: x * x.mean(2)[:, :, None], lambda x: x * x.mean(2, keepdim=True)),
+        (lambda x: x * x.mean(3)[..., None], lambda x: x * x.mean(3, keepdim=True)),
+    ],
+)
+def test_results_of_another_rank_keep_every_position(step, plain):
+    """Not only those that the original has, too."""
+    net, image = doubled(Written(step))
+    other = Written(plain).double().eval()
+    other.load_state_dict(net.state_dict())
+    torch.testing.assert_close(
+        with_output_stride(net, 2)(image), with_output_stride(other, 2)(image)
+    )
+
+
+def test_maps_that_differ_in_float32_alone_are_compared_in_float64(monkeypatch):
+    """As those of EfficientNets with random weights, where rounding grows from gate to gate."""
+    same = probe._same
+    monkeypatch.setattr(
+        probe, "_same", lambda a, b, at: a.dtype != torch.float32 and same(a, b, at)
+    )
+    net = nn.Sequential(conv(3, 2, 1), conv(3, 2, 1), conv(3)).eval()
+    dense = with_output_stride(net, 2)
+    assert all(torch.equal(dense.get_parameter(name), p) for name, p in net.named_parameters())
 
 
 def test_code_that_no_rule_splits_is_named():

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from deeplab_lite.workshop.cli import app
 from deeplab_lite.workshop.datasets import Folder, check_folder
 from deeplab_lite.workshop.datasets.importing import import_data
-from deeplab_lite.workshop.datasets.pairs import read_mask
+from deeplab_lite.workshop.datasets.pairs import orientation, read_mask
 
 LABEL = made.truth()
 
@@ -70,6 +70,12 @@ def test_a_layout_that_is_another_is_one_sentence(tmp_path, names, words):
         assert check_folder(tmp_path / "data").ok
 
 
+def turned(how):
+    exif = Image.Exif()
+    exif[0x0112] = how
+    return exif
+
+
 def grey_alpha(path, alpha=255):
     Image.merge("LA", [Image.fromarray(LABEL), Image.new("L", (40, 30), alpha)]).save(path)
 
@@ -82,8 +88,9 @@ def grey_alpha(path, alpha=255):
         (lambda path: Image.fromarray(LABEL == 1).save(path), "of one bit"),
         (lambda path: save(path, LABEL.astype(np.uint16)), "16 bits"),
         (lambda path: Image.fromarray(LABEL).save(path, bits=2), "grey"),
+        (lambda path: Image.fromarray(np.rot90(LABEL)).save(path, exif=turned(6)), "grey"),
     ],
-    ids=["grey with alpha", "RGBA", "one bit", "16 bits", "2 bits"],
+    ids=["grey with alpha", "RGBA", "one bit", "16 bits", "2 bits", "turned"],
 )
 def test_masks_of_all_modes_that_hold_numbers_are_read(tmp_path, mask, kind):
     root = folder(tmp_path, mask)
@@ -91,6 +98,46 @@ def test_masks_of_all_modes_that_hold_numbers_are_read(tmp_path, mask, kind):
     assert report.ok and report.kinds == ((kind, 4),)
     expected = LABEL == 1 if kind == "of one bit" else LABEL
     assert np.array_equal(read_mask(root / "masks" / "a.png"), expected)
+
+
+def test_whole_numbers_may_be_floats(tmp_path):
+    Image.fromarray(LABEL.astype(np.float32)).save(tmp_path / "a.tif")
+    assert np.array_equal(read_mask(tmp_path / "a.tif"), LABEL)
+    Image.fromarray(LABEL + np.float32(0.5)).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match=r"a\.tif is F, colours and no class numbers"):
+        read_mask(tmp_path / "a.tif")
+
+
+def test_a_tiff_s_size_is_told_as_it_is_stored(tmp_path):
+    """Pillow itself turns a TIFF upright."""
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.tif", exif=turned(6))
+    assert orientation(tmp_path / "a.tif") == ((40, 30), 6)
+
+
+def test_255_may_be_meant_as_the_last_class(tmp_path):
+    root = folder(tmp_path, lambda path: save(path, np.array([0, 1, 255], np.uint8)[LABEL]))
+    (root / "classes.txt").write_text("ground\nleaf\nstem\n")
+    note, _ = check_folder(root).notes  # and one on the class that is most of the pixels
+    assert note.endswith("If 255 is meant as stem, save 2 in its place")
+
+
+def test_what_windows_puts_into_folders_is_left_out(tmp_path):
+    root = folder(tmp_path)
+    for part, name in (("images", "Thumbs.db"), ("masks", "desktop.ini")):
+        (root / part / name).write_bytes(b"")
+    assert check_folder(root).ok
+
+
+def test_a_folder_refuses_a_mask_whose_palette_has_the_classes_in_another_order(tmp_path):
+    def own(path):
+        palette = [(0, 0, 0), (255, 0, 0), (0, 0, 255)]
+        save(path, LABEL, palette[:: -1 if path.stem == "c" else 1])
+
+    pairs = Folder(folder(tmp_path, own), "train"), Folder(tmp_path, "val")
+    with pytest.raises(
+        ValueError, match=r"c\.png has the colour \(0, 0, 255\) as value 0, and it is"
+    ):
+        [*pairs[0], *pairs[1]]
 
 
 def test_grey_that_alpha_hides_is_no_number(tmp_path):
@@ -116,9 +163,7 @@ def test_numbers_that_begin_elsewhere_are_one_sentence(tmp_path, label, names, w
 
 @pytest.mark.parametrize("turn, fits", [(3, True), (6, False), (8, False)])
 def test_masks_of_stored_pixels_are_told_by_the_orientation_tag(tmp_path, turn, fits):
-    exif = Image.Exif()
-    exif[0x0112] = turn
-    root = folder(tmp_path / "x", exif=exif)
+    root = folder(tmp_path / "x", exif=turned(turn))
     report = check_folder(root)
     assert report.ok == fits
     said = report.notes if fits else [problem.text for problem in report.problems]

@@ -112,6 +112,13 @@ def test_voc_reads_the_numbers_of_its_palettes(tmp_path, where):
     assert image.unique().tolist() == [pytest.approx(100 / 127.5 - 1, abs=0.02)]
 
 
+def test_a_voc_whose_palettes_disagree_is_refused(tmp_path):
+    mask = voc(tmp_path, sbd=False) / "VOCdevkit/VOC2012/SegmentationClass/2007_04.png"
+    save(mask, np.full((9, 12), 1, np.uint8), [VOC.palette[1], VOC.palette[0]])
+    with pytest.raises(ValueError, match=r"the colour \(0, 0, 0\) as value 1, .* of class 0: save"):
+        VOC("val", tmp_path)[1]
+
+
 def test_train_aug_is_what_voc_and_sbd_label_without_what_voc_validates_on(tmp_path):
     split = VOC("train_aug", voc(tmp_path))
     assert split.names == ["2007_01", "2007_02", "2008_01", "2008_02"]

@@ -274,7 +274,7 @@ def sixteen_bits(root):
 
 WRONG = {
     alone: ("partner", "p0_rgb.jpg has no mask of its own, a PNG of its name in masks/: rename"),
-    twice: ("partner", "p0.png has no mask of its own"),
+    twice: ("partner", "p0.png has the name of another image: rename or remove one"),
     cut: ("unreadable", "p3.jpg cannot be decoded"),
     no_image: ("unreadable", "p1.png cannot be read as an image (UnidentifiedImageError)"),
     few_bits: (

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from benchmarks import ladder
 from deeplab_lite import checkpoints, metrics, scenes, tables
+from deeplab_lite.workshop import evaluate as scoring
 from deeplab_lite.workshop.cli import app
 from deeplab_lite.workshop.datasets import VOC, CamVid
 from deeplab_lite.workshop.evaluate import evaluate, open_samples
@@ -93,6 +94,22 @@ def folder(tmp_path):
         Image.fromarray(label).save(tmp_path / "mine" / "masks" / f"{seed}.png")
     (tmp_path / "mine" / "classes.txt").write_text("\n".join(scenes.CLASSES))
     return tmp_path / "mine"
+
+
+@pytest.mark.parametrize("rows", [1, 7, 1024])
+def test_scores_of_strips_are_those_of_the_image(rows, monkeypatch):
+    monkeypatch.setattr(scoring, "STRIP", rows)
+    label, edges = (scenes.scene(3, outline=outline)[1] for outline in (2, 0))
+    predicted = scenes.scene(4, outline=0)[1]
+    counts = scoring.by_strips(predicted, label, edges, 9)
+    assert torch.equal(counts[:1], metrics.confusion_matrices(predicted, label, 9))
+    assert torch.equal(counts[1:, None], metrics.trimap_matrices(predicted, edges, 9))
+
+
+def test_classes_without_names_are_told(folder):
+    (folder / "classes.txt").unlink()
+    found = evaluate(Settings(MODEL), str(folder), "val", device="cpu")
+    assert "its classes have no names: taken for the network's, in its order" in str(found)
 
 
 def test_a_folder_of_your_own(folder):

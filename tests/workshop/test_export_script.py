@@ -64,6 +64,10 @@ def pictures(folder):
     photo(97, 180).quantize(64).save(folder / "palette.gif")
     photo(140, 97).convert("CMYK").save(folder / "print.tif")
     fading(photo(99, 130)).save(folder / "clear.png")
+    fading(photo(99, 130)).save(folder / "infrared.tif")
+    hidden = photo(110, 100)
+    hidden.putalpha(0)
+    hidden.save(folder / "hidden.png")
     photo(90, 90).save(folder / "misprofiled.png", icc_profile=lab)
     photo(95, 90).save(folder / "blue_is_red.jpg", icc_profile=exchanged.replace(b"xXYZ", b"bXYZ"))
     photo(1200, 300).save(folder / "tall.png")
@@ -87,7 +91,7 @@ def test_labels_are_those_of_segment(done):
     photos, masks, _ = done
     segmenter = Segmenter(Settings(MODEL), "cpu")
     named = [path for path in photos.iterdir() if path.stem not in ("broken", "notes")]
-    assert len(named) == 10 and {p.stem for p in named} == {p.stem for p in masks.iterdir()}
+    assert len(named) == 12 and {p.stem for p in named} == {p.stem for p in masks.iterdir()}
     for path in named:
         expected = segmenter.labels(image_files.read(path, largest=None).image)
         with Image.open(masks / f"{path.stem}.png") as mask:
@@ -101,10 +105,18 @@ def test_labels_are_those_of_segment(done):
 
 def test_a_broken_file_is_one_sentence_and_the_rest_is_done(done):
     photos, _, said = done
-    assert said.returncode == 1 and len(said.stdout.splitlines()) == 10
+    assert said.returncode == 1 and len(said.stdout.splitlines()) == 12
     (line,) = said.stderr.splitlines()
     assert line.startswith(f"{photos / 'broken.jpg'}: ")
     assert "notes.txt" not in said.stdout
+
+
+@pytest.mark.parametrize("shape", [(8, 9), (8, 9, 3)])
+def test_more_than_8_bits_are_told(tmp_path, shape):
+    pixels = np.full(shape, 300, np.uint16)
+    pytest.importorskip("tifffile").imwrite(tmp_path / "deep.tif", pixels)
+    with pytest.raises(ValueError, match="it has more than 8 bits a channel: save it with 8 bits"):
+        predict.read(tmp_path / "deep.tif")
 
 
 def test_what_is_there_stays(done):

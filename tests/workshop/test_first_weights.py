@@ -223,6 +223,19 @@ def test_rows_of_the_last_layer_go_by_the_classes_names(monkeypatch):
     assert torch.equal(rows[[2, 3, 0]], theirs) and torch.equal(rows[1], before[1])
     start_from.start_from(network, "theirs", ("1", "2", "3", "4"), head)  # numbers tell nothing
     assert torch.equal(network.classifier.weight[[2, 3, 0]], theirs)
+    start_from.start_from(network, "theirs", ("Leaf", "Stem", "Flower", "Ground"), head)
+    assert torch.equal(network.classifier.weight[[3, 0, 1]], theirs)  # in any case
+
+
+def test_rows_of_the_last_layer_go_by_the_names_in_a_run_s_checkpoint(tmp_path):
+    first, network, file = small_plus(3), small_plus(3), tmp_path / "checkpoint.pt"
+    head = ["classifier.weight", "classifier.bias"]
+    torch.save({"model": first.state_dict(), "classes": ["ground", "leaf", "stem"]}, file)
+    start_from.start_from(network, str(file), ("stem", "leaf", "ground"), head)
+    assert torch.equal(network.classifier.weight, first.classifier.weight.flip(0))
+    torch.save(first.state_dict(), file)
+    said = start_from.start_from(network, str(file), ("stem", "leaf", "ground"), head)
+    assert said.endswith("it names no classes, so the last layer's are taken in their order")
 
 
 def test_a_network_of_the_family_knows_its_head(tmp_path):

@@ -181,6 +181,51 @@ def test_voc_s_layout_is_read_with_its_lists(tmp_path, options):
     assert np.array_equal(label(tmp_path / "data", "2007_01"), stored)
 
 
+@pytest.mark.parametrize(
+    ("lists", "expected"),
+    [
+        ({"valid.txt": "d.jpg\ne.jpg\n"}, {"train": "abcf", "val": "de", "test": ""}),
+        (
+            {
+                "train.txt": "/data/photos/a.jpg /data/masks/a.png\n/data/photos/b.jpg x\n",
+                "val.txt": "\ufeffD\r\n\r\ne \r\n",
+            },
+            {"train": "ab", "val": "de", "test": ""},
+        ),
+        ({"trainval.txt": "a", "train.txt": "a\nb", "test.txt": "e\nf"}, {"test": "ef"}),
+    ],
+    ids=["fastai", "paths", "no val"],
+)
+def test_lists_of_an_export_are_followed_in_all_their_forms(tmp_path, lists, expected):
+    made.photos(tmp_path / "x/photos", "abcdef")
+    for name in "abcdef":
+        save(tmp_path / f"x/masks/{name}.png", made.truth())
+    for name, text in lists.items():
+        (tmp_path / "x" / name).write_bytes(text.encode())
+    imported = import_data(tmp_path / "x", tmp_path / "data", group="none")
+    for part, names in expected.items():
+        assert imported.lists[part] == [*names]
+    if set(expected) == {"test"}:  # val is drawn from what is listed to train on
+        assert sorted(imported.lists["train"] + imported.lists["val"]) == ["a", "b"]
+    unlisted = "2 pictures are in no list of the export, and in none here"
+    assert (unlisted in imported.export.notes) == ("train.txt" in lists)
+
+
+@pytest.mark.parametrize("file", ["codes.txt", "_classes.csv"])
+def test_numbers_get_the_names_of_the_export_and_void_is_255(tmp_path, file):
+    rows = ["Void", "leaf", "stem"]
+    if file.endswith("csv"):
+        rows = ["Pixel Value, Class", *(f"{number}, {name}" for number, name in enumerate(rows))]
+    made.photos(tmp_path / "x/img_dir/train", "abcd")
+    for name in "abcd":
+        save(tmp_path / f"x/ann_dir/train/{name}.png", made.truth())
+    (tmp_path / "x" / file).write_text("\n".join(rows))
+    imported = import_data(tmp_path / "x", tmp_path / "data")
+    assert imported.export.classes == ("leaf", "stem")
+    expected = np.array([255, 0, 1])[made.truth()]
+    assert np.array_equal(label(tmp_path / "data", "a"), expected)
+
+
 def test_cityscapes_colours_are_told_from_its_other_files(tmp_path):
     road, void = (128, 64, 128), (0, 0, 0)
     for i in range(3):

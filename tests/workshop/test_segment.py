@@ -25,7 +25,7 @@ from deeplab_lite.colors import voc_palette
 from deeplab_lite.crf import dense_crf
 from deeplab_lite.workshop.cli import app
 from deeplab_lite.workshop.datasets import camvid
-from deeplab_lite.workshop.segment import Segmenter, Settings, results, run, segment_photos
+from deeplab_lite.workshop.segment import Segmenter, Settings, results, segment_photos
 from deeplab_lite.workshop.segment.find_photos import find
 from deeplab_lite.workshop.segment.segmenter import palette
 
@@ -186,8 +186,8 @@ def test_photos_are_as_large_as_memory_has_room_for(tmp_path, monkeypatch):
     report = segment_photos(words, settings, tmp_path / "out", "cpu")
     assert (report.exit_code, report.done[0]["width"]) == (0, 300)
     assert Image.MAX_IMAGE_PIXELS == 1000
-    memory = SimpleNamespace(available=44_999 * run.BYTES)
-    monkeypatch.setattr(run.psutil, "virtual_memory", lambda: memory)
+    memory = SimpleNamespace(available=44_999 * image_files.BYTES)
+    monkeypatch.setattr(image_files.psutil, "virtual_memory", lambda: memory)
     report = segment_photos(words, settings, tmp_path / "other", "cpu")
     assert report.exit_code == 1 and "has more than 0 million pixels" in report.failed[0].sentence
 

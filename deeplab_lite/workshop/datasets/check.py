@@ -29,6 +29,7 @@ from deeplab_lite.workshop.datasets.pairs import (
 
 SHOWN = 20  # problems in the table; the data has all
 KINDS = {"P": "palette", "L": "grey", "1": "of one bit", "LA": "grey", "RGB": "grey as RGB"}
+SMALL = 513  # pixels: JPEGs are decoded no larger than need be
 KINDS["RGBA"] = KINDS["RGB"]
 
 
@@ -67,7 +68,8 @@ class Report:
         rows = [["class", "pixels", "share", "images"]]
         for name, pixels, images in zip(self.classes, self.pixels, self.images, strict=True):
             share = f"{pixels / total:.2%}" if total else "-"
-            rows.append([name, f"{pixels:,}", share, str(images)])
+            if images or not name.isdigit():  # of numbers, those that are there
+                rows.append([name, f"{pixels:,}", share, str(images)])
         parts = f"{self.train} images to train on and {self.val} to validate on"
         parts += f", {self.test} to test on" if self.test else ""
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.kinds)
@@ -114,7 +116,7 @@ def check_folder(root: str | Path) -> Report:
     except ValueError as error:
         problems.append(Problem("layout", "classes.txt", str(error)))
     counts = [look.counts for look in looks]
-    problems += faults.values(root, pairs, counts, names) + faults.palettes(root, pairs, looks)
+    problems += faults.values(root, pairs, looks, names) + faults.palettes(root, pairs, looks)
     used: Counter[int] = sum(counts, Counter())
     if not names:
         largest = max((value for value in used if value < IGNORE), default=-1)
@@ -154,9 +156,9 @@ def _look(pair: Pair) -> Look:
     colors: dict[int, Color] = {}
     kind = turned = ""
     try:
-        height, width = image_files.read(pair.image, largest=None).image.shape[:2]
-        size = (width, height)
+        image_files.read(pair.image, SMALL, image_files.room())  # whether it can be decoded
         stored, turn = orientation(pair.image)
+        size = stored[::-1] if turn > 4 else stored
         turned = pair.image.name if turn > 1 and stored == size else ""
     except (OSError, ValueError) as error:
         problems.append(Problem("unreadable", pair.image.name, str(error)))

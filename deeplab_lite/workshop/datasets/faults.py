@@ -103,6 +103,13 @@ def partners(
             f"{images[0].stem}.png in masks/; {_import(root, ' --masks PATTERN')} joins other names"
         )
         return [Problem("partner", "", text)]
+    twice = {path for path in images if path.stem in {pair.image.stem for pair in pairs}}
+    problems += [
+        Problem("partner", path.name, f"{path} has the name of another image: rename or remove one")
+        for path in images
+        if path in twice
+    ]
+    lone -= twice
     missing = [(path, "mask of its own, a PNG of its name in masks/") for path in images]
     missing += [(path, "image of its own, of its name in images/") for path in masks]
     problems += [
@@ -114,11 +121,13 @@ def partners(
 
 
 def values(
-    root: Path, pairs: Sequence[Pair], counts: Sequence[Counter[int]], names: Sequence[str]
+    root: Path, pairs: Sequence[Pair], looks: Sequence[Look], names: Sequence[str]
 ) -> list[Problem]:
     """Values that are no class; and masks whose values are not class numbers at all."""
-    used = sorted(v for v in sum(counts, Counter()) if 0 <= v < IGNORE)
-    if len(used) > 1 and used[-1] == len(names or used) and (used[0] or used[-1] not in CUT):
+    total = sum((look.counts for look in looks), Counter[int]())
+    used = sorted(value for value in total if 0 <= value < IGNORE)
+    cut = CUT if any(look.colors for look in looks) else ()
+    if len(used) > 1 and used[-1] == len(names or used) and (used[0] or used[-1] not in cut):
         text = (
             f"the masks have the values {ranges(used)}, and classes are numbered 0..{used[-1] - 1}"
             + (": subtract 1 from each value but 255" if used[0] else "")
@@ -127,13 +136,13 @@ def values(
         return [Problem("value", "", text)]
     known = len(names) or IGNORE
     problems = []
-    for pair, count in zip(pairs, counts, strict=True):
-        if wrong := sorted(v for v in count if v != IGNORE and not 0 <= v < known):
+    for pair, look in zip(pairs, looks, strict=True):
+        if wrong := sorted(v for v in look.counts if v != IGNORE and not 0 <= v < known):
             expected = (
                 f"classes.txt names 0..{known - 1}" if names else f"classes are below {known}"
             )
             text = f"{pair.mask} has the values {some(wrong)}: {expected}, and 255 is ignored"
-            if wrong[0] in CUT and len(wrong) == 1:
+            if wrong[0] in cut and len(wrong) == 1:
                 text += f". 255 becomes {wrong[0]} where {CUT_BY}"
             problems.append(Problem("value", pair.mask.name, text))
     if not names and used and used != list(range(len(used))):
@@ -142,11 +151,13 @@ def values(
             "name all of 0, 1, 2, ... in classes.txt; if they are shades of grey, save 0, 1, 2, ..."
         )
         problems.append(Problem("value", "", text))
-    if pairs and len(used) == 1:
-        text = (
-            f"the masks have one class, {used[0]}: expected two or more. 255 is ignored: where it "
-            f"is meant as a class of its own, save 1 in its place, as {_import(root)} does"
-        )
+    if len(used) == 1 and not problems:
+        text = f"the masks have one class, {used[0]}: expected two or more"
+        if total[IGNORE]:
+            text += (
+                ". 255 is ignored: where it is meant as a class of its own, save 1 in its place, "
+                f"as {_import(root)} does"
+            )
         problems.append(Problem("value", "", text))
     return problems
 
@@ -191,7 +202,10 @@ def notes(
     notes = []
     absent = [name for value, name in enumerate(names) if not used[value]]
     if absent:
-        notes.append(f"no pixel is {some(absent)}: nothing can be learned about it")
+        text = f"no pixel is {some(absent)}: nothing can be learned about it"
+        if used[IGNORE] and absent == [names[-1]]:
+            text += f". If 255 is meant as {absent[0]}, save {len(names) - 1} in its place"
+        notes.append(text)
     held = dict(zip(pairs, counts, strict=True))
     for split, kept in parts.items():
         there = sum((held[pair] for pair in kept), Counter())

@@ -73,7 +73,8 @@ def files(root: Path) -> tuple[list[Pair], list[Path], list[Path]]:
     for folder in (images, masks):
         if not folder.is_dir():
             raise FileNotFoundError(
-                f"{folder} is not there: expected images/ and, as PNG files, masks/ in {root}"
+                f"{folder} is not there: expected images/ and, as PNG files, masks/ in {root}; "
+                f"`python -m deeplab_lite import {root} --out NEW` takes other layouts"
             )
     return matched(images, masks)
 

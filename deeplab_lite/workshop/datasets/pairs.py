@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -19,6 +19,7 @@ from deeplab_lite.scenes import normalize
 
 VARIABLE = "DEEPLAB_LITE_DATA"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")  # of images
+WINDOWS_OWN = ("thumbs.db", "desktop.ini")
 STEPS = {"L;2": 85, "L;4": 17}  # Pillow stretches grey of 2 and 4 bits to 0..255
 
 Item = tuple[Tensor, Tensor]
@@ -53,19 +54,30 @@ class Pairs(Dataset[Item]):
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> Item:
-        """Raises ValueError for a damaged file, unequal sizes or a value that is no class."""
+        """Raises ValueError as `read` does."""
+        pixels, label = self.read(index)
+        return normalize(pixels), torch.from_numpy(label).long()
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """An item as its files have it: uint8 (H, W, 3), and the label in as few bytes.
+
+        Raises ValueError for a damaged file, unequal sizes, a palette of other colours, or a value
+        that is no class.
+        """
         image, mask = self.pairs[index]
-        pixels = image_files.read(image, largest=None).image
-        label = torch.from_numpy(read_mask(mask)).long()
+        pixels = image_files.read(image, None, image_files.room()).image
+        label = read_mask(mask)
+        if problem := recoloured(mask, label, self.palette):
+            raise ValueError(problem)
         for value in self.void:
             label[label == value] = IGNORE
         if pixels.shape[:2] != label.shape:
             raise ValueError(unequal(image, mask, pixels.shape[1::-1], (*label.shape[::-1],)))
         try:
-            check_range(label, len(self.classes))
+            check_range(torch.from_numpy(label), len(self.classes))
         except ValueError as error:
             raise ValueError(f"{mask}: {error}") from None
-        return normalize(pixels), label
+        return pixels, label
 
 
 class Colours(ValueError):
@@ -75,17 +87,20 @@ class Colours(ValueError):
 def read_mask(path: Path) -> np.ndarray:
     """The class numbers of a palette or grey mask: uint8 (H, W), or int32 of one with 16 bits.
 
-    Three equal channels are grey, and so is grey with alpha that hides nothing. Raises ValueError
+    Three equal channels are grey, and so is grey with alpha that hides nothing; whole numbers may
+    be floats; a mask with an orientation tag is turned upright, as its image is. Raises ValueError
     for colours, and for what is no image or is damaged.
     """
     try:
         with Image.open(path) as file:
             step = STEPS.get(str(file.tile[0].args) if file.tile else "", 1)
-            mask: Image.Image = file.copy()
+            mask: Image.Image = ImageOps.exif_transpose(file)
     except Exception as error:  # decoders raise anything on damaged files
         raise ValueError(f"{path} cannot be read as an image ({type(error).__name__})") from error
     if mask.mode in ("LA", "RGB", "RGBA") and (grey := _one_channel(mask)):
         mask = grey
+    if mask.mode == "F" and not (np.array(mask) % 1).any():
+        mask = mask.convert("I")
     if mask.mode not in ("P", "L", "1") and not mask.mode.startswith("I"):
         raise Colours(
             f"{path} is {mask.mode}, colours and no class numbers: expected a palette or grey PNG. "
@@ -117,7 +132,11 @@ def orientation(path: Path) -> tuple[tuple[int, int], int]:
         turn = 1
         with suppress(Exception):  # damaged EXIF is no reason to refuse the picture
             turn = picture.getexif().get(ExifTags.Base.Orientation, 1)
-        return picture.size, turn if turn in range(1, 9) else 1
+        turn = turn if turn in range(1, 9) else 1
+        if picture.format == "TIFF" and turn > 4:  # turned upright by Pillow itself
+            picture.load()
+            return picture.size[::-1], turn
+        return picture.size, turn
 
 
 def alike(name: str) -> str:
@@ -130,6 +149,20 @@ def palette_of(path: Path) -> list[Color]:
     with Image.open(path) as mask:
         values = mask.getpalette("RGB") if mask.mode == "P" else None
     return list(zip(*[iter(values or ())] * 3, strict=True))
+
+
+def recoloured(mask: Path, values: np.ndarray, palette: Sequence[Color]) -> str:
+    """The sentence for a mask in whose own palette a class has another's colour; "" for others."""
+    own = palette_of(mask)
+    for value in np.unique(values).tolist() if own else ():
+        if value >= min(len(own), len(palette)) or (color := own[value]) == palette[value]:
+            continue
+        if color in palette:
+            return (
+                f"{mask} has the colour {color} as value {value}, and it is the colour of class "
+                f"{list(palette).index(color)}: save all masks with one palette"
+            )
+    return ""
 
 
 def unequal(image: Path, mask: Path, one: Sequence[int], other: Sequence[int]) -> str:
@@ -163,8 +196,12 @@ def matched(images: Path, masks: Path) -> tuple[list[Pair], list[Path], list[Pat
 
 
 def shown(folder: Path) -> list[Path]:
-    """What is in a folder and not hidden, sorted."""
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    """What is in a folder and not hidden, sorted; without what Windows puts into folders."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and path.name.lower() not in WINDOWS_OWN
+    )
 
 
 def data_folder(root: str | Path | None = None) -> Path:

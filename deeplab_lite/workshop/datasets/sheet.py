@@ -64,7 +64,7 @@ def _tile(pair: Pair, palette: np.ndarray, classes: tuple[str, ...]) -> Image.Im
     draw = ImageDraw.Draw(tile)
     draw.text((4, 4), pair.image.name[:36], fill=INK)
     try:
-        picture = image_files.read(pair.image, largest=SIDE - 4).image
+        picture = image_files.read(pair.image, SIDE - 4, image_files.room()).image
         mask = Image.fromarray(read_mask(pair.mask).clip(0, IGNORE).astype(np.uint8))
         size = (picture.shape[1], picture.shape[0])
         label = np.array(mask.resize(size, Image.Resampling.NEAREST))

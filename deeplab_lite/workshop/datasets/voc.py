@@ -20,6 +20,7 @@ from deeplab_lite.workshop.datasets.pairs import (
     Item,
     data_folder,
     read_mask,
+    recoloured,
     unequal,
 )
 
@@ -73,6 +74,8 @@ class VOC(Dataset[Item]):
         pixels, label, file = np.array(image), np.array(mask), Path(part.masks[place])
         if file.suffix == ".png":  # VOC's own; SBD has MATLAB's
             label = read_mask(file)
+            if problem := recoloured(file, label, self.palette):
+                raise ValueError(problem)
         if pixels.shape[:2] != label.shape:
             names = Path(part.images[place]), file
             raise ValueError(unequal(*names, pixels.shape[1::-1], label.shape[::-1]))
@@ -130,8 +133,8 @@ def _open(kind: Any, url: str, there: Path, root: Path, download: bool, **option
     if lost := [path for path, name in named if name and not Path(path).is_file()]:
         raise FileNotFoundError(
             f"{len(lost)} files of {kind.__name__} are missing, as {lost[0]}: add them, or take "
-            f"their names out of the list; of the published data, unpack {url} again. Masks in "
-            f"another folder: python -m deeplab_lite import {there} --masks FOLDER --colours voc "
-            "--out DATA"
+            "their names out of the list, where a line is a name alone, as 2007_000032; of the "
+            f"published data, unpack {url} again. Masks in another folder: python -m deeplab_lite "
+            f"import {there} --masks FOLDER --colours voc --out DATA"
         )
     return dataset

@@ -5,6 +5,7 @@ photograph it writes a palette PNG: a pixel's value is its class, its colour tha
 is there already stays. In a program: `from predict import predict, read`.
 
 A video is a folder of frames, here at 25 a second:
+    mkdir frames
     ffmpeg -i drive.mp4 frames/%06d.png
     python predict.py frames --out masks
     ffmpeg -framerate 25 -i masks/%06d.png -pix_fmt yuv420p masks.mp4
@@ -37,12 +38,17 @@ TILE, OVERLAP, MARGIN = 1025, 256, 64  # pixels: larger photographs are cut into
 def read(path: Path) -> np.ndarray:
     """A photograph as uint8 (H, W, 3): upright, in sRGB, what is transparent laid on grey."""
     with Image.open(path) as file:
-        image: Image.Image = ImageOps.exif_transpose(file)
-    if image.mode[0] in "IF":
-        raise ValueError(f"it is {image.mode}, expected 8 bits: save it with 8 bits a channel")
+        deep = ";16" in str(getattr(file, "tile", "")) or file.mode[0] in "IF"
+        kind, image = file.format, ImageOps.exif_transpose(file)
+    if deep:
+        raise ValueError("it has more than 8 bits a channel: save it with 8 bits")
+    if kind == "TIFF" and image.mode == "RGBA":  # a fourth band, often near infrared
+        image = image.convert("RGB")
     profile, alpha = image.info.get("icc_profile"), image.has_transparency_data
     if alpha or image.mode not in ("L", "RGB", "CMYK"):
         image = image.convert("RGBA" if alpha else "RGB")
+    if alpha and not np.asarray(image)[..., 3].any():  # clear all over, and not meant to be
+        image, alpha = image.convert("RGB"), False
     if profile:
         srgb, mode = ImageCms.createProfile("sRGB"), "RGBA" if alpha else "RGB"
         with contextlib.suppress(ImageCms.PyCMSError, OSError):  # one that does not fit the image

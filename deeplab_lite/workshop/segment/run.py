@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-import psutil
 from tqdm import tqdm
 
 from deeplab_lite import image_files
@@ -20,7 +19,6 @@ from deeplab_lite.workshop.segment.segmenter import Segmenter, Settings, shares
 
 ENDING = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EPIPE)  # the next photo would fail, too
 SHOWN = 4  # classes in the line of a photo
-BYTES = 20  # of memory for a pixel: decoded, as an array, converted, its label, its overlay
 
 
 @dataclass
@@ -118,7 +116,7 @@ class Work:
         if not self.overwrite and results.is_done(out, name, source, digest, settings):
             self.report.skipped.append(results.record_of(out, name) or {})
             return
-        image = image_files.read(path, None, limit())
+        image = image_files.read(path, None, image_files.room())
         quiet = not sys.stderr.isatty()
         track = partial(tqdm, desc=path.name, unit="tile", leave=False, disable=quiet)
         labels = self.segmenter.labels(image.image, track)
@@ -144,11 +142,6 @@ class Work:
         """Tell it at once; the rest is done."""
         self.report.failed.append(failure)
         _print(failure.sentence, sys.stderr)
-
-
-def limit() -> int:
-    """Pixels of the largest photo: as many as the free memory has room for, and 50 million."""
-    return max(image_files.MAX_PIXELS, psutil.virtual_memory().available // BYTES)
 
 
 def _print(line: str, to: TextIO) -> None:

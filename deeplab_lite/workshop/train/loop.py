@@ -203,7 +203,7 @@ def run(
             log.row(step, lr, score)
         if (step % config.save_every == 0 or ended) and fabric.is_global_zero:
             parts_now = {name: part.state_dict() for name, part in saved.items()}
-            folder.save(parts_now | {"step": step, "ended": ended})
+            folder.save(parts_now | {"step": step, "ended": ended, "classes": classes_of(val_set)})
     log.close()
     if best.weights:
         average.module.load_state_dict(best.weights)

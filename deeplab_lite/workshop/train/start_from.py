@@ -33,7 +33,7 @@ def start_from(
     source: a shipped checkpoint's name, the path of a .safetensors file or of a run's
     checkpoint.pt, or "imagenet" for the backbone's weights. All else keeps its values: so
     do the last layers where the source has another number of classes. `head` names the tensors with
-    a row for each of `classes`: where the source has a card, these rows go by the classes' names.
+    a row for each of `classes`: where the source names its own, these rows go by the names.
     Raises ValueError where nothing fits.
     """
     if source == "imagenet":
@@ -41,7 +41,7 @@ def start_from(
         return "imagenet: the backbone's weights taken over"
     state, own = read(source), network.state_dict()
     theirs = classes_in(source) if named(classes) else ()
-    by_name = bool(head) and named(theirs) and tuple(theirs) != tuple(classes)
+    by_name = bool(head) and named(theirs) and folded(theirs) != folded(classes)
     if by_name:
         state |= rows_by_name(state, own, theirs, classes, head)
     fitting = {n: t.float() for n, t in state.items() if n in own and t.shape == own[n].shape}
@@ -58,9 +58,11 @@ def start_from(
         text = f"it has {there} classes and this network {here}, so {some(other)} begin anew"
         report.append(text)
     if by_name:
-        anew = [name for name in classes if name not in theirs]
+        anew = [name for name in classes if name.casefold() not in folded(theirs)]
         text = f"its classes are {some(theirs)}, so the last layer's go by name"
         report.append(f"{text}, and {some(anew)} begin anew" if anew else text)
+    elif head and named(classes) and not (other or named(theirs)) and set(head) & set(fitting):
+        report.append("it names no classes, so the last layer's are taken in their order")
     for what, names in (("new", own), ("left out", state)):
         if rest := [name for name in names if name not in fitting and name not in other]:
             report.append(f"{what}: {some(rest)}")
@@ -68,13 +70,20 @@ def start_from(
 
 
 def classes_in(source: str) -> tuple[str, ...]:
-    """The classes on the source's card; () where it has none."""
-    if Path(source).suffix in (".pt", ".pth"):
-        return ()
+    """The classes on the source's card, or in a run's checkpoint.pt; () where it has none."""
+    if Path(source).suffix in checkpoints.PICKLES:
+        content = torch.load(source, map_location="cpu", weights_only=True)
+        names = content.get("classes") if isinstance(content, dict) else None
+        return tuple(map(str, names)) if isinstance(names, list) else ()
     try:
         return tuple(map(str, checkpoints.card(source)["classes"]))
     except (FileNotFoundError, ValueError):
         return ()
+
+
+def folded(classes: Sequence[str]) -> list[str]:
+    """Names without regard to case."""
+    return [name.casefold() for name in classes]
 
 
 def named(classes: Sequence[str]) -> bool:
@@ -94,9 +103,9 @@ def rows_by_name(
     for name in head:
         if name in state and state[name].shape[1:] == own[name].shape[1:]:
             rows[name] = own[name].clone()
-            for index, each in enumerate(classes):
-                if each in theirs:
-                    rows[name][index] = state[name][theirs.index(each)]
+            for index, each in enumerate(folded(classes)):
+                if each in folded(theirs):
+                    rows[name][index] = state[name][folded(theirs).index(each)]
     return rows
 
 

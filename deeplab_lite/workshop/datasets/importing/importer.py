@@ -105,13 +105,18 @@ def import_data(
         names = _names(export.items, root)
         _write(export, names, folder)
         pairs = {names[i]: (item.picture, item.file) for i, item in enumerate(export.items)}
-        if lists := splits.of_export(root, pairs):
+        lists = splits.of_export(root, pairs)
+        if out_of := len(pairs) - sum(map(len, lists.values())) if lists else 0:
+            export.notes.append(f"{out_of} pictures are in no list of the export, and in none here")
+        if lists.get("val"):
             export.notes.append("train, val and test are those of the export")
         else:
-            photos = {name: picture for name, (picture, _) in pairs.items()}
+            photos = {n: pairs[n][0] for n in lists.get("train") or pairs}
             groups, how = splits.groups_of(photos, root, group)
-            lists = splits.divided(groups, seed)
-            export.notes.append(f"train, val and test were drawn by chance: {how}")
+            kept = {"test": lists["test"]} if lists else {}
+            lists = splits.divided(groups, seed, test=not kept) | kept
+            which = "test is that of the export, train and val" if kept else "train, val and test"
+            export.notes.append(f"{which} were drawn by chance: {how}")
         for part, listed in lists.items():
             if listed:
                 text = "".join(f"{name}\n" for name in listed)

@@ -11,13 +11,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from deeplab_lite.labels import IGNORE
 from deeplab_lite.tables import some
 from deeplab_lite.workshop.datasets.folder import lines
 from deeplab_lite.workshop.datasets.importing import color_tables
 from deeplab_lite.workshop.datasets.importing.export import (
+    IGNORED,
     Export,
     Labelled,
     Options,
@@ -40,7 +41,8 @@ TITLE = "masks"
 MASKS = re.compile(
     r"""[\W_]*(
         segmentation_?class(aug|_?raw)?
-        | (mask|label|annot(ation)?|ground_?truth|gt_?fine|(?<![a-z])(seg(mentation)?|gt(?![a-z])))
+        | (mask|label|annot(ation)?|ground_?truth|gt_?fine
+            |(?<![a-z])(seg(mentation)?|(ann|gt)(?![a-z])))
           (image|_?png)?s?
     )""",
     re.I | re.X,
@@ -54,7 +56,8 @@ IMAGE_END = re.compile(r"^(image|img|photo)[-_. ]|[-_. ](leftimg8bit|sat|image|i
 SKIP = re.compile(r"(^|[_/])(SegmentationObject|instance(Ids)?|label(Train)?Ids)(_png)?$", re.I)
 TABLES = ("labelmap.txt", "class_dict.csv", "label_colors.txt")  # CVAT's, Kaggle's, CamVid's
 PICTURES = (*SUFFIXES, ".gif")
-NAMES = ("classes.txt", "codes.txt")  # ours, fastai's
+NAMES = ("classes.txt", "codes.txt", "_classes.csv")  # ours, fastai's, Roboflow's
+NUMBERED = re.compile(r"(\d+)\s*[,;]\s*(.+)")
 SAMPLE = 5  # masks that a built-in table is chosen by
 
 
@@ -75,9 +78,9 @@ def read(root: Path, pictures: Pictures, options: Options) -> Export:
         export = _colours(pairs, table, names)
         export.notes.append(f"the colours are those of {Path(source).name}")
     else:
-        files = [root / name for name in NAMES if (root / name).is_file()]
-        export = _values(pairs, names or (lines(files[0]) if files else []))
-    export.palette = palette or palette_of(pairs[0].mask)[: len(export.classes)]
+        files = [path for name in NAMES for path in sorted(root.rglob(name))]
+        export = _values(pairs, names or (_listed(files[0]) if files else []))
+    export.palette = palette or export.palette
     if alone:
         names = [path.name for path in alone]
         export.notes.append(
@@ -136,8 +139,16 @@ def _colours(pairs: Sequence[Pair], table: color_tables.Rows, classes: list[str]
     return Export(TITLE, tuple(classes), items)
 
 
+def _listed(file: Path) -> list[str]:
+    """Names, one a line; of lines `0, name` those whose numbers follow each other."""
+    rows = [match for line in lines(file) if (match := NUMBERED.fullmatch(line))]
+    if [int(row[1]) for row in rows] == list(range(len(rows))) != []:
+        return [row[2] for row in rows]
+    return lines(file)
+
+
 def _values(pairs: Sequence[Pair], names: list[str]) -> Export:
-    """Class numbers as they are; 0 and 255 alone are background and object."""
+    """Class numbers as they are, void 255; 0 and 255 alone are background and object."""
     used = {int(value) for pair in pairs for value in np.unique(_numbers(pair.mask))}
     binary = used == {0, IGNORE} and not palette_of(pairs[0].mask)
     largest = max(used - {IGNORE}, default=0)
@@ -149,15 +160,22 @@ def _values(pairs: Sequence[Pair], names: list[str]) -> Export:
     if largest > IGNORE:
         raise ValueError(f"the masks have values up to {largest}: expected 0..254")
 
-    def draw(mask: Path, _: Size) -> np.ndarray:
-        values = _numbers(mask).astype(np.uint8)
-        return (values > 0).astype(np.uint8) if binary else values
-
     if binary and len(names) < 2:
         names = ["background", *(names or ["object"])]
     names = names or list(map(str, range(largest + 1)))
+    kept = [number for number, name in enumerate(names) if name.lower() not in IGNORED]
+    classes = np.full(256, IGNORE, np.uint8)
+    classes[kept] = range(len(kept))
+    if binary:
+        classes[IGNORE] = 1
+
+    def draw(mask: Path, _: Size) -> np.ndarray:
+        return classes[_numbers(mask)]
+
     items = [Labelled(p.image, p.mask, partial(draw, p.mask)) for p in pairs]
-    export = Export(TITLE, tuple(names), items)
+    colors = palette_of(pairs[0].mask)
+    palette = [colors[number] for number in kept if number < len(colors)]
+    export = Export(TITLE, tuple(names[number] for number in kept), items, palette)
     if binary:
         export.notes.append(f"the masks have 0 and 255 alone: 255 has become class 1, {names[1]}")
     return export
@@ -175,7 +193,7 @@ def _numbers(mask: Path) -> np.ndarray:
 
 def _rgb(mask: Path) -> np.ndarray:
     with Image.open(mask) as picture:
-        return np.array(picture.convert("RGB"))
+        return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
 
 
 # ---- Which mask is of which picture --------------------------------------------------------------

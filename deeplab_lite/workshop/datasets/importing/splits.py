@@ -3,16 +3,19 @@
 import random
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from deeplab_lite.workshop.datasets.folder import LEAST, lines
+from deeplab_lite.workshop.datasets.pairs import alike
 
 SHARES = {"val": 0.2, "test": 0.1}
 SLACK = 1.25  # how much larger than its share a part may become by a group
 ENOUGH = 10  # pictures for a test list
 FEW = 3  # groups: with less, parts could not be filled
-NAMES = {"train": "train", "valid": "val", "validation": "val", "val": "val", "test": "test"}
-WORD = re.compile(r"(?<![a-z])(train|validation|valid|val|test)(?![a-z]{2})", re.I)
+NAMES = {"train": "train", "training": "train", "valid": "val", "validation": "val", "val": "val"}
+NAMES |= {"test": "test", "testing": "test"}
+LISTS = NAMES | {"trainaug": "train", "train_aug": "train"}  # VOC's with the labels of SBD
+WORD = re.compile(rf"(?<![a-z])({'|'.join(sorted(NAMES, reverse=True))})(?![a-z]{{2}})", re.I)
 
 
 def groups_of(pictures: Mapping[str, Path], root: Path, by: str) -> tuple[dict[str, str], str]:
@@ -41,11 +44,11 @@ def groups_of(pictures: Mapping[str, Path], root: Path, by: str) -> tuple[dict[s
     return groups, f"{count} groups, by {'name' if by == 'auto' else by}"
 
 
-def divided(groups: Mapping[str, str], seed: int = 0) -> dict[str, list[str]]:
+def divided(groups: Mapping[str, str], seed: int = 0, test: bool = True) -> dict[str, list[str]]:
     """{"train", "val", "test"} of the names, whole groups in each, by chance.
 
     groups: name -> group, "" for one that stands alone. A fifth validates and a tenth tests; there
-    is no test list of less than ten pictures.
+    is no test list of less than ten pictures, and none without `test`.
     """
     members: dict[str, list[str]] = {}
     for name in sorted(groups):
@@ -55,7 +58,7 @@ def divided(groups: Mapping[str, str], seed: int = 0) -> dict[str, list[str]]:
     lists: dict[str, list[str]] = {"train": [], "val": [], "test": []}
     for part, share in SHARES.items():
         size = max(LEAST, round(share * len(groups)))
-        if part == "test" and len(groups) < ENOUGH:
+        if part == "test" and (len(groups) < ENOUGH or not test):
             break
         for block in list(blocks):
             if len(lists[part]) + len(block) <= SLACK * size and len(lists[part]) < size:
@@ -69,26 +72,46 @@ def divided(groups: Mapping[str, str], seed: int = 0) -> dict[str, list[str]]:
 
 
 def of_export(root: Path, names: Mapping[str, tuple[Path, Path]]) -> dict[str, list[str]]:
-    """The lists that the export has: VOC's text files, or folders and files called train and val.
+    """The lists that the export has: text files, or folders and files called train, val, test.
 
-    names: name -> picture and the file that labels it. {} unless there are train and val.
+    names: name -> picture and the file that labels it. {} unless there are train and val or test;
+    val may be empty. A picture that lists leave out is in none.
     """
-    folders = (root, *root.rglob("ImageSets/Segmentation"))
-    if folder := next((each for each in folders if _has(each)), None):
-        files = {part: folder / f"{part}.txt" for part in SHARES}
-        known = {part: set(lines(file)) for part, file in files.items() if file.is_file()}
-        of = {
-            name: next((part for part in known if picture.stem in known[part]), "train")
-            for name, (picture, _) in names.items()
-        }
-    else:
-        of = {name: _word(pair, root) for name, pair in names.items()}
-    lists = {part: sorted(n for n in names if of[n] == part) for part in ("train", "val", "test")}
-    return lists if all(of.values()) and lists["train"] and len(lists["val"]) >= LEAST else {}
+    by_word = {name: _word(pair, root) for name, pair in names.items()}
+    ways = [_listed(root, names), *([by_word] if all(by_word.values()) else [])]
+    for of in ways:
+        lists = {part: sorted(n for n in of if of[n] == part) for part in ("train", "val", "test")}
+        if lists["train"] and (len(lists["val"]) >= LEAST or (lists["test"] and not lists["val"])):
+            return lists
+    return {}
 
 
-def _has(folder: Path) -> bool:
-    return all((folder / f"{part}.txt").is_file() for part in ("train", "val"))
+def _listed(root: Path, names: Mapping[str, tuple[Path, Path]]) -> dict[str, str]:
+    """name -> the part whose list names it; "" for one of none, if there is a list of train."""
+    for folder in (root, *sorted(root.rglob("ImageSets/Segmentation"))):
+        listed: dict[str, set[str]] = {}
+        for file in sorted(folder.glob("*.txt")):
+            if part := LISTS.get(file.stem.lower()):
+                listed.setdefault(part, set()).update(*map(_keys, lines(file)))
+        rest = "" if "train" in listed else "train"
+        if listed:
+            return {
+                name: next(
+                    (p for p in ("test", "val", "train") if keys & listed.get(p, set())), rest
+                )
+                for name, (picture, _) in names.items()
+                if (keys := {alike(picture.stem), alike(f"{picture.parent.name}/{picture.stem}")})
+            }
+    return {}
+
+
+def _keys(line: str) -> set[str]:
+    """What a line of a list may mean: a name or a path, with a suffix, with a mask's path after."""
+    paths = [PurePosixPath(text.replace("\\", "/")) for text in (line, line.split()[0])]
+    texts = {text for path in paths for text in (path.name, path.stem)}
+    if folder := paths[1].parent.name:
+        texts = {f"{folder}/{text}" for text in texts}
+    return set(map(alike, texts))
 
 
 def _word(pair: tuple[Path, Path], root: Path) -> str:
