@@ -93,6 +93,8 @@ LADDER = (
     Rung("v1, 3x3 at 12", "v1, 4x4", "fc6 3x3 at 12, not 4x4 at 4", "+2.45 (v1, table 1)", "v1"),
     Rung("v2", "v1", "ASPP-L: rates 6, 12, 18, 24", "+3.20 (v2, table 3)", "v2"),
     Rung("v2, ASPP-S", "v1", "ASPP-S: rates 2, 4, 8, 12", "+1.22 (v2, table 3)", "v2-aspp-s"),
+    Rung("v2, rates 12", "v1", "four branches, all at 12", "", "v2-equal"),
+    Rung("v2, 6 to 24", "v2, rates 12", "rates 6, 12, 18, 24, not all 12", "", "v2"),
     Rung("v3", "", "", "", "v3"),
     Rung("v3, trained at OS8", "v3", "stride 8 in training", "+1.30 (v3, table 1)", "v3-os8"),
     Rung("v3's head, OS8", "v2", "head: BN, concatenation, image", "", "v3-os8"),
@@ -381,14 +383,19 @@ def write(rows: list[dict[str, Any]]) -> None:
 
 def markdown(rows: Iterable[Mapping[str, Any]]) -> str:
     """The table as README shows it."""
-    lines = ["| | against | mIoU | step | in the papers |", "|---|---|---|---|---|"]
+    lines = [
+        "| | against | mIoU | step | of each seed | in the papers |",
+        "|---|---|---|---|---|---|",
+    ]
     for each in rows:
-        step = ""
+        step = seeds = ""
         if each.get("against"):
             value, low, high = (f"{float(each[key]):+.3f}" for key in ("step", "low", "high"))
             step = f"{value} [{low}, {high}]"
+            if " " in each["step_of_seeds"]:
+                seeds = ", ".join(f"{float(of):+.3f}" for of in each["step_of_seeds"].split())
         miou = f"{float(each['miou']):.3f}"
-        cells = (each["rung"], each.get("against"), miou, step, each.get("paper"))
+        cells = (each["rung"], each.get("against"), miou, step, seeds, each.get("paper"))
         lines.append("".join(f"| {cell} " if cell else "| " for cell in cells) + "|")
     return "\n".join(lines)
 

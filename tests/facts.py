@@ -76,6 +76,7 @@ FOV_POOLS = [(3, 2, 1)] * 3 + [(3, 1, 1)] * 2  # LargeFOV
 FC6 = "v1's fc6 at 39 x 39, GMAC"
 V1 = "arXiv:1412.7062, table 1"
 V1_FOV = "arXiv:1412.7062, table 2"
+V2_FOV = "arXiv:1606.00915, table 1"
 V2_POLY = "arXiv:1606.00915, table 2"
 V2_VGG = "arXiv:1606.00915, section 4.1"
 V2 = "arXiv:1606.00915, table 4"
@@ -180,7 +181,7 @@ FACTS: list[Fact | Paper] = [
     Fact("2.55", "points of three scales", lambda: 71.27 - 68.72),
     Fact("1.81", "times the pixels of one scale in three", lambda: 1 + 0.75**2 + 0.5**2),
     Fact("192", "pixels between the taps of rate 24 at stride 8", lambda: 24 * 8),
-    Paper("63.41", "mIoU of v1, fc6 4x4 at rate 8, on VOC 2012 val, no CRF", V1_FOV),
+    Paper("63.41", "mIoU of v1, fc6 4x4 at rate 8, on VOC 2012 val, no CRF", V2_FOV),
     Paper("79.45", "six scales, no flips", V3),
     Paper("78.61", "mIoU of v3+ with a skip at stride 8 as well", f"{V3P}, table 2"),
     Paper("78.02", "with three 3x3 in the decoder", f"{V3P}, table 2"),

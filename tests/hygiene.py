@@ -228,6 +228,19 @@ def opens_as_a_lesson(notebook: Notebook) -> Iterator[str]:
         yield "'**Paper**' does not name an arXiv id and a section"
 
 
+def says_how_long_it_takes(notebook: Notebook) -> Iterator[str]:
+    """200 words or 20 lines of code a minute; at most three minutes off, and never above 45."""
+    words = len(
+        re.findall(r"\b[\w'’.,-]*\w", re.sub(r"\]\([^)]*\)", "]", markdown(notebook.cells)))
+    )
+    code = "\n".join(source(cell) for _, cell in notebook.code())
+    lines = len([line for line in code.splitlines() if re.match(r"(?!import |from )\s*\S", line)])
+    stated = re.search(r"\*\*Time\*\* (\d+) minutes", markdown(notebook.cells))
+    minutes = words / 200 + lines / 20
+    if stated and (abs(int(stated[1]) - minutes) > 3 or int(stated[1]) > 45):
+        yield f"says {stated[1]} minutes, but {words} words and {lines} lines take {minutes:.0f}"
+
+
 def text(notebook: Notebook) -> str:
     return markdown(notebook.cells)
 
@@ -339,6 +352,7 @@ EVERY = [
 LESSON = [
     *EVERY,
     opens_as_a_lesson,
+    says_how_long_it_takes,
     begins_with_a_picture,
     has_its_sections,
     has_three_exercises,

@@ -22,7 +22,7 @@ OPENING = """# 01 · A made-up lesson
 
 **You need** lesson 00.
 
-**Time** 20 minutes to read, 1 minute to run.
+**Time** 3 minutes to read, 1 minute to run.
 
 **Paper** Chen et al. 2015, [arXiv:1412.7062](https://arxiv.org/abs/1412.7062), section 3.2.
 """

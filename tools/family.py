@@ -99,6 +99,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "v3-no-pooling": ("v3", {"image_pooling": False}),
     "v3-mg124": ("v3", {"multi_grid": (1, 2, 4)}),
     "v2-aspp-s": ("v2", {"rates": (2, 4, 8, 12)}),
+    "v2-equal": ("v2", {"rates": (12, 12, 12, 12)}),
     "v3-os8": ("v3", {"output_stride": 8, "rates": (6, 12, 18)}),
     "v1-4x4": ("v1", {"fc6": "4x4", "rate": 4}),
     "v3-mg121": ("v3", {"multi_grid": (1, 2, 1)}),

@@ -30,6 +30,12 @@ def test_no_two_labels_overlap_and_all_are_inside():
     for ax in figure.axes:
         texts += ax.texts
     assert_apart(figure, renderer, [text for text in texts if text.get_text()])
+    steps = figure.axes[1]
+    diamonds = [line for line in steps.lines if line.get_marker() == "D" and len(line.get_xdata())]
+    for diamond in diamonds:
+        box = diamond.get_window_extent(renderer)  # its place, without the marker
+        others = [t.get_window_extent(renderer) for t in steps.texts if t.get_text()]
+        assert not any(o.overlaps(box.padded(5)) for o in others), diamond.get_xydata()
 
 
 def test_a_step_has_the_colour_of_its_interval_and_the_papers_stands_beside_it():

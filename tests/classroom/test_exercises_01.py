@@ -1,10 +1,18 @@
 """The graders of lesson 01: the stubs, right answers, and each misconception by its name."""
 
 import pytest
+import torch
 
 from deeplab_lite.classroom import exercises as check
 from deeplab_lite.classroom.exercises import lesson_01
-from deeplab_lite.receptive_field import chain
+from deeplab_lite.receptive_field import chain, effective_receptive_field
+
+
+def effective_field(network, images, unit):
+    pixels = images.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(network(pixels)[(..., *unit)].sum(), pixels)
+    energy = gradient.square().sum((0, 1))
+    return energy / energy.sum()
 
 
 def said(grader, answer, capsys):
@@ -18,8 +26,8 @@ def said(grader, answer, capsys):
         (..., "· not attempted yet"),
         ((..., ..., ...), "· not attempted yet"),
         ((11, 4, ...), "· not attempted yet"),
-        ((11, 4, 42), "✓ 11 pixels in steps of 4"),
-        ([11, 4, 42.0], "✓ 11 pixels in steps of 4"),
+        ((11, 4, 42), "✓ 11 pixels at stride 4"),
+        ([11, 4, 42.0], "✓ 11 pixels at stride 4"),
         ((8, 4, 42), "✗ 8 treats all strides as 1"),
         ((17, 4, 42), "✗ 17 uses each layer's own stride"),
         ((16, 4, 42), "✗ 16 counts k taps per layer"),
@@ -51,68 +59,46 @@ def test_the_answer_by_hand_is_what_the_recurrence_says():
     assert (size, stride, 10 * stride - padding + (size - 1) / 2) == (11, 4, 42)
 
 
-def right(layers):
-    r, S, P = 1, 1, 0
-    for k, s, p, d in layers:
-        r, P, S = r + d * (k - 1) * S, P + p * S, S * s
-    return r, S, P
-
-
 @pytest.mark.parametrize(
-    "answer", [right, lambda layers: list(right(layers)), lambda x: chain(x)[-1]]
+    "answer",
+    [
+        effective_field,
+        lambda *asked: effective_field(*asked).numpy(),
+        lambda network, images, unit: effective_receptive_field(network, images, "", unit),
+    ],
+    ids=["by hand", "numpy", "package"],
 )
-def test_recurrence_right(answer, capsys):
-    assert said(check.recurrence, answer, capsys).startswith("✓ right for all 4 stacks")
+def test_energy_right(answer, capsys):
+    assert said(check.energy_of_pixels, answer, capsys).startswith("✓ 25 of 99 pixels")
 
 
-@pytest.mark.parametrize("answer", [..., lambda layers: ..., lambda layers: (..., ..., ...)])
-def test_recurrence_stub(answer, capsys):
-    assert said(check.recurrence, answer, capsys).startswith("· not attempted yet")
-
-
-def with_own_stride(layers):
-    r, S, P = 1, 1, 0
-    for k, s, p, d in layers:
-        S *= s
-        r, P = r + d * (k - 1) * S, P + p * S
-    return r, S, P
-
-
-def with_dilation_minus_1(layers):
-    r, S, P = 1, 1, 0
-    for k, s, p, d in layers:
-        r, P, S = r + (d - 1) * (k - 1) * S, P + p * S, S * s
-    return r, S, P
+@pytest.mark.parametrize("answer", [..., lambda network, images, unit: ...])
+def test_energy_stub(answer, capsys):
+    assert said(check.energy_of_pixels, answer, capsys).startswith("· not attempted yet")
 
 
 @pytest.mark.parametrize(
     "answer, expected",
     [
-        (with_own_stride, "✗ your size grows by the layer's own stride"),
-        (with_dilation_minus_1, "✗ your size grows by d - 1: at dilation 1"),
-        (lambda layers: None, "✗ your function returns nothing"),
-        (lambda layers: 7, "✗ your function returned 7"),
-        (lambda layers: (1, 1, 0), "✗ for [(3, 1, 0, 1)"),
-        (lambda layers: 1 / 0, "✗ your code stopped with ZeroDivisionError"),
-        ((7, 1, 0), "✗ (7, 1, 0) is not a function"),
+        (lambda *asked: None, "✗ your function returns nothing"),
+        (lambda *asked: effective_field(*asked)[None], "✗ your energy has the shape (1, 9, 11)"),
+        (lambda *asked: effective_field(*asked).sqrt(), "✗ these are not the shares"),
+        (lambda network, images, unit: 1 / 0, "✗ your code stopped with ZeroDivisionError"),
+        (7, "✗ 7 is not a function"),
     ],
 )
-def test_recurrence_wrong(answer, expected, capsys):
-    assert said(check.recurrence, answer, capsys).startswith(expected)
+def test_energy_wrong(answer, expected, capsys):
+    assert said(check.energy_of_pixels, answer, capsys).startswith(expected)
 
 
 @pytest.mark.parametrize(
-    "part, slip, hint",
-    lesson_01.RECURRENCE_SLIPS,
-    ids=[hint for *_, hint in lesson_01.RECURRENCE_SLIPS],
+    "slip, hint", lesson_01.ENERGY_SLIPS, ids=[hint for _, hint in lesson_01.ENERGY_SLIPS]
 )
-def test_every_slip_of_the_recurrence_gets_its_own_hint(part, slip, hint, capsys):
-    def answer(layers):
-        values = list(right(layers))
-        values[part] = lesson_01._recurrence(layers, **slip)[part]
-        return tuple(values)
+def test_every_slip_of_the_energy_gets_its_own_hint(slip, hint, capsys):
+    def answer(network, images, unit):
+        return lesson_01._energy(network, images, unit, **slip)
 
-    assert said(check.recurrence, answer, capsys) == f"✗ {hint}\n"
+    assert said(check.energy_of_pixels, answer, capsys) == f"✗ {hint}\n"
 
 
 THREES = [(3, 2, 1, 1)] * 3 + [(3, 1, 1, 1), (3, 1, 3, 3), (3, 1, 9, 9)]

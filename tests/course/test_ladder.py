@@ -21,6 +21,8 @@ CHANGES = {
     "v1, 3x3 at 12": {"fc6", "rate"},  # the paper's two forms, each with its rate
     "v2, ASPP-S": {"rates"},
     "v2": {"rates"},
+    "v2, rates 12": {"rates"},
+    "v2, 6 to 24": {"rates"},
     "v3's head, OS8": {"model"},
     "v3, trained at OS8": {"output_stride"},
     "v3, second stage": {"steps", "lr", "warmup", "freeze_bn", "init"},  # the stage itself

@@ -81,7 +81,11 @@ def test_a_pin_that_an_older_python_cannot_install_says_so(requires_python, mark
     assert constraints.marker(requires_python) == marker
 
 
-CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+CONDA_NAMES = {
+    "torch": "pytorch",
+    "matplotlib": "matplotlib-base",
+    "jupyter-server": "jupyter_server",
+}
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())
 
 

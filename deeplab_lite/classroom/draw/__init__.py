@@ -25,6 +25,7 @@ from deeplab_lite.classroom.draw.crf_steps import change_kinds, changes, energy_
 from deeplab_lite.classroom.draw.decoder import decoder_diagram
 from deeplab_lite.classroom.draw.differences import CHANGES, DISAGREEMENT, ERRORS
 from deeplab_lite.classroom.draw.family import FAMILY, family
+from deeplab_lite.classroom.draw.front import front
 from deeplab_lite.classroom.draw.ladder import ladder
 from deeplab_lite.classroom.draw.legend import (
     LegendRow,
@@ -38,6 +39,7 @@ from deeplab_lite.classroom.draw.legend import (
     table_html,
     titles_html,
 )
+from deeplab_lite.classroom.draw.paired import paired
 from deeplab_lite.classroom.draw.pyramid import Branch, pyramid_taps
 from deeplab_lite.classroom.draw.rates import map_taps, score_table
 from deeplab_lite.classroom.draw.segmentation import (
@@ -80,6 +82,7 @@ __all__ = [
     "error_kinds",
     "errors",
     "family",
+    "front",
     "grey",
     "heat",
     "heat_bar",
@@ -94,6 +97,7 @@ __all__ = [
     "map_taps",
     "overlay",
     "paint",
+    "paired",
     "pixels",
     "png",
     "pyramid_taps",

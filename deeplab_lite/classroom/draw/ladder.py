@@ -1,4 +1,4 @@
-"""The ladder of the family: what each step brings, here and in the papers. Lesson 08, section 3."""
+"""The ladder of the family: what each step brings, here and in the papers. Lesson 08, section 4."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,7 +31,7 @@ def ladder(rows: Sequence[Row], figure: Any = None) -> Any:
         import matplotlib.pyplot as plt
 
         figure = plt.figure(figsize=(10, 0.29 * len(rows) + 1.1))
-    axes = figure.subplots(1, 5, sharey=True, width_ratios=(3.3, 5, 0.7, 1, 1))
+    axes = figure.subplots(1, 5, sharey=True, width_ratios=(3.7, 4.8, 0.7, 1, 1))
     ideas, steps, scores, *costs = axes
     small = {"va": "center", "size": 8.5, "color": INK}
     for y, row in enumerate(rows):
@@ -70,17 +70,17 @@ def _step(ax: Any, y: int, row: Row) -> None:
     """The step with its interval, and the diamond of the paper's."""
     value, low, high = (100 * float(row[key]) for key in ("step", "low", "high"))
     color = BETTER if low > 0 else WORSE if high < 0 else SAME
-    beside = high
+    beside = high + 0.5
     if row["paper"]:
         paper = float(row["paper"].split()[0])
-        beside = max(high, paper)
+        beside = max(beside, paper + 0.8)
         ax.plot(paper, y, "D", ms=5, mfc="none", color=PAPER, zorder=4)
     if value < SHOWN[0]:
-        beside = SHOWN[0] + 1.6
+        beside = SHOWN[0] + 2.1
         arrow = {"arrowstyle": "-|>", "color": color, "lw": 1.8, "shrinkA": 0, "shrinkB": 0}
-        ax.annotate("", (SHOWN[0] + 0.1, y), (beside, y), arrowprops=arrow)
+        ax.annotate("", (SHOWN[0] + 0.1, y), (SHOWN[0] + 1.6, y), arrowprops=arrow)
     else:
         ax.plot([low, high], [y, y], color=color, lw=5, alpha=0.35, solid_capstyle="butt")
         ax.plot(value, y, "o", ms=5.5, color=color, zorder=3)
     text = f"{value:+.1f}".replace("-", "−")
-    ax.text(beside + 0.5, y, text, va="center", size=8.5, color=color)
+    ax.text(beside, y, text, va="center", size=8.5, color=color)

@@ -7,7 +7,11 @@ A module for each lesson; `grading` is what they share.
 """
 
 from deeplab_lite.classroom.exercises.lesson_00 import mean_iou
-from deeplab_lite.classroom.exercises.lesson_01 import field_by_hand, recurrence, thrifty_stack
+from deeplab_lite.classroom.exercises.lesson_01 import (
+    energy_of_pixels,
+    field_by_hand,
+    thrifty_stack,
+)
 from deeplab_lite.classroom.exercises.lesson_02 import (
     dense_by_hand,
     rates_without_holes,
@@ -46,6 +50,7 @@ __all__ = [
     "decoder_with_skips",
     "dense_by_hand",
     "dilations_and_rates",
+    "energy_of_pixels",
     "field_by_hand",
     "frozen_part",
     "fused_scales",
@@ -60,7 +65,6 @@ __all__ = [
     "pareto_front",
     "pyramid_by_hand",
     "rates_without_holes",
-    "recurrence",
     "settings_for_textures",
     "thrifty_stack",
     "traded_by_hand",

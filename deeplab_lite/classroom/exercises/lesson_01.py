@@ -17,8 +17,8 @@ def field_by_hand(answer: Any) -> str:
     size, stride, centre = answer
     sizes = {
         8: "8 treats all strides as 1: the last two layers read a map of stride 2",
-        17: "17 uses each layer's own stride: a kernel steps by the stride of the map below it",
-        16: "16 counts k taps per layer: from the first tap to the last there are k - 1 steps",
+        17: "17 uses each layer's own stride: the gap is the stride of the map below",
+        16: "16 counts k taps per layer: from the first tap to the last there are k - 1 gaps",
         10: "10 starts from 0: a pixel sees itself, so start from 1",
         30: "30 multiplies the kernels: neighbours' fields overlap, so a layer adds only (k - 1) S",
     }
@@ -34,119 +34,95 @@ def field_by_hand(answer: Any) -> str:
         40: "40 is u S: padding and size move the centre, and here they don't cancel",
         37: "37 is the first pixel of the field: the centre is (size - 1) / 2 further",
         47: "47 is the last pixel of the field: the centre is (size - 1) / 2 before it",
-        42.5: "42.5 adds size / 2: from the first of 11 pixels to the middle one there are 5 steps",
+        42.5: "42.5 adds size / 2: from the first of 11 pixels to the middle one it is 5 pixels",
         32: "a centre of 32 subtracts half of the size: the centre is after the first pixel",
     }
     wrong = f"the centre is not {centre}: u S - P is the first pixel, add (size - 1) / 2"
     expect(centre == 42, centres.get(centre, wrong))
-    return "11 pixels in steps of 4; unit 10 looks at 37 to 47, and its centre is pixel 42"
+    return "11 pixels at stride 4; unit 10 looks at 37 to 47, and its centre is pixel 42"
 
 
-def _recurrence(
-    layers: Any,
-    grow: Callable[..., int] = lambda k, s, p, d, S: d * (k - 1) * S,
-    step: Callable[..., int] = lambda k, s, p, d, S: S * s,
-    shift: Callable[..., int] = lambda k, s, p, d, S: p * S,
-    start: int = 1,
-) -> tuple[int, int, int]:
-    """The recurrence of lesson 01; each argument is a place for a slip."""
-    r, S, P = start, 1, 0
-    for layer in layers:
-        r, P, S = r + grow(*layer, S), P + shift(*layer, S), step(*layer, S)
-    return r, S, P
+def _energy(
+    network: Any,
+    images: Any,
+    unit: tuple[int, int],
+    ask: Callable[..., Any] = lambda output, i, j: output[:, :, i, j],
+    add: Callable[..., Any] = lambda gradient: gradient.square().sum((0, 1)),
+    scale: Callable[..., Any] = lambda energy: energy / energy.sum(),
+) -> Any:
+    """The effective field of lesson 01; each argument is a place for a slip."""
+    from torch import autograd
+
+    pixels = images.detach().clone().requires_grad_()
+    (gradient,) = autograd.grad(ask(network(pixels), *unit).sum(), pixels)
+    return scale(add(gradient))
 
 
-# (which of the three results is wrong, the slip, the hint that fits it)
-RECURRENCE_SLIPS: list[tuple[int, dict[str, Any], str]] = [
-    (1, {"step": lambda k, s, p, d, S: s}, "your stride is the last layer's: strides multiply"),
-    (1, {"step": lambda k, s, p, d, S: S + s - 1}, "your strides add up: they multiply"),
-    (1, {"step": lambda k, s, p, d, S: S + s}, "your strides add up: they multiply"),
-    (0, {"start": 0}, "your size starts from 0: a pixel sees itself, so start from 1"),
+# (the slip, the hint that fits it)
+ENERGY_SLIPS: list[tuple[dict[str, Any], str]] = [
+    ({"scale": lambda energy: energy}, "your energy doesn't sum to 1: divide it by its sum"),
     (
-        0,
-        {"grow": lambda k, s, p, d, S: d * (k - 1) * S * s},
-        "your size grows by the layer's own stride: update the stride last",
+        {"add": lambda gradient: gradient.abs().sum((0, 1))},
+        "you add absolute gradients: the energy is made of squares",
     ),
     (
-        0,
-        {"grow": lambda k, s, p, d, S: d * (k - 1)},
-        "your size treats all strides as 1: a step on a coarse map is S pixels long",
+        {"add": lambda gradient: gradient.sum((0, 1)).square()},
+        "you add before you square: gradients of opposite signs cancel",
     ),
     (
-        0,
-        {"grow": lambda k, s, p, d, S: d * (k - 1) * s},
-        "your size uses one layer's stride: a step is as long as all strides below multiplied",
+        {"add": lambda gradient: gradient.sum((0, 1))},
+        "you don't square: gradients of opposite signs cancel",
     ),
     (
-        0,
-        {"grow": lambda k, s, p, d, S: (k - 1) * S},
-        "your size ignores dilation: it makes each of the k - 1 steps d times as long",
+        {"add": lambda gradient: gradient[0].square().sum(0)},
+        "you use the first image only: add up all images",
     ),
     (
-        0,
-        {"grow": lambda k, s, p, d, S: (d * k - 1) * S},
-        "your kernel is d k wide: it has k - 1 gaps, so count d (k - 1) steps",
+        {"add": lambda gradient: gradient.square().sum(0)[0]},
+        "you use one colour only: add up all three",
     ),
     (
-        0,
-        {"grow": lambda k, s, p, d, S: (d - 1) * (k - 1) * S},
-        "your size grows by d - 1: at dilation 1 it would not grow at all",
+        {"ask": lambda output, i, j: output[:, 0, i, j]},
+        "you ask one channel of the map only: add up all of them",
     ),
     (
-        0,
-        {"grow": lambda k, s, p, d, S: d * k * S},
-        "your size grows by k taps: from the first tap to the last there are k - 1 steps",
+        {"ask": lambda output, i, j: output[:, :, j, i]},
+        "you ask another unit: the first number is its row, the second its column",
     ),
-    (
-        2,
-        {"shift": lambda k, s, p, d, S: p},
-        "you add paddings as they are: a unit of the map below is S pixels of the image",
-    ),
-    (
-        2,
-        {"shift": lambda k, s, p, d, S: p * S * s},
-        "your padding uses the layer's own stride: update the stride last",
-    ),
-    (
-        2,
-        {"shift": lambda k, s, p, d, S: p * d * S},
-        "your padding grows with dilation: dilation stretches the kernel, not the border of zeros",
-    ),
-    (
-        2,
-        {"shift": lambda k, s, p, d, S: 2 * p * S},
-        "your padding counts both sides: P is where unit 0 starts, on the left",
-    ),
+    ({"ask": lambda output, i, j: output}, "you ask the whole map: pick the position `unit`"),
 ]
 
 
 @grader
-def recurrence(field: Any) -> str:
-    """field(layers) -> (size, stride, padding); layers are (kernel, stride, padding, dilation)."""
-    expect(callable(field), f"{field!r} is not a function: pass its name, without brackets")
-    stacks = [
-        [(3, 1, 0, 1)] * 3,
-        [(7, 2, 3, 1), (3, 2, 1, 1), (3, 1, 1, 1)],
-        [(3, 2, 1, 1), (3, 1, 2, 2), (5, 3, 1, 1), (3, 1, 4, 4)],
-        [(4, 3, 2, 2), (1, 2, 0, 1), (2, 2, 1, 3), (3, 3, 1, 2)],
-    ]
-    answers = []
-    for stack in stacks:
-        result = field(list(stack))
-        expect(result is not None, "your function returns nothing: end it with a return")
-        expect(
-            isinstance(result, tuple | list) and len(result) == 3,
-            f"your function returned {result!r}: expected a tuple of size, stride and padding",
-        )
-        answers.append(tuple(result))
-    expected = [_recurrence(stack) for stack in stacks]
-    for part, slip, misconception in RECURRENCE_SLIPS:
-        slipped = [_recurrence(stack, **slip)[part] for stack in stacks]
-        if [a[part] for a in answers] == slipped:
-            raise Wrong(misconception)
-    for stack, answer, right in zip(stacks, answers, expected, strict=True):
-        expect(answer == right, f"for {stack} your function returns {answer}: expected {right}")
-    return f"right for all {len(stacks)} stacks: every step has the stride below its layer"
+def energy_of_pixels(energy: Any) -> str:
+    """energy(network, images, unit) -> (H, W), each pixel's share of the squared gradients."""
+    import torch
+    from torch import nn
+
+    expect(callable(energy), f"{energy!r} is not a function: pass its name, without brackets")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        images, unit = torch.randn(2, 3, 9, 11), (1, 3)
+        convolutions = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 3, 3, stride=2, padding=2)
+    network = nn.Sequential(convolutions[0], nn.Tanh(), convolutions[1]).eval()
+    result = energy(network, images.clone(), unit)
+    expect(result is not None, "your function returns nothing: end it with a return")
+    answer = torch.as_tensor(result).detach()
+    expect(
+        answer.shape == images.shape[2:],
+        f"your energy has the shape {tuple(answer.shape)}: for images of {tuple(images.shape)} "
+        f"it is {tuple(images.shape[2:])}, one number for each pixel",
+    )
+
+    def same(other: Any) -> bool:
+        return torch.allclose(answer.double(), other.double(), rtol=1e-3, atol=1e-6)
+
+    for slip, misconception in ENERGY_SLIPS:
+        expect(not same(_energy(network, images, unit, **slip)), misconception)
+    right = _energy(network, images, unit)
+    expect(same(right), "these are not the shares of the squared gradients: compare section 6")
+    seen = int((right > 0).sum())
+    return f"{seen} of {right.numel()} pixels share the energy, as the package says"
 
 
 @grader
@@ -157,7 +133,7 @@ def thrifty_stack(stack: Any) -> str:
     rows = isinstance(stack, tuple | list) and all(isinstance(x, tuple | list) for x in stack)
     expect(rows and len(stack) > 0, "give a list of layers: (kernel, stride, padding, dilation)")
     layers = [tuple(layer) + (1, 0, 1)[len(layer) - 1 :] for layer in stack if 0 < len(layer) < 5]
-    expect(len(layers) == len(stack), "each layer has one to four numbers: see exercise 2")
+    expect(len(layers) == len(stack), "each layer has one to four numbers: see section 2")
     try:
         size, stride, _ = chain(layers)[-1]
     except ValueError as error:
@@ -167,7 +143,7 @@ def thrifty_stack(stack: Any) -> str:
     if size < 212 <= chain(swapped)[-1].size:
         raise Wrong(f"{size} pixels: the third number is padding, the fourth is dilation")
     expect(stride == 8, f"the total stride is {stride}, not 8: strides multiply")
-    expect(size >= 212, f"{size} pixels, not yet 212: the later a layer, the longer its steps")
+    expect(size >= 212, f"{size} pixels, not yet 212: the later a layer, the wider its gaps")
     expect(size <= 4096, f"{size} pixels are more than a photograph has: aim closer to 212")
     read = {0}
     for kernel, step, _, dilation in reversed(layers):
