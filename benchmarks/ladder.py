@@ -94,7 +94,7 @@ LADDER = (
     Rung("v2", "v1", "ASPP-L: rates 6, 12, 18, 24", "+3.20 (v2, table 3)", "v2"),
     Rung("v2, ASPP-S", "v1", "ASPP-S: rates 2, 4, 8, 12", "+1.22 (v2, table 3)", "v2-aspp-s"),
     Rung("v2, rates 12", "v1", "four branches, all at 12", "", "v2-equal"),
-    Rung("v2, 6 to 24", "v2, rates 12", "rates 6, 12, 18, 24, not all 12", "", "v2"),
+    Rung("v2, 6 to 24", "v2, rates 12", "rates 6 to 24, not all 12", "", "v2"),
     Rung("v3", "", "", "", "v3"),
     Rung("v3, trained at OS8", "v3", "stride 8 in training", "+1.30 (v3, table 1)", "v3-os8"),
     Rung("v3's head, OS8", "v2", "head: BN, concatenation, image", "", "v3-os8"),
