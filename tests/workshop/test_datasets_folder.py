@@ -201,7 +201,7 @@ def test_sizes_are_ordered_by_area(tmp_path):
 def test_the_checker_leaves_warnings_as_they_were(tmp_path, monkeypatch):
     """Of two threads that silence them for a while, the later one restores the other's silence."""
 
-    def silences(path, largest):
+    def silences(path, *limits):
         warnings.simplefilter("ignore")
         return image_files.Photo(np.zeros((12, 20, 3), np.uint8), "", ())
 
