@@ -359,8 +359,8 @@ def curves() -> None:
     figure, ax = plt.subplots(figsize=(7, 4.5))
     for number, run in enumerate(run for run in RUNS if trained(run)):
         for seed in trained(run):
-            with curve(run, seed).open(newline="") as file:
-                rows = [r for r in csv.DictReader(file) if r["val_miou"]]
+            curve_rows = tables.measured(f"curves/{curve(run, seed).name}")
+            rows = [r for r in curve_rows if r["val_miou"]]
             points = [[float(r[key]) for r in rows] for key in ("images", "val_miou")]
             style = {"color": f"C{number % 6}", "ls": ("-", "--", ":")[number // 6], "lw": 1.3}
             ax.plot(*points, alpha=1 - 0.4 * seed, label=run if seed == 0 else None, **style)
@@ -370,8 +370,7 @@ def curves() -> None:
 
 
 def read() -> list[dict[str, str]]:
-    with TABLE.open(newline="") as file:
-        return list(csv.DictReader(file))
+    return tables.measured(TABLE.name)
 
 
 def write(rows: list[dict[str, Any]]) -> None:

@@ -268,6 +268,11 @@ def _copy(tensor: Tensor, device: str | torch.device, floating: torch.dtype) -> 
     return tensor.detach().to(device, kind, copy=True).contiguous()
 
 
+def have_names(classes: Sequence[str]) -> bool:
+    """Whether classes have names, and not numbers alone."""
+    return not all(name.isdigit() for name in classes)
+
+
 def plain_name(name: str) -> str:
     """A tensor's name without the prefixes of DDP and torch.compile."""
     while name.startswith(PREFIXES):

@@ -24,7 +24,7 @@ def by_phases(function: Callable, x: Tensor, before: Sequence[int], after: Seque
     Where the result ends or is no denser (after = 1), only the first phase is read.
     """
     same = len(after) == x.ndim or max(after, default=1) == 1
-    places = dict(zip(*[range(x.ndim)] * 2, strict=True)) if same else _places(function, x, before)
+    places = {d: d for d in range(x.ndim)} if same else _places(function, x, before)
     counts = {d: after[k] if k < len(after) else 1 for d, k in places.items()}
     dims = [d for d in range(x.ndim) if max(before[d], counts.get(d, 1)) > 1]
     sizes = x.shape

@@ -54,7 +54,9 @@ class Evaluation(NamedTuple):
     @property
     def unnamed(self) -> bool:
         """Whether only their number says that the data has the network's classes."""
-        return not have_names(self.samples.classes) and have_names(self.segmenter.classes)
+        return not checkpoints.have_names(self.samples.classes) and checkpoints.have_names(
+            self.segmenter.classes
+        )
 
     def report(self) -> dict[str, Any]:
         """As JSON: `tables.report`, mIoU within each trimap, time, data and settings."""
@@ -120,7 +122,7 @@ def score(segmenter: Segmenter, samples: Samples, images: int = 0) -> Evaluation
             f"{samples.name} has {len(labelled)} ({tables.some(labelled)}): evaluate it on the "
             "data that it was trained on, or fine-tune it to these classes with train --init"
         )
-    if labelled and have_names(known) and have_names(labelled):
+    if labelled and checkpoints.have_names(known) and checkpoints.have_names(labelled):
         pairs = zip(known, labelled, strict=True)
         if other := [pair for pair in pairs if pair[0].casefold() != pair[1].casefold()]:
             same = {name.casefold() for name in known} == {name.casefold() for name in labelled}
@@ -166,11 +168,6 @@ def by_strips(predicted: np.ndarray, label: Array, edges: Array, classes: int) -
         ]
         total = total + torch.cat(counts)
     return total
-
-
-def have_names(classes: Sequence[str]) -> bool:
-    """Whether classes have names, and not numbers alone."""
-    return not all(name.isdigit() for name in classes)
 
 
 def open_samples(data: str, split: str, root: str | Path | None = None) -> Samples:

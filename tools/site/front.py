@@ -1,7 +1,6 @@
 """The front page: site/index.md with its explorer, its cards and its ladder filled in."""
 
 import base64
-import csv
 import html
 import io
 from pathlib import Path
@@ -14,6 +13,7 @@ from deeplab_lite import ask, checkpoints
 from deeplab_lite.classroom import draw
 from deeplab_lite.classroom.own_scene import compose
 from deeplab_lite.classroom.widgets import DilationExplorer, shape_canvas
+from deeplab_lite.tables import measured
 from tools import notebooks, playground
 from tools.figures import RATES
 from tools.site import pages, widgets
@@ -29,7 +29,6 @@ DRAG = """\
 <span class="start">Drag a shape</span>
 <small>{name} runs in this page: 8 MB, once</small>
 </button>"""
-LADDER = Path("assets/ladder.csv")
 # The rungs in sight; the others are folded away.
 MAIN = (
     "v1-small",
@@ -71,7 +70,7 @@ def stage(folder: Path) -> None:
         explorer=explorer(),
         drag=DRAG.format(name=playground.title(name := network(), data_of(name))),
         lessons="".join(map(card, lessons)),
-        ladder=ladder(list(csv.DictReader((notebooks.ROOT / LADDER).open(encoding="utf-8")))),
+        ladder=ladder(measured("ladder.csv")),
     )
     pages.write(folder / "index.md", f"{text}\n" + "\n".join(contents))
 

@@ -153,11 +153,8 @@ def palette_of(path: Path) -> list[Color]:
 
 def recoloured(mask: Path, values: np.ndarray, palette: Sequence[Color]) -> str:
     """The sentence for a mask in whose own palette a class has another's colour; "" for others."""
-    own = palette_of(mask)
-    for value in np.unique(values).tolist() if own else ():
-        if value >= min(len(own), len(palette)) or (color := own[value]) == palette[value]:
-            continue
-        if color in palette:
+    for value, (color, expected) in enumerate(zip(palette_of(mask), palette, strict=False)):
+        if color != expected and color in palette and (values == value).any():
             return (
                 f"{mask} has the colour {color} as value {value}, and it is the colour of class "
                 f"{list(palette).index(color)}: save all masks with one palette"

@@ -40,8 +40,8 @@ def start_from(
         load_imagenet(getattr(network, "backbone", network))
         return "imagenet: the backbone's weights taken over"
     state, own = read(source), network.state_dict()
-    theirs = classes_in(source) if named(classes) else ()
-    by_name = bool(head) and named(theirs) and folded(theirs) != folded(classes)
+    theirs = classes_in(source) if checkpoints.have_names(classes) else ()
+    by_name = bool(head) and checkpoints.have_names(theirs) and folded(theirs) != folded(classes)
     if by_name:
         state |= rows_by_name(state, own, theirs, classes, head)
     fitting = {n: t.float() for n, t in state.items() if n in own and t.shape == own[n].shape}
@@ -61,7 +61,12 @@ def start_from(
         anew = [name for name in classes if name.casefold() not in folded(theirs)]
         text = f"its classes are {some(theirs)}, so the last layer's go by name"
         report.append(f"{text}, and {some(anew)} begin anew" if anew else text)
-    elif head and named(classes) and not (other or named(theirs)) and set(head) & set(fitting):
+    elif (
+        head
+        and checkpoints.have_names(classes)
+        and not (other or checkpoints.have_names(theirs))
+        and set(head) & set(fitting)
+    ):
         report.append("it names no classes, so the last layer's are taken in their order")
     for what, names in (("new", own), ("left out", state)):
         if rest := [name for name in names if name not in fitting and name not in other]:
@@ -86,11 +91,6 @@ def folded(classes: Sequence[str]) -> list[str]:
     return [name.casefold() for name in classes]
 
 
-def named(classes: Sequence[str]) -> bool:
-    """Whether classes have names, and not numbers alone."""
-    return any(not name.isdigit() for name in classes)
-
-
 def rows_by_name(
     state: Mapping[str, Tensor],
     own: Mapping[str, Tensor],
@@ -99,13 +99,13 @@ def rows_by_name(
     head: Sequence[str],
 ) -> dict[str, Tensor]:
     """The head's tensors: the source's row for each class that it knows, `own` row for others."""
-    rows = {}
+    rows, known = {}, folded(theirs)
     for name in head:
         if name in state and state[name].shape[1:] == own[name].shape[1:]:
             rows[name] = own[name].clone()
             for index, each in enumerate(folded(classes)):
-                if each in folded(theirs):
-                    rows[name][index] = state[name][folded(theirs).index(each)]
+                if each in known:
+                    rows[name][index] = state[name][known.index(each)]
     return rows
 
 
