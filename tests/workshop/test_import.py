@@ -98,7 +98,7 @@ def test_the_other_shapes_of_the_tools(tmp_path):
     imported = import_data(tmp_path / "one", tmp_path / "data")
     circle = label(tmp_path / "data", "x")
     assert abs((circle == 1).sum() - np.pi * 36) < 4 and (circle == 255).sum() == 81
-    assert "left out: 1 lines" in imported.export.notes
+    assert "left out: lines (1)" in imported.export.notes
     turned = np.zeros((30, 40), np.uint8)
     shapes.rectangle(10, 10, 20, 14, turn=90)(turned, 1)
     assert np.argwhere(turned).min(0).tolist() == [7, 13] and turned.sum() == 40
@@ -429,8 +429,8 @@ def two_masks(root):
 
 
 SENTENCES = {
-    wrong_class: "instances.json: annotation 3 has the category 4, and the categories are [7, 9]",
-    wrong_runs: "instances.json, daya_1.jpg: runs of 11 pixels for a mask of 40 x 30",
+    wrong_class: "instances.json: annotation 3: its category is 4, and there are 7, 9",
+    wrong_runs: "instances.json: annotation 3: runs of 11 pixels for a mask of 40 x 30",
     unlisted: "annotations.xml has the class 'tree', and the classes are background, car: add it",
     strange_colour: "dayc_0.png: the colour (9, 9, 9) at (3, 7), of 0.1% of the pixels, is in no",
     no_photos: "has none of the 10 pictures of the export, as daya_0.jpg: give their folder with",

@@ -131,11 +131,14 @@ def _list(path: Path, known: dict[str, Pair]) -> list[str] | None:
 
 
 def class_names(root: Path) -> tuple[str, ...]:
-    """The lines of classes.txt; () if there is none. Raises ValueError for a name that is twice."""
+    """The names in classes.txt; () if there is none. Raises ValueError as `names_of`."""
     path = root / "classes.txt"
-    if not path.is_file():
-        return ()
-    names = lines(path)
+    return names_of(path) if path.is_file() else ()
+
+
+def names_of(path: Path) -> tuple[str, ...]:
+    """A class's name a line, its spaces made one. Raises ValueError for a name that is twice."""
+    names = [" ".join(line.split()) for line in lines(path)]
     if twice := [name for name, times in Counter(names).items() if times > 1]:
         raise ValueError(
             f"{path} names {twice[0]} twice: scores go by name, so expected one of its own for each"

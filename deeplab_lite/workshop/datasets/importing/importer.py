@@ -37,6 +37,7 @@ from deeplab_lite.workshop.datasets.importing.export import (
     Pictures,
     assembled,
     visible,
+    within,
 )
 from deeplab_lite.workshop.datasets.pairs import alike, orientation
 
@@ -104,14 +105,14 @@ def import_data(
             raise ValueError("; ".join([f"{source} has no labelled picture", *export.notes]))
         names = _names(export.items, root)
         _write(export, names, folder)
-        pairs = {names[i]: (item.picture, item.file) for i, item in enumerate(export.items)}
+        pairs = dict(zip(names, export.items, strict=True))
         lists = splits.of_export(root, pairs)
         if out_of := len(pairs) - sum(map(len, lists.values())) if lists else 0:
             export.notes.append(f"{out_of} pictures are in no list of the export, and in none here")
         if lists.get("val"):
             export.notes.append("train, val and test are those of the export")
         else:
-            photos = {n: pairs[n][0] for n in lists.get("train") or pairs}
+            photos = {n: pairs[n].picture for n in lists.get("train") or pairs}
             groups, how = splits.groups_of(photos, root, group)
             kept = {"test": lists["test"]} if lists else {}
             lists = splits.divided(groups, seed, test=not kept) | kept
@@ -166,22 +167,17 @@ def read(source: Path, form: str, pictures: Pictures, options: Options) -> Expor
     reader = READERS[form]
     names: list[str] = []
     annotations: list[Annotation] = []
-    left_out: list[str] = []
     for file in _documents(source, reader):
         document = parsed(file)
         if document is None or not reader.is_one(document):
             continue
-        try:
-            more, read_ones = reader.read(file, document, left_out)
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
-            raise ValueError(f"{file} is not as {reader.TITLE} writes it ({error!r})") from error
-        except ValueError as error:
-            raise ValueError(f"{file}: {error}") from error
+        with within(file, reader.TITLE):
+            more, read_ones = reader.read(file, document)
         names += more
         annotations += read_ones
     if not annotations:
         raise ValueError(f"{source} has nothing of {reader.TITLE}: the formats are {_formats()}")
-    return assembled(reader.TITLE, names, annotations, pictures, options, left_out)
+    return assembled(reader.TITLE, names, annotations, pictures, options)
 
 
 def detected(source: Path) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from deeplab_lite.workshop.datasets.folder import LEAST, lines
+from deeplab_lite.workshop.datasets.importing.export import Labelled
 from deeplab_lite.workshop.datasets.pairs import alike
 
 SHARES = {"val": 0.2, "test": 0.1}
@@ -71,22 +72,21 @@ def divided(groups: Mapping[str, str], seed: int = 0, test: bool = True) -> dict
     return {part: sorted(names) for part, names in lists.items()}
 
 
-def of_export(root: Path, names: Mapping[str, tuple[Path, Path]]) -> dict[str, list[str]]:
-    """The lists that the export has: text files, or folders and files called train, val, test.
+def of_export(root: Path, items: Mapping[str, Labelled]) -> dict[str, list[str]]:
+    """The lists that the export has: text files, splits, or folders and files with their names.
 
-    names: name -> picture and the file that labels it. {} unless there are train and val or test;
-    val may be empty. A picture that lists leave out is in none.
+    {} unless there are train and val or test; val may be empty. A picture that lists leave out is
+    in none. Raises ValueError for a picture that two files put into two splits.
     """
-    by_word = {name: _word(pair, root) for name, pair in names.items()}
-    ways = [_listed(root, names), *([by_word] if all(by_word.values()) else [])]
-    for of in ways:
+    for way in (_listed, _by_word):
+        of = way(root, items)
         lists = {part: sorted(n for n in of if of[n] == part) for part in ("train", "val", "test")}
         if lists["train"] and (len(lists["val"]) >= LEAST or (lists["test"] and not lists["val"])):
             return lists
     return {}
 
 
-def _listed(root: Path, names: Mapping[str, tuple[Path, Path]]) -> dict[str, str]:
+def _listed(root: Path, items: Mapping[str, Labelled]) -> dict[str, str]:
     """name -> the part whose list names it; "" for one of none, if there is a list of train."""
     for folder in (root, *sorted(root.rglob("ImageSets/Segmentation"))):
         listed: dict[str, set[str]] = {}
@@ -95,14 +95,18 @@ def _listed(root: Path, names: Mapping[str, tuple[Path, Path]]) -> dict[str, str
                 listed.setdefault(part, set()).update(*map(_keys, lines(file)))
         rest = "" if "train" in listed else "train"
         if listed:
+            keys = {name: _own_keys(item.picture) for name, item in items.items()}
             return {
                 name: next(
-                    (p for p in ("test", "val", "train") if keys & listed.get(p, set())), rest
+                    (p for p in ("test", "val", "train") if keys[name] & listed.get(p, set())), rest
                 )
-                for name, (picture, _) in names.items()
-                if (keys := {alike(picture.stem), alike(f"{picture.parent.name}/{picture.stem}")})
+                for name in items
             }
     return {}
+
+
+def _own_keys(picture: Path) -> set[str]:
+    return {alike(picture.stem), alike(f"{picture.parent.name}/{picture.stem}")}
 
 
 def _keys(line: str) -> set[str]:
@@ -114,10 +118,25 @@ def _keys(line: str) -> set[str]:
     return set(map(alike, texts))
 
 
-def _word(pair: tuple[Path, Path], root: Path) -> str:
-    """train, val or test, where a folder or the name of the annotations has the word."""
-    picture, file = pair
-    parts = list(picture.parent.relative_to(root).parts) if picture.is_relative_to(root) else []
-    parts += [] if file.stem == picture.stem else [file.stem]
-    words = [match[1].lower() for part in parts for match in WORD.finditer(part)]
-    return NAMES[words[0]] if words else ""
+def _by_word(root: Path, items: Mapping[str, Labelled]) -> dict[str, str]:
+    """name -> the part that its split, folder or file of annotations is called; {} unless all."""
+    words = {name: _word(item, root) for name, item in items.items()}
+    return words if all(words.values()) else {}
+
+
+def _word(item: Labelled, root: Path) -> str:
+    """train, val or test, or ""."""
+    picture, files = item.picture, [item.file, *item.others]
+    parts = picture.parent.relative_to(root).parts if picture.is_relative_to(root) else ()
+    folders = [part for part in parts if WORD.search(part)][:1]
+    stems = [file.stem for file in files if file.stem != picture.stem]
+    for texts in (item.splits, folders, stems):
+        words = {NAMES[match[1].lower()] for text in texts if (match := WORD.search(text))}
+        if len(words) > 1:
+            raise ValueError(
+                f"{picture.name} is in {' and '.join(sorted(words))}, by "
+                f"{' and '.join(map(str, files))}: a picture may be in one of them"
+            )
+        if words:
+            return words.pop()
+    return ""
