@@ -79,7 +79,7 @@ def _paint(segmentation: Any) -> Paint | None:
         return shapes.bitmap(partial(shapes.from_runs, counts, height, width, by_column=True))
     for part in segmentation or ():
         if not isinstance(part, list) or len(part) % 2:
-            raise Fault(f"its segmentation has {part}: expected a list x, y, x, y, ... per polygon")
+            raise Fault("its segmentation is no list of polygons, each a list x, y, x, y, ...")
     parts = [list(zip(part[::2], part[1::2], strict=True)) for part in segmentation or ()]
     parts = [part for part in parts if len(part) > 2]
     return shapes.several([shapes.polygon(part) for part in parts]) if parts else None

@@ -208,11 +208,12 @@ def assembled(
         if picture := pictures.find(annotation, beside=not options.images):
             of.setdefault(picture, []).append(annotation)
         else:
-            missing.append(annotation.picture)
+            missing.append(annotation)
+    lost = list(dict.fromkeys(annotation.picture for annotation in missing))
     if not of:
         raise ValueError(
-            f"{pictures.root} has none of the {len(missing)} pictures of the export, as "
-            f"{missing[0]}: give their folder with --images"
+            f"{pictures.root} has none of the {len(lost)} pictures of the export, as "
+            f"{lost[0]}: give their folder with --images"
         )
     items, empty, unusable, united = [], [], [], []
     for picture, all_of_it in of.items():
@@ -226,15 +227,17 @@ def assembled(
         if len(drawn) > 1:
             files = dict.fromkeys(f"{one.file.parent.name}/{one.file.name}" for one in drawn)
             united.append(f"{picture.name} in {' and '.join(files)}")
+    shapes = sum(len(annotation.shapes) for annotation in missing)
     alone = [path.name for path in pictures.paths if path not in of]
     notes = [
         (empty, "pictures have no shape and are left out (--empty: they are background)"),
         (unusable, "pictures have nothing that a mask is made of, and are left out"),
         (alone, "pictures have no annotation and are left out"),
-        (missing, "pictures of the export are not there and are left out"),
+        (lost, f"pictures of the export are not there, and are left out with {shapes} shapes"),
         (
             united,
-            "pictures are labelled more than once: one mask has all shapes, later on top",
+            "pictures are labelled more than once: one mask has all shapes, later ones on top "
+            "where the export has no other order",
         ),
     ]
     sentences = [f"{len(few)} {text}, as {some(few, 2)}" for few, text in notes if few]

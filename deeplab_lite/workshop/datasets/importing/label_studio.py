@@ -53,7 +53,7 @@ def _annotation(file: Path, task: Any) -> Annotation:
     picture = _picture(task, next((mark.get("to_name", "") for mark in marks), ""))
     drawn, size = [], None
     for mark in marks:
-        with within(place := f"region {mark.get('id')} of task {task.get('id')}", TITLE):
+        with within(place := f"region {mark.get('id')}", TITLE):
             value = mark["value"]
             names = [name for key in value if key.endswith("labels") for name in value[key]]
             if not names or "original_width" not in mark:
@@ -63,7 +63,7 @@ def _annotation(file: Path, task: Any) -> Annotation:
             if mark.get("image_rotation"):
                 raise Fault(f"{picture} was labelled turned: turn it back")
             if paint := _paint(value, *size):
-                drawn.append(Shape(class_name(names[0]), paint, place))
+                drawn.append(Shape(class_name(names[0]), paint, f"task {task.get('id')}: {place}"))
                 left_out += ["second labels of a region"] * (len(names) - 1)
             else:
                 left_out.append(f"{mark.get('type')}")

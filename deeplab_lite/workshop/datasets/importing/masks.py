@@ -66,10 +66,7 @@ def read(root: Path, pictures: Pictures, options: Options) -> Export:
     """Raises ValueError where no mask is there, or none of the tables has a mask's colours."""
     pairs, alone = paired(root, pictures, options.masks)
     if not pairs and (arrays := visible(root, ".npy")):
-        raise ValueError(
-            f"{root} has no picture with a mask: .npy is not read, so save {arrays[0].name} and the "
-            "others as PNG, as Image.fromarray(np.load(file).astype(np.uint8)) does"
-        )
+        raise ValueError(f"{arrays[0]} is no picture: save such masks as grey PNG")
     if not pairs:
         raise ValueError(
             f"{root} has no picture with a mask, and no JSON or XML of a label tool: say which "
@@ -114,20 +111,17 @@ def _are_colours(pairs: Sequence[Pair]) -> bool:
 
 def _builtin(pairs: Sequence[Pair]) -> str:
     """The built-in table that has all colours of the first masks. Raises ValueError if not one."""
-    with Image.open(pairs[0].mask) as mask:
-        if mask.mode == "RGBA" and mask.getextrema()[3][0] < 255:
-            raise ValueError(
-                f"{pairs[0].mask} has transparent pixels: save masks without alpha; where alpha is "
-                'the mask, that is mask.getchannel("A")'
-            )
     sample = [_rgb(pair.mask) for pair in pairs[:SAMPLE]]
     tables = color_tables.builtin().items()
     fitting = [n for n, table in tables if all(color_tables.covers(table, p) for p in sample)]
     if len(fitting) == 1:
         return fitting[0]
     which = f"of several tables, {' and '.join(fitting)}" if fitting else "of no table built in"
+    with Image.open(pairs[0].mask) as mask:
+        clear = mask.mode == "RGBA" and mask.getchannel("A").getextrema()[0] != 255
+    alpha = 'if alpha is the mask, save mask.getchannel("A"); else ' if clear else ""
     raise ValueError(
-        f"{pairs[0].mask} has colours {which}: name the table, or give a file of lines "
+        f"{pairs[0].mask} has colours {which}: {alpha}name the table, or give a file of lines "
         "NAME R G B, with --colours"
     )
 
@@ -170,8 +164,8 @@ def _values(pairs: Sequence[Pair], names: list[str]) -> Export:
     white = [mask for mask in values if IGNORE in values[mask]]
     if white and used - {0} == {1, IGNORE} and not any(1 in values[mask] for mask in white):
         raise ValueError(
-            f"{len(white)} masks have 255 where the others have 1, as {white[0]}: save 1 for the "
-            "object in all of them, or the others hold nothing to learn from it"
+            f"{len(white)} masks have 255 where the others have 1, as {white[0]}: 255 is ignored, "
+            "so save 1 for the object in all masks"
         )
     largest = max(used - {IGNORE}, default=0)
     if names and largest >= len(names):
@@ -183,9 +177,9 @@ def _values(pairs: Sequence[Pair], names: list[str]) -> Export:
         raise ValueError(f"the masks have values up to {largest}: expected 0..254")
     if not (names or binary or used - {IGNORE} == set(range(largest + 1))):
         raise ValueError(
-            f"the masks have the values {some(sorted(used), 8)}, and classes are 0, 1, 2, ...: "
-            f"name all of 0..{largest} in a file, a line each, for --classes; or, where they are "
-            "shades, give a file of lines NAME R G B for --colours"
+            f"the masks have the values {some(sorted(used), 8)}, and classes without a name are 0, "
+            f"1, 2, ...: name all of 0..{largest}, a line each, with --classes FILE; if they are "
+            "shades of grey, name those with --colours FILE, in lines NAME R G B"
         )
     if binary and len(names) < 2:
         names = ["background", *(names or ["object"])]
