@@ -47,8 +47,8 @@ def read(file: Path, document: Element) -> tuple[list[str], list[Annotation]]:
         for number, mark in enumerate((mark for mark in image if mark.tag != "tag"), 1):
             with within(place := f"{mark.tag} {number} of {picture}", TITLE):
                 if paint := _paint(mark):
-                    depth = (int(mark.get("z_order", "0")),)
-                    drawn.append(Shape(class_name(mark.attrib["label"]), paint, place, depth))
+                    layer = (int(mark.get("z_order", "0")),)
+                    drawn.append(Shape(class_name(mark.attrib["label"]), paint, place, layer))
                 else:
                     left_out.append(f"{mark.tag.rstrip('s')}s")
         size = (int(image.attrib["width"]), int(image.attrib["height"]))

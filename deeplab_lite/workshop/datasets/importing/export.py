@@ -47,12 +47,12 @@ def within(place: object, tool: str) -> Iterator[None]:
 
 
 class Shape(NamedTuple):
-    """A region of one class, and its place in the file. Deeper ones lie on top, then later ones."""
+    """A region of one class, and its place in the file. Higher layers lie on top, then later ones."""
 
     name: str
     paint: Paint
     place: str
-    depth: tuple[float, ...] = ()
+    layer: tuple[float, ...] = ()
 
 
 class Annotation(NamedTuple):
@@ -282,7 +282,7 @@ def _labelled(
             f"{other[0]} x {other[1]} in {second}: keep the one that fits"
         )
     shapes = [(shape, annotation.file) for annotation in drawn for shape in annotation.shapes]
-    shapes.sort(key=lambda pair: pair[0].depth)
+    shapes.sort(key=lambda pair: pair[0].layer)
 
     def draw(size: Size) -> np.ndarray:
         width, height = next(iter(sizes), size)
