@@ -27,7 +27,7 @@ SETTINGS = {
 
 @contextmanager
 def running(scratch: Path) -> Iterator[str]:
-    """Serve the folder `scratch / "notebooks"` on the loopback; yields a page's address, for `show`.
+    """Serve the folder `scratch / "notebooks"` on the loopback; yields the address for `show`.
 
     The server runs in a process group of its own, which ends with the block, kernels included.
     """

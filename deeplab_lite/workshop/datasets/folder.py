@@ -9,6 +9,7 @@ my-data/test.txt            the names to score once, at the end; none if there i
 """
 
 import random
+import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
@@ -131,11 +132,19 @@ def _list(path: Path, known: dict[str, Pair]) -> list[str] | None:
 
 
 def class_names(root: Path) -> tuple[str, ...]:
-    """The lines of classes.txt; () if there is none. Raises ValueError for a name that is twice."""
+    """The lines of classes.txt, less their numbers if they count from 0; () if there is none.
+
+    Raises ValueError for a name that is twice, and for more than 255.
+    """
     path = root / "classes.txt"
     if not path.is_file():
         return ()
     names = lines(path)
+    if len(names) > IGNORE:
+        raise ValueError(f"{path} names {len(names)} classes: expected 255 at most")
+    numbered = [re.fullmatch(rf"{value}[\s,:;=]+(.+)", name) for value, name in enumerate(names)]
+    if names and all(numbered):
+        names = [match[1] for match in numbered if match]
     if twice := [name for name, times in Counter(names).items() if times > 1]:
         raise ValueError(
             f"{path} names {twice[0]} twice: scores go by name, so expected one of its own for each"

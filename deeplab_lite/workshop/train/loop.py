@@ -262,7 +262,12 @@ def build(config: Config, classes: Sequence[str] = ()) -> nn.Module:
     from deeplab_lite.models import zoo
 
     head = {"num_classes": len(classes)} if classes else {}
-    return zoo.build(config.model, **(config.changes() | head))
+    try:
+        return zoo.build(config.model, **(config.changes() | head))
+    except TypeError as error:
+        raise ValueError(
+            f"options {config.options!r} do not fit {config.model}: {error}"
+        ) from error
 
 
 def head_of(config: Config, classes: Sequence[str], network: nn.Module) -> list[str]:
