@@ -121,6 +121,13 @@ def test_a_voc_whose_palettes_disagree_is_refused(tmp_path):
         VOC("val", tmp_path)[1]
 
 
+def test_a_name_in_two_lists_of_voc_is_refused(tmp_path):
+    lists = voc(tmp_path, sbd=False) / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation"
+    (lists / "val.txt").write_bytes((lists / "train.txt").read_bytes())
+    with pytest.raises(ValueError, match=r"2 names are in train.txt and in val.txt, as .*: scores"):
+        data.open_data(Config(data="voc", root=str(tmp_path)))
+
+
 def test_train_aug_is_what_voc_and_sbd_label_without_what_voc_validates_on(tmp_path):
     split = VOC("train_aug", voc(tmp_path))
     assert split.names == ["2007_01", "2007_02", "2008_01", "2008_02"]
