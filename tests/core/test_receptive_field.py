@@ -530,6 +530,12 @@ def test_norms_and_global_pools_see_the_whole_input(norm):
     assert field.is_global and field.size == (30, 20) and field.region(0) == ((0, 29), (0, 19))
 
 
+def test_a_pool_over_channels_with_unlike_fields_is_global():
+    """As in GhostNet, which concatenates a map with a convolution of it."""
+    ghost = Fn(lambda x, a: torch.cat([x, a(x)], 1).mean((2, 3)), conv(padding=1))
+    assert receptive_fields(ghost, (C, 9, 9))[""].is_global
+
+
 def test_a_map_one_unit_wide_is_not_taken_for_channels_last():
     """Its channels see different pixels, and its last row nothing but padding."""
 
