@@ -7,15 +7,13 @@ import numpy as np
 import pytest
 import torch
 from image_sets import save
-from train_child import small
 from typer.testing import CliRunner
 
-from deeplab_lite import metrics, scenes, tables
+from deeplab_lite import checkpoints, metrics, scenes, tables
 from deeplab_lite.workshop import intervals
 from deeplab_lite.workshop.cli import app
 from deeplab_lite.workshop.datasets import Folder, check_folder
 from deeplab_lite.workshop.datasets.importing import import_data
-from deeplab_lite.workshop.train import train
 
 
 def export(root, names):
@@ -84,6 +82,14 @@ def test_groups_of_an_export_with_lists_are_kept_where_the_lists_keep_them(tmp_p
     assert (tmp_path / "data" / "groups.csv").exists() == bool(count)
     own = "val" if "val" in lists else "test"
     assert len(set(groups(tmp_path / "data", own))) == (count or len(imported.lists[own]))
+
+
+def test_folders_of_the_splits_are_no_groups(tmp_path):
+    parts = [*["train"] * 4, "val", "val", "test", "test"]
+    source = export(tmp_path / "x", [f"{part}/IMG_{i}" for i, part in enumerate(parts)])
+    imported = import_data(source, tmp_path / "data")
+    assert imported.export.notes[-1] == "train, val and test are those of the export"
+    assert groups(tmp_path / "data") == ["IMG_4", "IMG_5"]
 
 
 def folder(root, count=12, size=8, lists=("val", "test")):
@@ -202,8 +208,12 @@ def test_evaluate_draws_the_groups_of_a_folder(tmp_path, per, words):
 def test_the_test_score_of_a_training_draws_groups(tmp_path):
     root = folder(tmp_path / "data", 16, lists=("val", "test"))
     (root / "test.txt").write_text("".join(f"p{i}\n" for i in range(4, 10)))
-    flags = {"model": "v1-small", "data": str(root), "size": 33, "steps": 1, "batch": 2}
-    trained = train(small(tmp_path / "run", test=True, **flags))
-    assert trained.test["groups"] == 3 and len(trained.test["interval"]) == 2
-    assert "by bootstrap of 3 groups" in intervals.sentence(trained.test)
-    assert trained.metrics["groups"] == 2 and trained.metrics["interval"] is None
+    command = ["train", "--data", str(root), "--out", str(tmp_path / "run"), "--test"]
+    choices = {"model": "v1-small", "size": 33, "steps": 1, "batch": 2, "accelerator": "cpu"}
+    command += [f"--{name}={value}" for name, value in choices.items()]
+    said = CliRunner().invoke(app, command).output
+    interval = r"test mIoU 0\.\d{3} \[0\.\d{3}, 0\.\d{3}\], of 95 % by bootstrap of 3 groups"
+    assert re.search(interval, said), said
+    card = checkpoints.card(tmp_path / "run" / "v1-small-data.safetensors")["metrics"]
+    assert (card["test"]["groups"], card["test"]["images"]) == (3, 6)
+    assert (card["val"]["groups"], card["val"]["interval"]) == (2, None)
