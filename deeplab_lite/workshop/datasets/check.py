@@ -17,7 +17,7 @@ from deeplab_lite.labels import IGNORE
 from deeplab_lite.tables import text_table
 from deeplab_lite.workshop.datasets import faults
 from deeplab_lite.workshop.datasets.faults import Look, Problem, ranges
-from deeplab_lite.workshop.datasets.folder import class_names, divide, files
+from deeplab_lite.workshop.datasets.folder import class_names, divide, files, groups
 from deeplab_lite.workshop.datasets.pairs import (
     Color,
     Colours,
@@ -94,8 +94,9 @@ def check_folder(root: str | Path) -> Report:
 
     Problems are: images/ or masks/ not there; names without partner; files that are damaged or no
     images; masks in colours; unequal sizes; values that are no class; lists that name what is not
-    there; classes of one name; one picture in two splits, or with two masks. Notes are: absent
-    classes, much that is 255. Raises nothing.
+    there; classes of one name; one picture in two splits, or with two masks; a groups.csv that
+    cannot be followed. Notes are: absent classes, much that is 255, groups in two splits. Raises
+    nothing.
     Taught in lesson 09.
     """
     root = Path(root)
@@ -124,7 +125,9 @@ def check_folder(root: str | Path) -> Report:
         largest = max((value for value in used if value < IGNORE), default=-1)
         names = tuple(str(value) for value in range(largest + 1))
     parts: dict[str, list[Pair]] = {"train": [], "val": [], "test": []}
+    group_of: dict[str, str] = {}
     try:
+        group_of = groups(root, pairs)
         parts = divide(root, pairs) if pairs else parts
     except (OSError, ValueError) as error:
         problems.append(Problem("split", "", str(error)))
@@ -147,6 +150,7 @@ def check_folder(root: str | Path) -> Report:
             *faults.notes(names, used, counts, parts, pairs),
             *faults.colours_twice(pairs, looks),
             *faults.turned(looks),
+            *faults.groups_apart(group_of, parts),
         ),
         test=len(parts["test"]),
         kinds=tuple(Counter(look.kind for look in looks if look.kind).items()),

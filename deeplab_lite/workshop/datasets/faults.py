@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -262,6 +262,23 @@ def notes(
     if empty := [pair.mask.name for pair, count in held.items() if set(count) == {IGNORE}]:
         notes.append(f"{len(empty)} masks are 255 everywhere, as {empty[0]}")
     return notes
+
+
+def groups_apart(group_of: Mapping[str, str], parts: dict[str, list[Pair]]) -> list[str]:
+    """Groups that are in two splits: their score is one of images that were as good as seen."""
+    first: dict[str, str] = {}
+    apart: dict[str, str] = {}
+    for split, kept in parts.items():
+        for group in (group_of[pair.image.stem] for pair in kept):
+            if first.setdefault(group, split) != split:
+                apart.setdefault(group, f"{first[group]} and in {split}")
+    if not apart:
+        return []
+    group, where = next(iter(apart.items()))
+    return [
+        f"{len(apart)} group{'s'[: len(apart) != 1]} of groups.csv in two splits, as {group} in "
+        f"{where}: what is alike trains and is scored, so the score says little; keep each in one"
+    ]
 
 
 def turned(looks: Sequence[Look]) -> list[str]:

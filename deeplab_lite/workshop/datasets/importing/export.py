@@ -62,6 +62,7 @@ class Options:
     colours: str = ""
     masks: str = ""
     empty: bool = False
+    longest: int = 0
 
 
 @dataclass
