@@ -174,6 +174,8 @@ def check_card(card: Card, what: str = "the card") -> None:
         if card.get(field) in (None, "", [], (), {}):
             raise ValueError(f"{what} lacks {field!r}: {meaning}")
     model, classes = card["model"], card["classes"]
+    if not isinstance(classes, list | tuple) or len(set(classes)) < len(classes):
+        raise ValueError(f"{what} has the classes {classes}: expected a list of different names")
     if not (isinstance(model, dict) and isinstance(model.get("options"), dict)):
         raise ValueError(f"{what} describes the model as {model!r}: expected {FIELDS['model']}")
     if model.get("class") not in models.__all__:
@@ -208,6 +210,8 @@ def _weights_file(path: Path) -> Path:
             "torch.load(path, weights_only=True), then load_weights(model, state), "
             "or save(state, 'NAME.safetensors', card)"
         )
+    if inside := sorted(path.glob("*.safetensors")):
+        raise ValueError(f"{path} is a folder: name the file in it, as {inside[0]}")
     if path.suffix in {".safetensors", ".json"}:
         return path.with_suffix(".safetensors")
     return path.with_name(f"{path.name}.safetensors")

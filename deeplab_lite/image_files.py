@@ -6,7 +6,7 @@ Everything happens in this process: nothing is uploaded, and no file is written.
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -15,16 +15,23 @@ import numpy as np
 import psutil
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from deeplab_lite.deep_images import (
+    BANDS_TAG,
+    NO_DATA_TAG,
+    eight_bits,
+    lower_bytes,
+    numbers,
+    raw_mode,
+    read_as,
+    read_bands_apart,
+)
+
 MAX_PIXELS = 50_000_000  # after decoding: some 200 MB
 BYTES = 20  # of memory for a pixel: decoded, as an array, converted, its label, its overlay
 GREY = (128, 128, 128)  # under what is transparent
 LEFT_OUT = {"EPS", "WMF"}  # Pillow hands these to other programs, which would run them
 Image.init()
 FORMATS = sorted(set(Image.OPEN) - LEFT_OUT)
-DEPTHS = (8, 10, 12, 14, 16)  # bits that scanners, cameras and microscopes store in 16
-NO_DATA = -9999, 1e30  # and beyond: no measurement, in maps of heights and the like
-NO_DATA_TAG = 42113  # of GDAL, in a TIFF: another such value
-BITS_TAG, BANDS_TAG, FORMAT_TAG = 258, 277, 339
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how such a file begins
 
 
@@ -62,9 +69,9 @@ def read(
             source.seek(0)
             if source.read(4) in TIFF:
                 raise ValueError(
-                    f"{name} is a TIFF whose bands or numbers are not read here: save red, green "
-                    "and blue, as `gdal_translate -b 1 -b 2 -b 3 -ot Byte -scale -co "
-                    "PHOTOMETRIC=RGB IN OUT` does"
+                    f"{name} is a TIFF whose bands or numbers are not read here: save it with 8 "
+                    "bits, as `gdal_translate -ot Byte -scale IN OUT` does; of more than one band "
+                    "red, green and blue, with `-b 1 -b 2 -b 3 -co PHOTOMETRIC=RGB` too"
                 ) from None
             raise ValueError(
                 f"{name} is not an image that can be read here: save it as JPEG, PNG, WebP, TIFF, "
@@ -108,6 +115,46 @@ def _own_limit() -> Iterator[None]:
 
 
 def _read(source: BinaryIO, largest: int | None, limit: int) -> Photo:
+    try:
+        return _by_pillow(source, largest, limit)
+    except UnidentifiedImageError:
+        source.seek(0)
+        if source.read(4) not in TIFF:
+            raise
+        return _by_tifffile(source, largest, limit)
+
+
+def _by_tifffile(source: BinaryIO, largest: int | None, limit: int) -> Photo:
+    """Numbers that Pillow does not read, as floats of 64 bits; what fails here is not read."""
+    try:
+        import tifffile  # comes with scikit-image
+
+        source.seek(0)
+        page: Any = tifffile.TiffFile(source).pages[0]
+        if page.imagewidth * page.imagelength > limit:
+            raise Image.DecompressionBombError
+        values = page.asarray()
+        if not values.size:
+            raise ValueError
+    except Image.DecompressionBombError:
+        raise
+    except Exception as error:
+        raise UnidentifiedImageError from error
+    if page.axes == "SYX":
+        values = np.moveaxis(values, 0, -1)
+    bands, whole = page.samplesperpixel, values.dtype.kind in "iu"
+    if values.ndim > 2:
+        values = values[..., :3] if bands > 2 else values[..., 0]
+    empty = page.tags.valueof(NO_DATA_TAG)
+    image, *changes = eight_bits(values.astype(np.float32), whole, empty)
+    if bands > (kept := len(image.getbands())):
+        changes.append(f"{bands - kept} of its {bands} bands left out")
+    image.getexif()[ExifTags.Base.Orientation] = page.tags.valueof("Orientation", 1)
+    image, turned = _upright(image)
+    return _finished(image, "TIFF", image.size, largest or max(image.size), turned, changes)
+
+
+def _by_pillow(source: BinaryIO, largest: int | None, limit: int) -> Photo:
     image: Image.Image = Image.open(source, formats=FORMATS)
     kind, (width, height), changes = image.format, image.size, []
     largest = largest or max(width, height)
@@ -118,23 +165,20 @@ def _read(source: BinaryIO, largest: int | None, limit: int) -> Photo:
     image.draft(None, (2 * largest, 2 * largest))  # a JPEG is decoded at 1/2, 1/4 or 1/8
     if image.width * image.height > limit:
         raise Image.DecompressionBombError
-    _read_bands_apart(image)
-    raw_modes = [_raw_mode(tile) for tile in getattr(image, "tile", [])]
+    read_bands_apart(image)
+    raw_modes = [raw_mode(tile) for tile in getattr(image, "tile", [])]
     deep = any(re.match("[RGB].*;16|LA;16", mode) for mode in raw_modes)
     if kind == "TIFF":  # its fourth band is left out, so the others are not divided by it
-        _read_as(image, lambda mode: mode.replace("RGBa", "RGBA"))
+        read_as(image, lambda mode: mode.replace("RGBa", "RGBA"))
     tags: Any = getattr(image, "tag_v2", {})
     empty, bands = tags.get(NO_DATA_TAG), tags.get(BANDS_TAG, 1)
     image.load()  # of 16 bits of colour, the upper 8
     image, turned = _upright(image)
-    if image.mode[0] in "IF":
-        values = np.asarray(image)
-        if tags.get(BITS_TAG) == (32,) and tags.get(FORMAT_TAG, (1,)) == (1,):
-            values = values.view(np.uint32)
-        image, change = _eight_bits(values.astype(np.float32), image.mode[0] == "I", empty)
+    if (values := numbers(image, tags)) is not None:
+        image, change = eight_bits(values, image.mode[0] != "F", empty)
         changes.append(change)
     elif deep and ((high := np.asarray(image, np.float32)[..., :3]).max() < 2**6 or empty):
-        scaled, change = _eight_bits(256 * high + _lower_bytes(source), True, empty)
+        scaled, change = eight_bits(256 * high + lower_bytes(source, _upright), True, empty)
         if image.mode == "RGBA":
             alpha = image.getchannel("A")
             most = int(np.asarray(alpha).max())
@@ -146,6 +190,18 @@ def _read(source: BinaryIO, largest: int | None, limit: int) -> Photo:
     if bands > (kept := len(image.getbands())):
         more = "its fourth band" if bands == 4 else f"{bands - kept} of its {bands} bands"
         changes.append(f"{more} left out")
+    return _finished(image, str(kind), (width, height), largest, turned, changes)
+
+
+def _finished(
+    image: Image.Image,
+    kind: str,
+    size: tuple[int, int],
+    largest: int,
+    turned: bool,
+    changes: list[str],
+) -> Photo:
+    """From 8 bits on: without transparency, in sRGB, shrunk."""
     if image.has_transparency_data:
         image = image.convert("RGBA")
         clear = np.asarray(image)[..., 3]
@@ -164,9 +220,9 @@ def _read(source: BinaryIO, largest: int | None, limit: int) -> Photo:
         image = Image.alpha_composite(Image.new("RGBA", image.size, (*GREY, 255)), image)
     if turned:
         changes.append("turned upright")
-    if max(image.size) < max(width, height):
+    if max(image.size) < max(size):
         changes.append(f"shrunk to {image.width} x {image.height}")
-    return Photo(np.array(image.convert("RGB")), f"{kind}, {width} x {height}", tuple(changes))
+    return Photo(np.array(image.convert("RGB")), f"{kind}, {size[0]} x {size[1]}", tuple(changes))
 
 
 def _upright(image: Image.Image) -> tuple[Image.Image, bool]:
@@ -175,66 +231,6 @@ def _upright(image: Image.Image) -> tuple[Image.Image, bool]:
         if image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9):
             return ImageOps.exif_transpose(image), True
     return image, False
-
-
-def _lower_bytes(source: BinaryIO) -> np.ndarray:
-    """What Pillow drops of 16-bit colours: read in the other byte order, they are what it keeps."""
-    image: Any = Image.open(source, formats=FORMATS)
-    _read_bands_apart(image)
-    grey = _raw_mode(image.tile[0]).startswith("LA")
-    _read_as(image, _other_byte)
-    image.load()
-    values = np.asarray(_upright(image)[0], np.float32)
-    return values[..., 1:2] if grey else values[..., :3]
-
-
-def _other_byte(mode: str) -> str:
-    """The raw mode of the other byte order; of grey with alpha, one of all four bytes."""
-    if mode.startswith("LA"):
-        return "RGBA"
-    return mode.replace("RGBa", "RGBA")[:-1] + ("L" if mode.endswith("B") else "B")
-
-
-def _read_bands_apart(image: Any) -> None:
-    """Of 16-bit bands that lie one after the other in a TIFF, Pillow would read 8 bits."""
-    tags: Any = getattr(image, "tag_v2", {})
-    if 16 in tags.get(BITS_TAG, ()) and _raw_mode(image.tile[0]) == "R":
-        order = "L" if tags.prefix == b"II" else "B"
-        _read_as(image, lambda mode: f"{mode};16{order}")
-
-
-def _raw_mode(tile: Any) -> str:
-    return str(tile.args[0] if isinstance(tile.args, tuple) else tile.args)
-
-
-def _read_as(image: Any, change: Callable[[str], str]) -> None:
-    """Make Pillow unpack a file's pixels by another of its raw modes."""
-    for i, tile in enumerate(image.tile):
-        rest = tile.args[1:] if isinstance(tile.args, tuple) else ()
-        image.tile[i] = tile._replace(args=(change(_raw_mode(tile)), *rest))
-
-
-def _eight_bits(
-    values: np.ndarray, whole: bool, empty: str | None = None
-) -> tuple[Image.Image, str]:
-    """Whole numbers of 16 or 32 bits, or floats, in 8 bits; and what was done, in words.
-
-    empty: a value that stands for no measurement, as text.
-    """
-    known = np.isfinite(values) & (values > NO_DATA[0]) & (values < NO_DATA[1])
-    with suppress(TypeError, ValueError):
-        known &= values != np.float32(empty)
-    low, high = (values[known].min(), values[known].max()) if known.any() else (0, 0)
-    if whole and low >= 0 and high < 2 ** DEPTHS[-1]:
-        depth = next(bits for bits in DEPTHS if high < 2**bits)
-        low, high, change = 0, 2**depth - 1, f"{depth} bits scaled to 8"
-    elif not whole and low >= 0 and high <= 255:
-        low, high = 0, 1 if high <= 1 else 255
-        change = f"0..{high} scaled to 8 bits"
-    else:
-        change = f"{low:.4g}..{high:.4g} stretched to 8 bits"
-    scaled = np.where(known, values - low, 0) * (255 / max(high - low, 1e-30))
-    return Image.fromarray(np.rint(scaled).clip(0, 255).astype(np.uint8)), change
 
 
 def _srgb(image: Image.Image) -> Image.Image:

@@ -15,6 +15,7 @@ from deeplab_lite.analysis.brute_force import brute_force as brute_force
 from deeplab_lite.analysis.fields import ReceptiveField as ReceptiveField
 from deeplab_lite.analysis.fields import Unit, known_layer, unit_index, watch
 from deeplab_lite.analysis.fields import receptive_fields as receptive_fields
+from deeplab_lite.analysis.twins import eagerly, sharing
 
 # ---- The recurrence ------------------------------------------------------------------------------
 
@@ -133,18 +134,18 @@ def effective_receptive_field(
     """How strongly each pixel moves one unit: squared input gradients, averaged, summing to 1.
 
     images: (B, C, H, W) floats; unit: (i, j) on the layer's map, the middle one if None. Averaged
-    over images and channels. Returns (H, W) float64. Luo et al. 2016, arXiv:1701.04128. Raises
-    ValueError for an unknown layer or where every gradient is zero.
+    over images and channels. Returns (H, W) float64. A copy of the model runs, in its mode. Luo et
+    al. 2016, arXiv:1701.04128. Raises ValueError for an unknown layer or where all gradients are 0.
     """
     if images.ndim != 4 or not images.is_floating_point() or not bool(images.isfinite().all()):
         raise ValueError(
             f"images of shape {tuple(images.shape)}, {images.dtype}: "
             "give finite floats of shape (B, C, H, W)"
         )
-    outputs: dict[str, Tensor] = {}
+    network, outputs = sharing(model), dict[str, Tensor]()
     pixels = images.detach().clone().requires_grad_()
-    with torch.enable_grad(), watch(model, outputs.__setitem__):
-        model(pixels)
+    with torch.enable_grad(), eagerly(), watch(network, outputs.__setitem__):
+        network(pixels)
     output = outputs[known_layer(layer, outputs)]
     middle = [n // 2 for n in output.shape[2:]]
     at = unit_index(middle if unit is None else unit, output.shape[2:])

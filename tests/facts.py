@@ -154,6 +154,8 @@ FACTS: list[Fact | Paper] = [
     Paper("85.7", "mIoU of v3 on VOC 2012 test", V3_RESULTS),
     Paper("79.35", "the best cascade, to block 7, several scales and flips", V3_RESULTS),
     Paper("78.85", "mIoU of v3+, ResNet-101 with decoder, on VOC 2012 val", f"{V3P}, table 3"),
+    Paper("75.43", "ResNet-101 at output stride 32, no decoder", f"{V3P}, table 3"),
+    Paper("77.37", "the same with decoder", f"{V3P}, table 3"),
     Paper("79.93", "with Xception-65", f"{V3P}, table 5"),
     Paper("54.17", "billion multiply-adds of v3+ on Xception-65 at 513 pixels", f"{V3P}, table 5"),
     Paper("87.8", "mIoU of v3+ on VOC 2012 test", f"{V3P}, table 6"),

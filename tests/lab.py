@@ -18,6 +18,7 @@ import nbformat
 
 from tools import notebooks
 
+LAB, NOTEBOOK = "lab/tree", "notebooks"  # JupyterLab and Notebook 7 show the same server
 SETTINGS = {
     "notebook-extension/tracker": {"windowingMode": "none"},  # cells out of sight exist too
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -26,7 +27,7 @@ SETTINGS = {
 
 @contextmanager
 def running(scratch: Path) -> Iterator[str]:
-    """Serve the folder `scratch / "notebooks"` on the loopback; yields the address with its token.
+    """Serve the folder `scratch / "notebooks"` on the loopback; yields the address for `show`.
 
     The server runs in a process group of its own, which ends with the block, kernels included.
     """
@@ -48,7 +49,7 @@ def running(scratch: Path) -> Iterator[str]:
     command += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"]
     command += ["--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
     command += [f"--ServerApp.root_dir={scratch / 'notebooks'}"]
-    command += ["--LabApp.expose_app_in_browser=True"]
+    command += [f"--{app}.expose_app_in_browser=True" for app in ("LabApp", "JupyterNotebookApp")]
     log = scratch / "lab.log"
     with log.open("w") as out:
         server = subprocess.Popen(
@@ -60,7 +61,7 @@ def running(scratch: Path) -> Iterator[str]:
         )
     try:
         wait_for(server, f"http://127.0.0.1:{port}/api?token={token}", log)
-        yield f"http://127.0.0.1:{port}/lab/tree/{{name}}?token={token}"
+        yield f"http://127.0.0.1:{port}/{{front}}/{{name}}?token={token}"
     finally:
         server.send_signal(signal.SIGTERM)  # lets it stop its kernels
         with suppress(subprocess.TimeoutExpired):
@@ -86,10 +87,10 @@ def trust(scratch: Path, path: Path) -> None:
     subprocess.run(command, env=environment, check=True, capture_output=True)
 
 
-def show(page: Any, address: str, name: str) -> None:
-    """Open a notebook in JupyterLab. `reset` forgets what other pages have opened."""
+def show(page: Any, address: str, name: str, front: str = LAB) -> None:
+    """Open a notebook in LAB or NOTEBOOK. `reset` forgets what other pages have opened."""
     page.set_default_timeout(300_000)
-    page.goto(address.format(name=name) + "&reset")
+    page.goto(address.format(front=front, name=name) + "&reset")
     page.wait_for_function(READY)
 
 

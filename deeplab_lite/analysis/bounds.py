@@ -146,7 +146,9 @@ def pool_all(field: Field, shape: Sequence[int], dims: Iterable[int]) -> Field:
     result = []
     for index, axis in enumerate(field):
         bounds = axis.bounds.amax([d + 1 for d in dims], keepdim=True) if dims else axis.bounds
-        if squash(bounds[:2]).numel() == 2 and any(carries(field, index, d, shape) for d in dims):
+        # The channels of a picture may see unlike parts of it, and all of them see it to its ends.
+        seen = bounds[:2].amax(2) if len(shape) == len(field) + 2 else bounds[:2]
+        if squash(seen).numel() == 2 and any(carries(field, index, d, shape) for d in dims):
             bounds = torch.cat([torch.full_like(bounds[:2], inf), bounds[2:]])
         stride = axis.stride
         if index + 2 in dims and len(shape) == len(field) + 2:

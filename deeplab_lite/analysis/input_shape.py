@@ -22,7 +22,8 @@ HINTS = {  # what torch or the network says: what to do
     "the image alone",
     r"'Tensor' object|only integers, slices|too many indices": "its forward wants something else "
     "than one tensor: wrap it in a module that takes one",
-    r"\bitem|\bmeta\b": "it reads tensor values in forward, and this analysis has none",
+    r"\bitem|\bmeta\b|nonzero\(\)": "it reads tensor values in forward, and this analysis has "
+    "none: take asserts and branches on values out of it",
     r"AssertionError": "an assert in it wants another size or other channels: give those, or pass "
     "the part without it",
     r"mat1|reduction dim": "a linear layer in it fits one size of image: give that, or pass its "

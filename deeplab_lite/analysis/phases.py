@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from deeplab_lite.analysis.twins import eagerly
+
 
 def by_phases(function: Callable, x: Tensor, before: Sequence[int], after: Sequence[int]) -> Any:
     """function(x), where x is `before` times denser along each dimension, and the result `after`.
@@ -134,7 +136,8 @@ def recode(layer: nn.Module) -> bool:
     graphs, mode = {}, layer.training
     try:
         for layer.training in (False, True):
-            graphs[layer.training] = _graph(layer)
+            with eagerly():
+                graphs[layer.training] = _graph(layer)
     except Exception:  # code that branches on sizes or values has no graph
         return False
     finally:

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -75,8 +76,15 @@ def float_type(model: nn.Module) -> torch.dtype:
 
 @contextmanager
 def eagerly() -> Iterator[None]:
-    """Compiled and scripted networks run as they are written, operation by operation."""
-    with torch.compiler.set_stance("force_eager"), torch.jit.optimized_execution(False):
+    """Compiled and scripted networks run as they are written, operation by operation.
+
+    What they draw at random leaves torch's generators as they were.
+    """
+    with (
+        torch.random.fork_rng(range(torch.cuda.device_count())),
+        torch.compiler.set_stance("force_eager"),
+        torch.jit.optimized_execution(False),
+    ):
         yield
 
 
@@ -96,11 +104,17 @@ class Shell(nn.Module):
 
 
 def _runnable(model: nn.Module) -> nn.Module:
-    """In place: scripted modules in shells, and DataParallel where its module lies."""
+    """In place: scripted modules in shells, DataParallel where its module lies, no borrowed hooks.
+
+    A copy shares functions with the original, and with them whatever the caller's hooks write to.
+    """
     if isinstance(model, torch.jit.ScriptModule):
         return Shell(model)
     if isinstance(model, DataParallel):
         model.device_ids = []
+    for hooks in (model._forward_hooks, model._forward_pre_hooks):
+        for key in [key for key, hook in hooks.items() if isinstance(hook, FunctionType)]:
+            del hooks[key]
     for name, child in model._modules.items():
         if child is not None:
             model._modules[name] = _runnable(child)

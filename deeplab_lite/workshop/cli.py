@@ -166,13 +166,14 @@ def train(
     torchrun --standalone --nproc-per-node 4 -m deeplab_lite train ...
     """
     config = Config(**choices)
+    from deeplab_lite.workshop import intervals
     from deeplab_lite.workshop.train import train as run
 
     trained = run(config)
     if trained.weights is not None:
         print(f"val mIoU {trained.metrics['miou']:.4f}; saved {trained.weights}")
         if trained.test is not None:
-            print(f"test mIoU {trained.test['miou']:.4f}")
+            print(f"test mIoU {intervals.sentence(trained.test)}")
 
 
 @app.command()
@@ -205,6 +206,9 @@ def import_(
     group: Literal["auto", "prefix", "folder", "none"] = Option(
         "auto", help="What stays in one split: names alike but for a number, folders, or nothing."
     ),
+    longest: int = Option(
+        0, min=0, help="Shrink pictures, and their masks, to a longer side of this; 0: as they are."
+    ),
     seed: int = Option(0, help="Of the split."),
 ) -> None:
     """Turn a label tool's export into a folder that trains.
@@ -214,7 +218,7 @@ def import_(
     """
     from deeplab_lite.workshop.datasets.importing import Options, import_data
 
-    options = Options(images, classes, colours, masks, empty)
+    options = Options(images, classes, colours, masks, empty, longest)
     print(import_data(source, out, form or "", options, group, seed))
 
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from deeplab_lite import checkpoints, metrics, scenes, tables
 from deeplab_lite.files import replacing
 from deeplab_lite.labels import IGNORE, Array, as_label
+from deeplab_lite.workshop import intervals
 from deeplab_lite.workshop.segment import Segmenter, Settings
 
 DATA = ("scenes", "camvid", "voc")
@@ -40,6 +41,7 @@ class Samples(NamedTuple):
     classes: Sequence[str]  # () where they have no names
     length: int
     sample: Callable[[int], Sample]
+    groups: Sequence[str] = ()  # what each image belongs to; () where each stands alone
 
 
 class Evaluation(NamedTuple):
@@ -59,12 +61,12 @@ class Evaluation(NamedTuple):
         )
 
     def report(self) -> dict[str, Any]:
-        """As JSON: `tables.report`, mIoU within each trimap, time, data and settings."""
+        """As JSON: `intervals.report`, mIoU within each trimap, time, data and settings."""
         bands = zip(metrics.WIDTHS, self.bands.sum(1), strict=True)
         return {
             "model": self.segmenter.name,
             "data": self.samples.name,
-            **tables.report(self.matrices, self.segmenter.classes),
+            **intervals.report(self.matrices, self.segmenter.classes, self.samples.groups),
             "trimap_miou": {str(width): round(float(metrics.miou(m)), 4) for width, m in bands},
             "seconds_per_image": round(self.seconds, 4),
             "device": str(self.segmenter.device),
@@ -80,16 +82,19 @@ class Evaluation(NamedTuple):
             file.write_text(text + "\n", "utf-8")
 
     def __str__(self) -> str:
+        scores, groups = self.report(), self.samples.groups
         lines = [
             f"{self.segmenter.name} on {self.samples.name}: {len(self.matrices)} images",
             *(["its classes have no names: taken for the network's, in its order"] * self.unnamed),
             "",
             tables.table(self.matrices.sum(0), self.segmenter.classes),
             "",
-            f"mIoU {metrics.confidence_interval(self.matrices)}, of 95 % by bootstrap of images",
+            f"mIoU {intervals.sentence(scores)}",
         ]
         for width, band in zip(metrics.WIDTHS, self.bands, strict=True):
-            within = metrics.confidence_interval(band)
+            within = f"{float(metrics.miou(band.sum(0))):.3f}"
+            if scores["interval"]:
+                within = f"{metrics.confidence_interval(intervals.by_group(band, groups))}"
             lines.append(f"within {width} px of an edge {within}")
         return "\n".join([*lines, f"{1000 * self.seconds:.0f} ms for an image, the median"])
 
@@ -193,10 +198,10 @@ def open_samples(data: str, split: str, root: str | Path | None = None) -> Sampl
         raise ValueError(
             f"no data set is called {data!r}: there are {', '.join(DATA)}, and no folder is there"
         )
-    name = f"{Path(data).name}, {split}"
+    name, groups = f"{Path(data).name}, {split}", getattr(dataset, "groups", ())
     if data == "voc":
         return Samples(name, dataset.classes, len(dataset), lambda i: _sample(*dataset[i]))
-    return Samples(name, dataset.classes, len(dataset), lambda i: _pair(*dataset.read(i)))
+    return Samples(name, dataset.classes, len(dataset), lambda i: _pair(*dataset.read(i)), groups)
 
 
 def _scene(seed: int) -> Sample:

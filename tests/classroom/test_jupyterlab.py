@@ -1,4 +1,4 @@
-"""Widgets and a lesson in JupyterLab: one server for all, and one kernel for the widgets."""
+"""Widgets and a lesson in JupyterLab, widgets in Notebook 7 too: one server and few kernels."""
 
 import re
 import shutil
@@ -130,9 +130,10 @@ BROKEN = """() => [...document.querySelectorAll(".jupyter-widgets-disconnected")
   .filter((node) => getComputedStyle(node, "::before").content !== "none").length"""
 
 
-def test_a_trusted_playground_is_a_picture_until_it_is_run(chromium, address):
+@pytest.mark.parametrize("front", [lab.LAB, lab.NOTEBOOK])
+def test_a_trusted_playground_is_a_picture_until_it_is_run(chromium, address, front):
     page = chromium.new_page(viewport=WINDOW)
-    lab.show(page, address, "saved.ipynb")
+    lab.show(page, address, "saved.ipynb", front)
     explorer, playground = (page.locator(".jp-CodeCell").nth(place) for place in (0, 1))
     picture = playground.get_by_role("img", name="Dense CRF on scene 7")
     picture.wait_for()

@@ -289,6 +289,17 @@ def test_a_card_that_is_no_json(saved, text):
         checkpoints.load(saved)
 
 
+@pytest.mark.parametrize("classes", [["a", "b", "b"], {"0": "a", "1": "b", "2": "c"}])
+def test_a_card_lists_different_names(classes):
+    with pytest.raises(ValueError, match=r"card has the classes .*: expected a list of different"):
+        checkpoints.check_card(CARD | {"classes": classes})
+
+
+def test_a_folder_names_the_file_in_it(saved):
+    with pytest.raises(ValueError, match=r"is a folder: name the file in it, as .*\.safetensors"):
+        checkpoints.load(saved.parent)
+
+
 @pytest.mark.parametrize("field", [*checkpoints.FIELDS, "sha256"])
 def test_a_card_that_lacks_a_field(saved, tmp_path, field):
     card = without(json.loads(saved.with_suffix(".json").read_text()), field)

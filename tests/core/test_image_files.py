@@ -88,7 +88,6 @@ CASES = {
     "F, 0 to 255": (of_numbers(np.float32([[0, 51]] * 4), "TIFF"), (0,) * 3, (51,) * 3),
     "F, any": (of_numbers(np.float32([[-3, 900]] * 4), "TIFF"), *GREYS),
     "F, NaN": (of_numbers(np.float32([[np.nan, 1]] * 4), "TIFF"), *GREYS),
-    "F, all NaN": (of_numbers(np.float32([[np.nan, np.nan]] * 4), "TIFF"), *GREYS[:1] * 2),
     "F, no data": (of_numbers(np.float32([[-9999, 1]] * 4), "TIFF"), *GREYS),
     "F, far from 0": (of_numbers(np.float32([[500, 900]] * 4), "TIFF"), *GREYS),
     "PPM of 16 bits": (b"P6 2 1 65535\n" + bytes([255, 255] * 3 + [0, 0] * 3), *GREYS[::-1]),
@@ -145,6 +144,7 @@ def colours_of_16_bits(kind, values=SIX, **options):
         ("TIFF", {"compression": "zlib", "byteorder": ">"}),
         ("TIFF", {"planarconfig": "separate"}),
         ("TIFF", {"planarconfig": "separate", "byteorder": ">"}),
+        ("TIFF", {"planarconfig": "separate", "compression": "zlib"}),
     ],
 )
 def test_colours_of_12_bits_in_16_are_scaled_as_grey_is(kind, options):
@@ -221,6 +221,44 @@ def test_what_was_not_measured_does_not_stretch_the_rest(empty, tag):
     tags = [(42113, "s", 0, tag, True)] if tag else []
     pytest.importorskip("tifffile").imwrite(out, values, extratags=tags)
     assert read(out.getvalue()).image[0, :, 0].tolist() == [0, 0, 255]
+
+
+RAMP = np.linspace(0, 1, 256).reshape(16, 16)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (np.float64(RAMP), "0..1 scaled to 8 bits"),  # as skimage writes by default
+        (np.float16(RAMP), "0..1 scaled to 8 bits"),
+        (np.float32(1.0001 * RAMP), "0..1 stretched to 8 bits"),  # as resampling leaves it
+        (np.uint16(8000 + 1000 * RAMP), "8000..9000 stretched to 8 bits"),  # 14 bits: 16 levels
+        (np.int8(100 * RAMP - 50), "-50..50 stretched to 8 bits"),
+        (np.where(RAMP < 0.25, np.nan, RAMP).astype(np.float32), "0..1 scaled to 8 bits, black "
+         "where it has no value (25.0%)"),
+    ],
+)  # fmt: skip
+def test_grey_of_any_number_keeps_its_order_and_its_contrast(values, words):
+    out = io.BytesIO()
+    pytest.importorskip("tifffile").imwrite(out, values)
+    photo = read(out.getvalue())
+    grey = photo.image[..., 0].ravel().astype(int)
+    assert photo.changes == (words,)
+    assert (np.diff(grey) >= 0).all() and grey[0] == 0 and grey[-1] == 255
+    assert len(np.unique(grey)) >= 0.75 * len(np.unique(values))
+
+
+def test_bands_of_floats_are_colours():
+    out, colour = io.BytesIO(), np.array([[[1, 0.5, 0]]])
+    pytest.importorskip("tifffile").imwrite(out, colour, photometric="rgb")
+    assert read(out.getvalue()).image.tolist() == [[[255, 128, 0]]]
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_where_0_is_white_it_comes_out_white(kind):
+    out, values = io.BytesIO(), np.array([[0, np.iinfo(kind).max]], kind)
+    pytest.importorskip("tifffile").imwrite(out, values, photometric="miniswhite")
+    assert read(out.getvalue()).image[0, :, 0].tolist() == [255, 0]
 
 
 def test_a_tiffs_fourth_band_is_no_transparency():
@@ -365,11 +403,15 @@ def bomb(width, height):
 
 SENTENCES = {
     "empty": (b"", "this file is not an image that can be read here: save it as JPEG, PNG"),
+    "no value": (of_numbers(np.full((2, 2), np.nan, np.float32), "TIFF"), "none of its pixels"),
     "text": (b"hello, this is no picture", "not an image that can be read here"),
     "svg": (b"<?xml version='1.0'?><svg></svg>", "not an image that can be read here"),
     "heic": (b"\0\0\0\x18ftypheic" + bytes(40), "not an image that can be read here"),
     "eps": (file(halves(), "EPS"), "not an image that can be read here"),
-    "tiff": (b"II*\0\x08\0\0\0" + bytes(40), "TIFF whose bands .* save red, green and blue"),
+    "tiff": (
+        b"II*\0\x08\0\0\0" + bytes(40),
+        "TIFF whose bands .* save it with 8 bits.*red, green and blue",
+    ),
     "truncated": (file(halves(size=(90, 90)))[:90], "cannot be decoded .*damaged or cut short"),
     "half a JPEG": (file(halves(size=(900, 900)), "JPEG")[:3000], "cannot be decoded .*truncated"),
     "no data": (bomb(3, 3), "cannot be decoded .*damaged or cut short"),

@@ -530,6 +530,12 @@ def test_norms_and_global_pools_see_the_whole_input(norm):
     assert field.is_global and field.size == (30, 20) and field.region(0) == ((0, 29), (0, 19))
 
 
+def test_a_pool_over_channels_with_unlike_fields_is_global():
+    """As in GhostNet, which concatenates a map with a convolution of it."""
+    ghost = Fn(lambda x, a: torch.cat([x, a(x)], 1).mean((2, 3)), conv(padding=1))
+    assert receptive_fields(ghost, (C, 9, 9))[""].is_global
+
+
 def test_a_map_one_unit_wide_is_not_taken_for_channels_last():
     """Its channels see different pixels, and its last row nothing but padding."""
 
@@ -827,14 +833,32 @@ def test_a_map_filled_with_a_value_of_the_image_sees_what_the_value_sees():
     assert receptive_fields(drawn, (C, 9, 9))[""].size == (3, 3)
 
 
-def test_the_model_is_left_as_it_was():
-    model = nn.Sequential(conv(), nn.BatchNorm2d(C)).train()
-    before = {n: t.clone() for n, t in model.state_dict().items()}
-    receptive_fields(model, (C, 9, 9))
-    brute_force(model, (C, 9, 9), (0, 0))
+LOOKS = {
+    "receptive_fields": lambda model: receptive_fields(model, (C, 16, 16)),
+    "brute_force": lambda model: brute_force(model, (C, 9, 9), (0, 0)),
+    "effective": lambda model: effective_receptive_field(model, torch.ones(2, C, 16, 16)),
+    "with_output_stride": lambda model: with_output_stride(model, 1),
+}
+
+
+@pytest.mark.filterwarnings("ignore:batch norm in training")
+@pytest.mark.parametrize("look", LOOKS)
+def test_the_model_is_left_as_it_was(look):
+    """And so is what its hooks have written, and the global seed."""
+    seen = {}
+    stochastic = Fn(lambda x, a: a(x) * (torch.rand(1) < 2).to(x.device), conv(stride=2))
+    model = nn.Sequential(stochastic, nn.BatchNorm2d(C)).train()
+    model[1].register_forward_hook(lambda module, inputs, out: seen.update(map=out))
+    model(torch.rand(2, C, 16, 16))
+    kept, before = seen["map"], {n: t.clone() for n, t in model.state_dict().items()}
+    with torch.random.fork_rng():
+        drawn = torch.rand(3)
+    with torch.random.fork_rng():
+        LOOKS[look](model)
+        assert torch.equal(torch.rand(3), drawn)
     after = model.state_dict()
     assert all(torch.equal(before[n], after[n]) for n in before) and model.training
-    assert not any(m._forward_hooks for m in model.modules())
+    assert seen["map"] is kept and sum(len(m._forward_hooks) for m in model.modules()) == 1
 
 
 def test_layers_are_chosen_by_name_and_misspellings_get_the_nearest():

@@ -184,6 +184,61 @@ def test_one_colour_under_two_values_is_noted(tmp_path):
     assert any(note.startswith(words) for note in notes)
 
 
+def test_255_for_1_in_some_masks_is_noted(tmp_path):
+    def mask(path):
+        save(path, np.where(LABEL == 1, 255 if path.stem == "c" else 1, 0).astype(np.uint8))
+
+    notes = check_folder(folder(tmp_path, mask)).notes
+    words = "1 masks have 255 and no 1, and 3 have 1 and no 255: if both mean the same, save 1"
+    assert any(note.startswith(words) for note in notes)
+
+
+@pytest.mark.parametrize(
+    "same, words",
+    [(True, "1 images are there under two names and in two splits, as a.jpg and d.jpg, one in "),
+     (False, "1 images have two masks that differ, as a.jpg and d.jpg")],
+)  # fmt: skip
+def test_one_picture_under_two_names_is_told(tmp_path, same, words):
+    root = folder(tmp_path)
+    (root / "images" / "d.jpg").write_bytes((root / "images" / "a.jpg").read_bytes())
+    (root / "val.txt").write_text("c\nd" if same else "b\nc")
+    if not same:
+        save(root / "masks" / "d.png", np.zeros_like(LABEL))
+    assert words in one_text(root)
+
+
+def test_a_mask_that_is_a_jpeg_under_another_name_is_refused(tmp_path):
+    def mask(path):
+        Image.fromarray(LABEL).save(path, "JPEG")
+
+    problems = check_folder(folder(tmp_path, mask)).problems
+    assert len(problems) == 4 and "is a JPEG inside, which blurs class" in problems[0].text
+
+
+def test_a_tag_in_the_mask_alone_is_not_laid_to_the_photo(tmp_path):
+    root = folder(tmp_path, lambda path: Image.fromarray(LABEL).save(path, exif=turned(6)))
+    assert "30 x 40: expected a class for each pixel" in check_folder(root).problems[0].text
+
+
+@pytest.mark.parametrize(
+    "lines, names",
+    [
+        ("0 sky\n1 road\n2 car", ("sky", "road", "car")),
+        ("0 sky\nroad\ncar", ("0 sky", "road", "car")),
+    ],
+)
+def test_numbers_before_all_names_are_no_part_of_them(tmp_path, lines, names):
+    root = folder(tmp_path)
+    (root / "classes.txt").write_text(lines)
+    assert Folder(root).classes == names
+
+
+def test_255_is_no_class(tmp_path):
+    root = folder(tmp_path)
+    (root / "classes.txt").write_text("\n".join(f"c{i}" for i in range(256)))
+    assert any("256 classes: expected 255 at most" in p.text for p in check_folder(root).problems)
+
+
 def test_a_class_that_is_most_of_the_pixels_is_noted(tmp_path):
     label = (LABEL == 1).astype(np.uint8)
     (note,) = check_folder(folder(tmp_path, lambda path: save(path, label))).notes

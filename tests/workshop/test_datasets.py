@@ -86,7 +86,9 @@ def test_a_camvid_that_is_not_there_or_not_whole_is_told(tmp_path):
     with pytest.raises(ValueError, match=r"train_0.png: label value 12 at \(0, 0\): classes are 0"):
         CamVid("train", tmp_path)[0]
     save(tmp_path / "trainannot" / "train_1.png", np.zeros((32, 24), np.uint8))
-    with pytest.raises(ValueError, match=r"train_1.png is 32 x 24 and its mask .* 24 x 32, as a"):
+    with pytest.raises(
+        ValueError, match=r"train_1.png is 32 x 24 and its mask .* 24 x 32: expected"
+    ):
         CamVid("train", tmp_path)[1]
 
 
@@ -117,6 +119,13 @@ def test_a_voc_whose_palettes_disagree_is_refused(tmp_path):
     save(mask, np.full((9, 12), 1, np.uint8), [VOC.palette[1], VOC.palette[0]])
     with pytest.raises(ValueError, match=r"the colour \(0, 0, 0\) as value 1, .* of class 0: save"):
         VOC("val", tmp_path)[1]
+
+
+def test_a_name_in_two_lists_of_voc_is_refused(tmp_path):
+    lists = voc(tmp_path, sbd=False) / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation"
+    (lists / "val.txt").write_bytes((lists / "train.txt").read_bytes())
+    with pytest.raises(ValueError, match=r"2 names are in train.txt and in val.txt, as .*: scores"):
+        data.open_data(Config(data="voc", root=str(tmp_path)))
 
 
 def test_train_aug_is_what_voc_and_sbd_label_without_what_voc_validates_on(tmp_path):

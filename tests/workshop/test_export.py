@@ -273,7 +273,7 @@ def test_the_table_of_forms_says_that_int8_keeps_miou_within_a_point():
 @pytest.mark.parametrize(
     "call, error, sentence",
     [
-        (lambda: export.onnx(tiny(), "a.pt2"), ValueError, "a.pt2: expected .* ends in .onnx"),
+        (lambda: export.onnx(tiny(), "a.pt2"), ValueError, "a.pt2: expected .* --format pt2"),
         (lambda: export.pt2(tiny(), "no/a.pt2"), FileNotFoundError, "no folder no: make it first"),
         (
             lambda: export.pt2(tiny(), "a.pt2", size=(33, 40)),

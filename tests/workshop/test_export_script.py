@@ -82,6 +82,8 @@ def done(tmp_path_factory):
     file = export.onnx(MODEL, here / "net.onnx")
     script = export.script(file, MODEL, export.read_card(file))
     (here / "photos" / "notes.txt").write_text("no picture")
+    (here / "photos" / "later").mkdir()
+    photo(60, 70).save(here / "photos" / "later" / "below.png")
     (here / "photos" / "broken.jpg").write_bytes(b"\xff\xd8 cut short")
     said = run(script, pictures(here / "photos"), "--out", here / "masks")
     return here / "photos", here / "masks", said
@@ -90,8 +92,8 @@ def done(tmp_path_factory):
 def test_labels_are_those_of_segment(done):
     photos, masks, _ = done
     segmenter = Segmenter(Settings(MODEL), "cpu")
-    named = [path for path in photos.iterdir() if path.stem not in ("broken", "notes")]
-    assert len(named) == 12 and {p.stem for p in named} == {p.stem for p in masks.iterdir()}
+    named = [p for p in photos.rglob("*.*") if p.stem not in ("broken", "notes")]
+    assert len(named) == 13 and {p.stem for p in named} == {p.stem for p in masks.iterdir()}
     for path in named:
         expected = segmenter.labels(image_files.read(path, largest=None).image)
         with Image.open(masks / f"{path.stem}.png") as mask:
@@ -105,7 +107,7 @@ def test_labels_are_those_of_segment(done):
 
 def test_a_broken_file_is_one_sentence_and_the_rest_is_done(done):
     photos, _, said = done
-    assert said.returncode == 1 and len(said.stdout.splitlines()) == 12
+    assert said.returncode == 1 and len(said.stdout.splitlines()) == 13
     (line,) = said.stderr.splitlines()
     assert line.startswith(f"{photos / 'broken.jpg'}: ")
     assert "notes.txt" not in said.stdout
@@ -124,6 +126,25 @@ def test_what_is_there_stays(done):
     again = run(masks.parent / "predict.py", photos / "plain.jpg", "--out", masks)
     there = f"{masks / 'plain.png'} is there already: {photos / 'plain.jpg'} left out\n"
     assert (again.returncode, again.stdout, again.stderr) == (0, there, "")
+
+
+def test_a_pattern_is_resolved_and_masks_are_no_photographs(done):
+    photos, masks, _ = done
+    within = photos / "masks"
+    said = run(masks.parent / "predict.py", photos / "l*" / "*.png", "--out", within)
+    assert (said.returncode, [path.name for path in within.iterdir()]) == (0, ["below.png"])
+    again = run(masks.parent / "predict.py", photos / "later", within, "--out", within)
+    assert again.stdout.count("\n") == again.stdout.count("is there already") == 1
+
+
+def test_a_network_that_was_moved_and_a_file_for_a_folder_are_one_sentence(done, tmp_path):
+    photos, masks, _ = done
+    script = tmp_path / "predict.py"
+    script.write_bytes((masks.parent / "predict.py").read_bytes())
+    lost = run(script, photos)
+    assert "net.onnx is not there: keep it beside this file" in lost.stderr.splitlines()[-1]
+    taken = run(masks.parent / "predict.py", photos, "--out", photos / "plain.jpg")
+    assert "plain.jpg is a file: name a folder" in taken.stderr.splitlines()[-1]
 
 
 def test_an_interrupted_mask_leaves_nothing(tmp_path, monkeypatch):

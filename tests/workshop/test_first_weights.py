@@ -270,13 +270,24 @@ def test_weights_that_ddp_or_compile_named_are_read(tmp_path, prefix, key):
     assert torch.equal(network[0].weight, net()[0].weight)
 
 
-@pytest.mark.parametrize("name", ["model.pth", "cut.pth", "cut.safetensors", "list.pt"])
+@pytest.mark.parametrize("owner", ["model.", "net.student."])
+def test_weights_of_a_network_that_was_a_part_of_another_are_read(tmp_path, owner):
+    state = {owner + name: tensor for name, tensor in net().state_dict().items()}
+    torch.save({"state_dict": state | {"metric.total": torch.ones(1)}}, tmp_path / "whole.ckpt")
+    network = net(seed=1)
+    said = start_from.start_from(network, str(tmp_path / "whole.ckpt"))
+    assert said.endswith("8 of 8 tensors taken over")
+    assert torch.equal(network[0].weight, net()[0].weight)
+
+
+@pytest.mark.parametrize("name", ["model.pth", "cut.pth", "zip.pth", "cut.safetensors", "list.pt"])
 def test_a_file_that_holds_no_weights_is_one_sentence_and_changes_nothing(tmp_path, name):
     torch.save(net(), tmp_path / "model.pth")
     torch.save([torch.ones(3)], tmp_path / "list.pt")
     whole = (tmp_path / "model.pth").read_bytes()
     for cut in ("cut.pth", "cut.safetensors"):
         (tmp_path / cut).write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "zip.pth").write_bytes(whole[:-900])
     network = net(seed=1)
     with pytest.raises(
         ValueError, match=rf"{name} (is cut short, or holds|has no tensor)"

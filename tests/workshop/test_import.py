@@ -11,8 +11,11 @@ from xml.sax.saxutils import escape
 import made_exports as made
 import numpy as np
 import pytest
+import torch
 from image_sets import save, voc
 from PIL import Image
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2.functional import resize
 from typer.testing import CliRunner
 
 from deeplab_lite.workshop.cli import app
@@ -955,3 +958,44 @@ def test_pictures_without_labels_are_named(tmp_path):
     ]
     import_data(root, tmp_path / "with", options=Options(empty=True))
     assert not label(tmp_path / "with").any()
+
+
+# ---- photographs that are larger than need be ----
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "bmp", "webp"])
+def test_longest_shrinks_a_picture_and_its_mask_alike(tmp_path, suffix):
+    """The mask by the rule that augmentation has for labels."""
+    stripes = np.zeros((90, 121, 3), np.uint8)
+    stripes[:, ::2] = 200
+    classes = np.random.default_rng(0).choice([0, 1, 2, 255], (90, 121)).astype(np.uint8)
+    for name in "abc":
+        save(tmp_path / "x" / "images" / f"{name}.{suffix}", stripes)
+        save(tmp_path / "x" / "masks" / f"{name}.png", classes)
+    save(tmp_path / "x" / "images" / f"d.{suffix}", stripes[:30, :40])
+    save(tmp_path / "x" / "masks" / "d.png", classes[:30, :40])
+    status, said = command("import", tmp_path / "x", "--out", tmp_path / "data", "--longest", 40)
+    note = "note: 3 pictures and their masks were shrunk to a longer side of 40 pixels, as a."
+    assert status == 0 and note in said
+    assert check_folder(tmp_path / "data").ok
+    with Image.open(tmp_path / "data" / "images" / f"a.{suffix}") as small:
+        assert small.size == (40, 30)
+        assert np.ptp(np.array(small)[:, 2:-2].astype(int)) < 60  # of 200: grey, not stripes
+    exact = InterpolationMode.NEAREST_EXACT
+    expected = resize(torch.from_numpy(classes)[None], [30, 40], interpolation=exact)[0]
+    assert np.array_equal(label(tmp_path / "data", "a"), expected)
+    kept = tmp_path / "data" / "images" / f"d.{suffix}"
+    assert kept.read_bytes() == (tmp_path / "x" / "images" / kept.name).read_bytes()
+    assert np.array_equal(label(tmp_path / "data", "d"), classes[:30, :40])
+
+
+def test_a_photo_that_is_shrunk_lies_as_it_is_seen(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    made.photos(tmp_path / "x", "abc", exif)  # 40 x 30 stored, 30 x 40 seen
+    for name in "abc":
+        save(tmp_path / "x" / f"{name}_mask.png", made.truth())  # of the stored pixels
+    import_data(tmp_path / "x", tmp_path / "data", options=Options(longest=20))
+    pixels, mask = Folder(tmp_path / "data", "val", ["0", "car", "tree"]).read(0)
+    assert pixels.shape[:2] == mask.shape == (20, 15)
+    assert mask[4, 11] == 1 and mask[13, 3] == 2  # the car stood on the left

@@ -16,7 +16,7 @@ from deeplab_lite import ask, checkpoints, metrics, scenes
 from deeplab_lite.losses import loss_sum, normalizer
 from deeplab_lite.scenes import normalize
 from deeplab_lite.workshop.datasets import augment
-from deeplab_lite.workshop.train import Config, optim, scoring, train
+from deeplab_lite.workshop.train import Config, loop, optim, scoring, train
 from deeplab_lite.workshop.train import stream as data
 from deeplab_lite.workshop.train.log import read
 from deeplab_lite.workshop.train.objective import dice_sum, loss_counts, loss_terms
@@ -348,3 +348,19 @@ def test_a_script_without_a_main_guard_trains_without_workers_and_is_told(tmp_pa
     sentence = f'{path} has no `if __name__ == "__main__":`, so each worker process would run it'
     assert (sentence in done.stdout) == (guard == "if True:")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "choice, words",
+    [
+        ({"options": "[1]"}, r"options '\[1\]': expected as \{.output_stride.: 8\}"),
+        ({"options": '{"num_classes": 7}'}, "options .*the data says num_classes"),
+        ({"options": '{"nope": 1}'}, "options .* do not fit v1-small: .*'nope'"),
+        ({"power": -1.0}, "power -1.0: expected 0 or more"),
+        ({"seed": 2**32}, r"seed 4294967296: expected 0 to 2\^32 - 1"),
+        ({"class_weights": (1.0, float("inf"))}, "class_weights .*: expected 0 or more"),
+    ],
+)
+def test_what_no_run_can_follow_is_one_sentence(choice, words):
+    with pytest.raises(ValueError, match=words):
+        loop.build(Config(model="v1-small", **choice))

@@ -72,11 +72,16 @@ def rates_without_holes(rates: Any) -> str:
         f"{shown} have the common factor {common}: {common * common} small pictures that never "
         f"meet, and {read:.1%} of the field is read",
     )
-    expect(
-        read == 1 or size < 25,
-        f"{shown} see {size} pixels and read {read:.1%} of the field: the largest rate steps over "
-        f"more than the other two can fill, at most {1 + 2 * sum(sorted(rates)[:2])} pixels",
-    )
+    row = 1  # how many pixels in a row the smaller rates read
+    for rate in sorted(rates):
+        why = f"rate {rate} is larger than the row of {row} pixels that the smaller rates read"
+        if row == 1:
+            why = "no rate is 1, so no path ends just inside the outermost pixel"
+        expect(
+            rate <= row or size < 25,
+            f"{shown} see {size} pixels and read {read:.1%} of the field: {why}",
+        )
+        row += 2 * rate
     expect(read == 1, f"{shown} have holes, and see only {size} pixels: you need at least 25")
     expect(size >= 25, f"{shown} have no holes, but see only {size} pixels: you need at least 25")
     end = "each exactly once: no stack of three can do better" if counts.max() == 1 else "no holes"

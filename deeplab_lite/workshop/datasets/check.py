@@ -6,6 +6,7 @@ import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from deeplab_lite.labels import IGNORE
 from deeplab_lite.tables import text_table
 from deeplab_lite.workshop.datasets import faults
 from deeplab_lite.workshop.datasets.faults import Look, Problem, ranges
-from deeplab_lite.workshop.datasets.folder import class_names, divide, files
+from deeplab_lite.workshop.datasets.folder import class_names, divide, files, groups
 from deeplab_lite.workshop.datasets.pairs import (
     Color,
     Colours,
@@ -93,7 +94,9 @@ def check_folder(root: str | Path) -> Report:
 
     Problems are: images/ or masks/ not there; names without partner; files that are damaged or no
     images; masks in colours; unequal sizes; values that are no class; lists that name what is not
-    there, and classes of one name. Notes are: absent classes, much that is 255. Raises nothing.
+    there; classes of one name; one picture in two splits, or with two masks; a groups.csv that
+    cannot be followed. Notes are: absent classes, much that is 255, groups in two splits. Raises
+    nothing.
     Taught in lesson 09.
     """
     root = Path(root)
@@ -122,10 +125,13 @@ def check_folder(root: str | Path) -> Report:
         largest = max((value for value in used if value < IGNORE), default=-1)
         names = tuple(str(value) for value in range(largest + 1))
     parts: dict[str, list[Pair]] = {"train": [], "val": [], "test": []}
+    group_of: dict[str, str] = {}
     try:
+        group_of = groups(root, pairs)
         parts = divide(root, pairs) if pairs else parts
     except (OSError, ValueError) as error:
         problems.append(Problem("split", "", str(error)))
+    problems += faults.twins(parts, pairs, looks)
     sizes = sorted((look.size for look in looks if look.size), key=math.prod) or [(0, 0)]
     total = sum(used.values())
     ignored = used[IGNORE] / total if total else 0.0
@@ -144,6 +150,7 @@ def check_folder(root: str | Path) -> Report:
             *faults.notes(names, used, counts, parts, pairs),
             *faults.colours_twice(pairs, looks),
             *faults.turned(looks),
+            *faults.groups_apart(group_of, parts),
         ),
         test=len(parts["test"]),
         kinds=tuple(Counter(look.kind for look in looks if look.kind).items()),
@@ -155,8 +162,10 @@ def _look(pair: Pair) -> Look:
     size, counts, problems = None, Counter[int](), []
     colors: dict[int, Color] = {}
     kind = turned = ""
+    picture = b""
     try:
-        image_files.read(pair.image, SMALL, image_files.room())  # whether it can be decoded
+        pixels = image_files.read(pair.image, SMALL, image_files.room()).image
+        picture = blake2b(pixels.tobytes(), digest_size=16).digest()
         stored, turn = orientation(pair.image)
         size = stored[::-1] if turn > 4 else stored
         turned = pair.image.name if turn > 1 and stored == size else ""
@@ -175,7 +184,7 @@ def _look(pair: Pair) -> Look:
     except ValueError as error:
         kind = "colours" if isinstance(error, Colours) else "unreadable"
         problems.append(Problem(kind, pair.mask.name, str(error)))
-    return Look(size, counts, colors, problems, kind, turned)
+    return Look(size, counts, colors, problems, kind, turned, picture)
 
 
 def _span(smallest: tuple[int, int], largest: tuple[int, int]) -> str:

@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +28,8 @@ class Problem(NamedTuple):
 class Look(NamedTuple):
     """What one pair shows: the image's (width, height), pixels and colour by value, problems.
 
-    kind: of the mask; turned: the image's name, where EXIF turns it and leaves its size.
+    kind: of the mask; turned: the image's name, where EXIF turns it and leaves its size; picture:
+    a digest of the image's pixels.
     """
 
     size: tuple[int, int] | None
@@ -37,6 +38,7 @@ class Look(NamedTuple):
     problems: list[Problem]
     kind: str
     turned: str
+    picture: bytes
 
 
 def _import(root: Path, flags: str = "") -> str:
@@ -178,6 +180,36 @@ def palettes(root: Path, pairs: Sequence[Pair], looks: Sequence[Look]) -> list[P
     return []
 
 
+def twins(
+    parts: dict[str, list[Pair]], pairs: Sequence[Pair], looks: Sequence[Look]
+) -> list[Problem]:
+    """Pictures that are in two splits, or have two masks, under two names."""
+    split = {pair: name for name, kept in parts.items() for pair in kept}
+    first: dict[bytes, tuple[Pair, Look]] = {}
+    apart, unlike = [], []
+    for pair, look in zip(pairs, looks, strict=True):
+        other, there = first.setdefault(look.picture, (pair, look))
+        both = f"{other.image.name} and {pair.image.name}"
+        if look.picture and split.get(pair) != split.get(other):
+            apart.append(f"{both}, one in {split.get(other)} and one in {split.get(pair)}")
+        if look.picture and look.counts != there.counts:
+            unlike.append(both)
+    problems = []
+    if apart:
+        text = (
+            f"{len(apart)} images are there under two names and in two splits, as {apart[0]}: "
+            "scores of images that were trained on say nothing; remove one of each, or list both "
+            "in one split"
+        )
+        problems.append(Problem("split", "", text))
+    if unlike:
+        text = (
+            f"{len(unlike)} images have two masks that differ, as {unlike[0]}: keep the right one"
+        )
+        problems.append(Problem("value", "", text))
+    return problems
+
+
 def colours_twice(pairs: Sequence[Pair], looks: Sequence[Look]) -> list[str]:
     """A colour that is one value in one mask and another in the next: perhaps one class."""
     first: dict[Color, tuple[int, Path, Look]] = {}
@@ -212,6 +244,12 @@ def notes(
         here = [n for v, n in enumerate(names) if used[v] and not there[v]]
         if kept and here:
             notes.append(f"{some(here)} is in no image of {split}")
+    ones, voids = ([c for c in counts if value in c] for value in (1, IGNORE))
+    if ones and voids and set(used) <= {0, 1, IGNORE} and not any(1 in each for each in voids):
+        notes.append(
+            f"{len(voids)} masks have 255 and no 1, and {len(ones)} have 1 and no 255: if both "
+            "mean the same, save 1 in place of 255, which is ignored"
+        )
     if (ignored := used[IGNORE] / max(1, sum(used.values()))) > MUCH:
         notes.append(f"{ignored:.0%} of the pixels are 255, and teach nothing")
     several = len(set(used) - {IGNORE}) > 1
@@ -224,6 +262,23 @@ def notes(
     if empty := [pair.mask.name for pair, count in held.items() if set(count) == {IGNORE}]:
         notes.append(f"{len(empty)} masks are 255 everywhere, as {empty[0]}")
     return notes
+
+
+def groups_apart(group_of: Mapping[str, str], parts: dict[str, list[Pair]]) -> list[str]:
+    """Groups that are in two splits: their score is one of images that were as good as seen."""
+    first: dict[str, str] = {}
+    apart: dict[str, str] = {}
+    for split, kept in parts.items():
+        for group in (group_of[pair.image.stem] for pair in kept):
+            if first.setdefault(group, split) != split:
+                apart.setdefault(group, f"{first[group]} and in {split}")
+    if not apart:
+        return []
+    group, where = next(iter(apart.items()))
+    return [
+        f"{len(apart)} group{'s'[: len(apart) != 1]} of groups.csv in two splits, as {group} in "
+        f"{where}: what is alike trains and is scored, so the score says little; keep each in one"
+    ]
 
 
 def turned(looks: Sequence[Look]) -> list[str]:

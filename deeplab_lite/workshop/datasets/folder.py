@@ -6,11 +6,14 @@ my-data/classes.txt         the classes' names, one a line; numbers if there is 
 my-data/val.txt             the names to validate on, one a line; a random fifth if there is none
 my-data/train.txt           the names to train on; all others if there is none
 my-data/test.txt            the names to score once, at the end; none if there is none
+my-data/groups.csv          name,group: images that belong together; each alone if there is none
 """
 
+import csv
 import random
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -28,6 +31,7 @@ from deeplab_lite.workshop.datasets.pairs import (
 )
 
 SPLITS = ("train", "val", "test")
+GROUPS, HEAD = "groups.csv", ["name", "group"]
 LEAST = 2  # images to validate on: the interval of a score is that of other such images
 
 
@@ -38,8 +42,10 @@ class Folder(Pairs):
     `share` of the images, drawn by `seed`, validate. classes: the names, else those of classes.txt,
     else numbers up to the largest value in a mask. `check_folder` finds what is wrong.
 
+    `groups` has what each image belongs to by groups.csv, its own name where it stands alone.
+
     Raises ValueError for an unknown split, for images or masks that have no partner, and for lists
-    of names that cannot be followed; FileNotFoundError where images/ or masks/ is not there.
+    of names or groups that cannot be followed; FileNotFoundError without images/ or masks/.
     Taught in lesson 09.
     """
 
@@ -65,6 +71,8 @@ class Folder(Pairs):
             raise ValueError(f"{self.root} has no test.txt: expected names to test on, one a line")
         names = classes or class_names(self.root) or counted(pairs)
         super().__init__(kept[split], names, palette(pairs, len(names)))
+        group_of = groups(self.root, pairs)
+        self.groups = [group_of[pair.image.stem] for pair in self.pairs]
 
 
 def files(root: Path) -> tuple[list[Pair], list[Path], list[Path]]:
@@ -118,16 +126,47 @@ def _list(path: Path, known: dict[str, Pair]) -> list[str] | None:
     """The names in a list, with or without suffix and folder."""
     if not path.is_file():
         return None
-    forms = {alike(name): name for name in known}
-    listed = [Path(line) for line in lines(path)]
-    names = [p.name if p.name in known else p.stem for p in listed]
-    names = [name if name in known else forms.get(alike(name), name) for name in names]
+    names = _named(lines(path), known)
     if strange := [name for name in names if name not in known]:
         raise ValueError(
             f"{path.name} names {len(strange)} images that are not there, as {strange[0]}: "
             "expected names of images/, one a line"
         )
     return list(dict.fromkeys(names))
+
+
+def _named(listed: Iterable[str], known: Collection[str]) -> list[str]:
+    """Names as the images have them, of names with or without suffix and folder."""
+    forms = {alike(name): name for name in known}
+    names = [p.name if p.name in known else p.stem for p in map(Path, listed)]
+    return [name if name in known else forms.get(alike(name), name) for name in names]
+
+
+def groups(root: Path, pairs: Sequence[Pair]) -> dict[str, str]:
+    """name -> what the image belongs to by groups.csv, its own name where it stands alone.
+
+    Raises ValueError for a file that is no such table, an image in two groups, and one in no line.
+    """
+    names = [pair.image.stem for pair in pairs]
+    if not (path := root / GROUPS).is_file():
+        return {name: name for name in names}
+    head, *rows = [*csv.reader(lines(path))] or [[]]
+    wrong = [head] if head != HEAD else [row for row in rows if len(row) != 2]
+    if wrong:
+        raise ValueError(
+            f"{path} has the line {','.join(wrong[0])!r}: expected {','.join(HEAD)} first, then an "
+            "image and its group a line"
+        )
+    group_of: dict[str, str] = {}
+    for name, (_, group) in zip(_named([row[0] for row in rows], names), rows, strict=True):
+        if group_of.setdefault(name, group or name) != (group or name):
+            raise ValueError(f"{path} has {name} in two groups: expected one line for each image")
+    if missing := [name for name in names if name not in group_of]:
+        raise ValueError(
+            f"{path} has no line for {len(missing)} images, as {missing[0]}: expected one for "
+            "each, with an empty group where it stands alone"
+        )
+    return group_of
 
 
 def class_names(root: Path) -> tuple[str, ...]:
@@ -137,8 +176,16 @@ def class_names(root: Path) -> tuple[str, ...]:
 
 
 def names_of(path: Path) -> tuple[str, ...]:
-    """A class's name a line, its spaces made one. Raises ValueError for a name that is twice."""
+    """A class's name a line, its spaces made one, less their numbers if they count from 0.
+
+    Raises ValueError for a name that is twice, and for more than 255.
+    """
     names = [" ".join(line.split()) for line in lines(path)]
+    if len(names) > IGNORE:
+        raise ValueError(f"{path} names {len(names)} classes: expected 255 at most")
+    numbered = [re.fullmatch(rf"{value}[\s,:;=]+(.+)", name) for value, name in enumerate(names)]
+    if names and all(numbered):
+        names = [match[1] for match in numbered if match]
     if twice := [name for name, times in Counter(names).items() if times > 1]:
         raise ValueError(
             f"{path} names {twice[0]} twice: scores go by name, so expected one of its own for each"

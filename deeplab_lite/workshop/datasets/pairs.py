@@ -89,14 +89,19 @@ def read_mask(path: Path) -> np.ndarray:
 
     Three equal channels are grey, and so is grey with alpha that hides nothing; whole numbers may
     be floats; a mask with an orientation tag is turned upright, as its image is. Raises ValueError
-    for colours, and for what is no image or is damaged.
+    for colours, for a JPEG, and for what is no image or is damaged.
     """
     try:
         with Image.open(path) as file:
             step = STEPS.get(str(file.tile[0].args) if file.tile else "", 1)
             mask: Image.Image = ImageOps.exif_transpose(file)
+            kind = file.format
     except Exception as error:  # decoders raise anything on damaged files
         raise ValueError(f"{path} cannot be read as an image ({type(error).__name__})") from error
+    if kind in ("JPEG", "MPO"):
+        raise ValueError(
+            f"{path} is a JPEG inside, which blurs class numbers: export it as PNG anew"
+        )
     if mask.mode in ("LA", "RGB", "RGBA") and (grey := _one_channel(mask)):
         mask = grey
     if mask.mode == "F" and not (np.array(mask) % 1).any():
@@ -165,7 +170,7 @@ def recoloured(mask: Path, values: np.ndarray, palette: Sequence[Color]) -> str:
 def unequal(image: Path, mask: Path, one: Sequence[int], other: Sequence[int]) -> str:
     """The sentence for an image and a mask of different sizes, each (width, height)."""
     sentence = f"{image} is {one[0]} x {one[1]} and its mask {mask.name} {other[0]} x {other[1]}"
-    if tuple(one) == tuple(other)[::-1]:
+    if tuple(one) == tuple(other)[::-1] and orientation(image)[1] > 4:
         return (
             f"{sentence}, as a photo that its orientation tag turns upright, and a mask of the "
             "pixels as they are stored: `python -m deeplab_lite import FOLDER --out NEW` turns "

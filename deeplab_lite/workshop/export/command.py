@@ -75,6 +75,8 @@ def paths(photos: Sequence[str]) -> list[Path]:
     matches, problems = find(photos)
     if problems:
         raise ValueError(problems[0].sentence)
+    if lost := [photo.path for photo in matches if not photo.path.exists()]:
+        raise ValueError(f"there is no {lost[0]}: expected photos")
     return [photo.path for photo in matches]
 
 

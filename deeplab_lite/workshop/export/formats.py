@@ -205,7 +205,8 @@ def _metadata(model: Model, whole: Deployed, size: Size | None, card: Card | Non
 def _target(path: str | Path, suffix: str) -> Path:
     path = Path(path)
     if path.suffix != suffix:
-        raise ValueError(f"{path}: expected a name that ends in {suffix}")
+        other = "; --format pt2 writes the other kind" if path.suffix == ".pt2" else ""
+        raise ValueError(f"{path}: expected a name that ends in {suffix}{other}")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent}: make it first")
     return path

@@ -14,6 +14,7 @@ A video is a folder of frames, here at 25 a second:
 import argparse
 import contextlib
 import functools
+import glob
 import io
 import sys
 from collections.abc import Sequence
@@ -145,16 +146,24 @@ def spans(side: int) -> list[tuple[int, int, np.ndarray]]:
 def main() -> int:
     """Predict each photograph; returns 1 if one of them could not be read."""
     parser = argparse.ArgumentParser(description="Photographs to coloured label maps.")
-    parser.add_argument("photos", nargs="+", type=Path, help="images, and folders of them")
+    parser.add_argument("photos", nargs="+", type=Path, help="images, folders of them, patterns")
     parser.add_argument("--out", type=Path, default=Path("predicted"), help="a folder for PNGs")
     options = parser.parse_args()
+    model = Path(__file__).with_name(MODEL)
+    if not model.is_file():
+        parser.error(f"{model} is not there: keep it beside this file, under this name")
+    if options.out.is_file():
+        parser.error(f"--out {options.out} is a file: name a folder")
     options.out.mkdir(parents=True, exist_ok=True)
     known, failed = Image.registered_extensions(), 0
     for word in options.photos:
-        inside = sorted(word.iterdir()) if word.is_dir() else [word]
+        inside = sorted(word.rglob("*")) if word.is_dir() else [word]
+        if not word.exists():  # a pattern that no shell has resolved, perhaps
+            inside = [Path(path) for path in sorted(glob.glob(str(word)))] or [word]
         for photo in inside:
             mask = options.out / f"{photo.stem}.png"
-            if word.is_dir() and photo.suffix.lower() not in known:
+            ours = options.out.resolve() in photo.resolve().parents
+            if word.is_dir() and (ours or photo.suffix.lower() not in known):
                 continue
             if mask.exists():
                 print(f"{mask} is there already: {photo} left out")

@@ -24,8 +24,8 @@ def model_card(
 ) -> dict[str, Any]:
     """The card of a member of the family.
 
-    metrics, test: `tables.report` of the validation and of the test images. steps: those taken, if
-    patience stopped it; earlier: those after which it had ended before it went on to more.
+    metrics, test: `intervals.report` of the validation and of the test images. steps: those taken,
+    if patience stopped it; earlier: those after which it had ended before it went on to more.
     """
     from deeplab_lite.models import zoo
 

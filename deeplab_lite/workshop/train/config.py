@@ -1,6 +1,7 @@
 """All choices of a training run in one dataclass, whose fields are the flags of `train`."""
 
 import json
+import math
 import os
 import re
 import shlex
@@ -21,7 +22,8 @@ RANGES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
     ("1 or more", lambda x: x >= 1, "steps batch accumulate size devices drop_every"),
     ("1 or more", lambda x: x >= 1, "val_every log_every save_every"),
     ("0 or more", lambda x: x >= 0, "head_lr weight_decay clip warmup workers threads"),
-    ("0 or more", lambda x: x >= 0, "seed aux_weight patience"),
+    ("0 or more", lambda x: x >= 0, "aux_weight patience power"),
+    ("0 to 2^32 - 1", lambda x: 0 <= x < 2**32, "seed"),
     ("0 to 180", lambda x: 0 <= x <= 180, "rotation"),
     ("0 for all, or 2 or more", lambda x: x == 0 or x >= 2, "val_images"),
     ("more than 0", lambda x: x > 0, "lr"),
@@ -115,7 +117,7 @@ class Config:
             for name in names.split():
                 self._check(name, rule(getattr(self, name)), expected)
         if self.class_weights:
-            fine = min(self.class_weights) >= 0 and any(self.class_weights)
+            fine = min(self.class_weights) >= 0 < sum(self.class_weights) < math.inf
             self._check("class_weights", fine, "0 or more, not all 0")
         fine = len(self.scale) == 2 and 0 < self.scale[0] <= self.scale[-1]
         self._check("scale", fine, "two sizes, the smaller first, as 0.5,2")
@@ -138,11 +140,16 @@ class Config:
         return self.out or f"runs/{self.name}-{self.seed}"
 
     def changes(self) -> dict[str, Any]:
-        """`options` as keyword arguments: lists are tuples. Raises ValueError if it is no JSON."""
+        """`options` as keyword arguments: lists are tuples.
+
+        Raises ValueError if it is no JSON object, and for a num_classes, which the data has.
+        """
         try:
             options = json.loads(self.options or "{}")
         except json.JSONDecodeError as error:
             raise ValueError(f"options {self.options!r} is not JSON: {error}") from error
+        fine = isinstance(options, dict) and "num_classes" not in options
+        self._check("options", fine, 'as {"output_stride": 8}; the data says num_classes')
         return {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
 
     @property

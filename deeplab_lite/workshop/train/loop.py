@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from deeplab_lite import checkpoints
 from deeplab_lite.metrics import miou
-from deeplab_lite.tables import report
+from deeplab_lite.workshop import intervals
 from deeplab_lite.workshop.train.card import class_names, classes_of, model_card
 from deeplab_lite.workshop.train.config import Config
 from deeplab_lite.workshop.train.log import Log
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 class Trained(NamedTuple):
     """What a run leaves. The network is in eval mode, and has the averaged weights.
 
-    metrics, test: `deeplab_lite.tables.report` of the validation and of the test images; test is
+    metrics, test: `workshop.intervals.report` of the validation and of the test images; test is
     None unless config.test. weights: the file that `deeplab_lite.checkpoints.load` reads; None for
     a network of the caller's own.
     """
@@ -115,9 +115,10 @@ def train(
 
 
 def score(fabric: Fabric, network: nn.Module, dataset: Any, config: Config) -> dict[str, Any]:
-    """`tables.report` of the images of a data set."""
+    """`intervals.report` of the images of a data set, by its `groups` if it has them."""
     matrices = validate(fabric, network, dataset, config)
-    return report(matrices, class_names(dataset, matrices.shape[-1]))
+    names = class_names(dataset, matrices.shape[-1])
+    return intervals.report(matrices, names, getattr(dataset, "groups", ()))
 
 
 def run(
@@ -262,7 +263,12 @@ def build(config: Config, classes: Sequence[str] = ()) -> nn.Module:
     from deeplab_lite.models import zoo
 
     head = {"num_classes": len(classes)} if classes else {}
-    return zoo.build(config.model, **(config.changes() | head))
+    try:
+        return zoo.build(config.model, **(config.changes() | head))
+    except TypeError as error:
+        raise ValueError(
+            f"options {config.options!r} do not fit {config.model}: {error}"
+        ) from error
 
 
 def head_of(config: Config, classes: Sequence[str], network: nn.Module) -> list[str]:

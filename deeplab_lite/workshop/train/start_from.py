@@ -1,5 +1,6 @@
 """Where the first weights come from: a checkpoint, or ImageNet as in the papers."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ def start_from(
     if source == "imagenet":
         load_imagenet(getattr(network, "backbone", network))
         return "imagenet: the backbone's weights taken over"
-    state, own = read(source), network.state_dict()
+    own = network.state_dict()
+    state = without_owner(read(source), own)
     theirs = classes_in(source) if checkpoints.have_names(classes) else ()
     by_name = bool(head) and checkpoints.have_names(theirs) and folded(theirs) != folded(classes)
     if by_name:
@@ -134,7 +136,7 @@ def read(source: str) -> dict[str, Tensor]:
                 state = load_file(path)
             else:
                 state = state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        except OSError:
+        except (FileNotFoundError, IsADirectoryError, PermissionError):
             raise
         except Exception as error:  # of torch.load and safetensors: many
             raise ValueError(
@@ -142,6 +144,17 @@ def read(source: str) -> dict[str, Tensor]:
                 "it again, or save model.state_dict() in place of the model"
             ) from error
     return {checkpoints.plain_name(name): tensor for name, tensor in state.items()}
+
+
+def without_owner(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Without what stands before the network's names where it was a part: "net.", "model."."""
+    before = Counter(
+        name.removesuffix(known) for known in own for name in state if name.endswith(f".{known}")
+    )
+    owner, count = max(before.items(), key=lambda each: each[1], default=("", 0))
+    if count <= len(own.keys() & state.keys()):
+        return state
+    return {n.removeprefix(owner): t for n, t in state.items() if n.startswith(owner)}
 
 
 def state_dict(content: Any) -> dict[str, Tensor]:

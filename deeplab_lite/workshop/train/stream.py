@@ -154,7 +154,13 @@ def open_data(config: Config) -> tuple[Any, Any, Augment | None]:
         return datasets.CamVid("train", **where), datasets.CamVid("val", **where), crop
     if config.data in ("voc", "voc-aug"):
         first = "train" if config.data == "voc" else "train_aug"
-        return datasets.VOC(first, **where), datasets.VOC("val", **where), crop
+        train, val = datasets.VOC(first, **where), datasets.VOC("val", **where)
+        if both := sorted({*train.names} & {*val.names}):
+            raise ValueError(
+                f"{len(both)} names are in {first}.txt and in val.txt, as {both[0]}: scores of "
+                "images that were trained on say nothing; keep each in one list"
+            )
+        return train, val, crop
     if Path(config.data).is_dir():
         report = datasets.check_folder(config.data)
         if report.problems:

@@ -47,7 +47,7 @@ def within(place: object, tool: str) -> Iterator[None]:
 
 
 class Shape(NamedTuple):
-    """A region of one class, and its place in the file. Higher layers lie on top, then later ones."""
+    """A region of one class, its place in the file; higher layers lie on top, then later ones."""
 
     name: str
     paint: Paint
@@ -94,6 +94,7 @@ class Options:
     colours: str = ""
     masks: str = ""
     empty: bool = False
+    longest: int = 0
 
 
 @dataclass

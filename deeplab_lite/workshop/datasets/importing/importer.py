@@ -1,5 +1,6 @@
 """From an export to a folder that trains: its format is detected, all is written or nothing."""
 
+import csv
 import json
 import os
 import shutil
@@ -18,9 +19,11 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 from tqdm import tqdm
 
+from deeplab_lite import image_files
 from deeplab_lite.colors import voc_palette
 from deeplab_lite.labels import IGNORE
 from deeplab_lite.tables import some
+from deeplab_lite.workshop.datasets.folder import GROUPS, HEAD
 from deeplab_lite.workshop.datasets.importing import (
     coco,
     cvat,
@@ -80,7 +83,7 @@ def import_data(
     group: str = "auto",
     seed: int = 0,
 ) -> Imported:
-    """Write images/, masks/, classes.txt and lists of the splits to `out`, all of it or nothing.
+    """Write images/, masks/, classes.txt, lists of the splits and groups.csv to `out`, or nothing.
 
     source: a file, a zip archive or a folder; form: one of FORMATS, else it is detected.
     Raises ValueError, naming the file, for what cannot be read or has no class; FileExistsError
@@ -104,24 +107,17 @@ def import_data(
         if not export.items:
             raise ValueError("; ".join([f"{source} has no labelled picture", *export.notes]))
         names = _names(export.items, root)
-        _write(export, names, folder)
-        pairs = dict(zip(names, export.items, strict=True))
-        lists = splits.of_export(root, pairs)
-        if out_of := len(pairs) - sum(map(len, lists.values())) if lists else 0:
-            export.notes.append(f"{out_of} pictures are in no list of the export, and in none here")
-        if lists.get("val"):
-            export.notes.append("train, val and test are those of the export")
-        else:
-            photos = {n: pairs[n].picture for n in lists.get("train") or pairs}
-            groups, how = splits.groups_of(photos, root, group)
-            kept = {"test": lists["test"]} if lists else {}
-            lists = splits.divided(groups, seed, test=not kept) | kept
-            which = "test is that of the export, train and val" if kept else "train, val and test"
-            export.notes.append(f"{which} were drawn by chance: {how}")
+        _write(export, names, folder, options.longest)
+        items = dict(zip(names, export.items, strict=True))
+        lists, groups, notes = splits.of(items, root, group, seed)
+        export.notes += notes
         for part, listed in lists.items():
             if listed:
                 text = "".join(f"{name}\n" for name in listed)
                 (folder / f"{part}.txt").write_text(text, "utf-8")
+        if any(groups.values()):
+            with (folder / GROUPS).open("w", encoding="utf-8", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerows([HEAD, *groups.items()])
         shutil.rmtree(scratch)
     return Imported(out, export, lists)
 
@@ -234,8 +230,8 @@ def _names(items: list[Labelled], root: Path) -> list[str]:
     return list(names.values())
 
 
-def _write(export: Export, names: list[str], folder: Path) -> None:
-    """The pictures as they are, and palette masks for what they look like."""
+def _write(export: Export, names: list[str], folder: Path, longest: int = 0) -> None:
+    """The pictures, shrunk if above `longest`, and palette masks for what they look like."""
     for part in ("images", "masks"):
         (folder / part).mkdir()
     palette = voc_palette(256)
@@ -243,17 +239,29 @@ def _write(export: Export, names: list[str], folder: Path) -> None:
     palette[IGNORE] = 255
     turned: list[str] = []
     unsure: list[str] = []
+    shrunk: list[str] = []
     for item, name in tqdm(
         list(zip(export.items, names, strict=True)), unit="picture", disable=not sys.stderr.isatty()
     ):
         label, word = as_seen(item)
         {"turned": turned, "unsure": unsure}.get(word, []).append(item.picture.name)
         mask = Image.fromarray(label)
+        copy = folder / "images" / f"{name}{item.picture.suffix.lower()}"
+        if 0 < longest < max(mask.size):
+            shrunk.append(item.picture.name)
+            pixels = image_files.read(item.picture, longest, image_files.room()).image
+            Image.fromarray(pixels).save(copy, quality=95)
+            mask = mask.resize(pixels.shape[1::-1], Image.Resampling.NEAREST)  # mixes no classes
+        else:
+            shutil.copyfile(item.picture, copy)
         mask.putpalette(palette.ravel().tolist())
         mask.save(folder / "masks" / f"{name}.png")
-        suffix = item.picture.suffix.lower()
-        shutil.copyfile(item.picture, folder / "images" / f"{name}{suffix}")
     (folder / "classes.txt").write_text("".join(f"{n}\n" for n in export.classes), "utf-8")
+    if shrunk:
+        export.notes.append(
+            f"{len(shrunk)} pictures and their masks were shrunk to a longer side of {longest} "
+            f"pixels, as {some(shrunk, 2)}"
+        )
     if turned:
         export.notes.append(
             f"{len(turned)} pictures have an orientation tag and labels of their stored pixels, as "

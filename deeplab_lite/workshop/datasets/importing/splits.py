@@ -19,6 +19,36 @@ LISTS = NAMES | {"trainaug": "train", "train_aug": "train"}  # VOC's with the la
 WORD = re.compile(rf"(?<![a-z])({'|'.join(sorted(NAMES, reverse=True))})(?![a-z]{{2}})", re.I)
 
 
+Items = Mapping[str, Labelled]  # by name
+Lists = dict[str, list[str]]  # "train", "val", "test" -> names
+
+
+def of(items: Items, root: Path, by: str, seed: int) -> tuple[Lists, dict[str, str], list[str]]:
+    """The export's own lists, or lists drawn by chance; the group of each picture, "" for none; and
+    how that was done, in sentences.
+
+    Without --group, an export whose lists divide what has one name has no groups.
+    """
+    pictures = {name: item.picture for name, item in items.items()}
+    lists, notes = of_export(root, items), []
+    if out_of := len(items) - sum(map(len, lists.values())) if lists else 0:
+        notes.append(f"{out_of} pictures are in no list of the export, and in none here")
+    if lists.get("val"):
+        groups, how = groups_of(pictures, root, by)
+        if by == "auto" and not whole(groups, lists):
+            groups = dict.fromkeys(pictures, "")
+        how = f"; {how}" if any(groups.values()) else ""
+        return lists, groups, [*notes, f"train, val and test are those of the export{how}"]
+    groups, how = groups_of({n: pictures[n] for n in lists.get("train") or pictures}, root, by)
+    kept = {"test": lists["test"]} if lists else {}
+    lists = divided(groups, seed, test=not kept) | kept
+    which = "test is that of the export, train and val" if kept else "train, val and test"
+    if kept:  # the groups of test, by the same rule
+        rule = "prefix" if by == "auto" else by
+        groups, _ = groups_of(pictures, root, rule if any(groups.values()) else "none")
+    return lists, groups, [*notes, f"{which} were drawn by chance: {how}"]
+
+
 def groups_of(pictures: Mapping[str, Path], root: Path, by: str) -> tuple[dict[str, str], str]:
     """name -> what its picture belongs to: its folder, its name without the number, or nothing.
 
@@ -45,7 +75,14 @@ def groups_of(pictures: Mapping[str, Path], root: Path, by: str) -> tuple[dict[s
     return groups, f"{count} groups, by {'name' if by == 'auto' else by}"
 
 
-def divided(groups: Mapping[str, str], seed: int = 0, test: bool = True) -> dict[str, list[str]]:
+def whole(groups: Mapping[str, str], lists: Lists) -> bool:
+    """Whether no group is in two of the lists, and groups are not just the lists themselves."""
+    pairs = {(groups[name], part) for part, names in lists.items() for name in names}
+    count = len({group for group, _ in pairs})
+    return len(pairs) == count > len({part for _, part in pairs})
+
+
+def divided(groups: Mapping[str, str], seed: int = 0, test: bool = True) -> Lists:
     """{"train", "val", "test"} of the names, whole groups in each, by chance.
 
     groups: name -> group, "" for one that stands alone. A fifth validates and a tenth tests; there
@@ -56,7 +93,7 @@ def divided(groups: Mapping[str, str], seed: int = 0, test: bool = True) -> dict
         members.setdefault(groups[name] or f"\0{name}", []).append(name)
     blocks = list(members.values())
     random.Random(seed).shuffle(blocks)
-    lists: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+    lists: Lists = {"train": [], "val": [], "test": []}
     for part, share in SHARES.items():
         size = max(LEAST, round(share * len(groups)))
         if part == "test" and (len(groups) < ENOUGH or not test):
@@ -72,7 +109,7 @@ def divided(groups: Mapping[str, str], seed: int = 0, test: bool = True) -> dict
     return {part: sorted(names) for part, names in lists.items()}
 
 
-def of_export(root: Path, items: Mapping[str, Labelled]) -> dict[str, list[str]]:
+def of_export(root: Path, items: Items) -> Lists:
     """The lists that the export has: text files, splits, or folders and files with their names.
 
     {} unless there are train and val or test; val may be empty. A picture that lists leave out is
@@ -86,7 +123,7 @@ def of_export(root: Path, items: Mapping[str, Labelled]) -> dict[str, list[str]]
     return {}
 
 
-def _listed(root: Path, items: Mapping[str, Labelled]) -> dict[str, str]:
+def _listed(root: Path, items: Items) -> dict[str, str]:
     """name -> the part whose list names it; "" for one of none, if there is a list of train."""
     for folder in (root, *sorted(root.rglob("ImageSets/Segmentation"))):
         listed: dict[str, set[str]] = {}
@@ -118,7 +155,7 @@ def _keys(line: str) -> set[str]:
     return set(map(alike, texts))
 
 
-def _by_word(root: Path, items: Mapping[str, Labelled]) -> dict[str, str]:
+def _by_word(root: Path, items: Items) -> dict[str, str]:
     """name -> the part that its split, folder or file of annotations is called; {} unless all."""
     words = {name: _word(item, root) for name, item in items.items()}
     return words if all(words.values()) else {}
