@@ -1,7 +1,12 @@
 """Exports of label tools become folders that train: labels, lists, orientation, sentences."""
 
+import base64
+import io
 import json
+import re
 import zipfile
+from itertools import chain
+from xml.sax.saxutils import escape
 
 import made_exports as made
 import numpy as np
@@ -101,7 +106,7 @@ def test_the_other_shapes_of_the_tools(tmp_path):
     imported = import_data(tmp_path / "one", tmp_path / "data")
     circle = label(tmp_path / "data", "x")
     assert abs((circle == 1).sum() - np.pi * 36) < 4 and (circle == 255).sum() == 81
-    assert "left out: 1 lines" in imported.export.notes
+    assert "left out: lines (1)" in imported.export.notes
     turned = np.zeros((30, 40), np.uint8)
     shapes.rectangle(10, 10, 20, 14, turn=90)(turned, 1)
     assert np.argwhere(turned).min(0).tolist() == [7, 13] and turned.sum() == 40
@@ -111,8 +116,6 @@ def test_the_other_shapes_of_the_tools(tmp_path):
 
 
 def test_labelme_s_file_may_hold_the_picture(tmp_path):
-    import base64
-
     root = made.labelme(tmp_path / "export", ["a", "b", "c"])
     for name in "abc":
         photo = root / f"{name}.jpg"
@@ -290,6 +293,385 @@ def test_masks_of_0_and_255_alone_become_two_classes(tmp_path):
     )
 
 
+def masks_of(root, *kinds):
+    """Photos with masks that have these values, four of each kind."""
+    names = [f"{kind}_{i}" for kind in range(len(kinds)) for i in range(4)]
+    made.photos(root / "images", names)
+    for name in names:
+        values = np.array(kinds[int(name[0])])
+        save(root / "masks" / f"{name}.png", values[np.arange(1200) % len(values)].reshape(30, 40))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("kinds", "words"),
+    [
+        ([[0, 1], [0, 255]], "4 masks have 255 where the others have 1, as .*1_0.png: 255 is ig"),
+        ([[0, 128, 255]], "the values 0, 128, 255, .* name all of 0..128, .* --colours FILE"),
+        ([[1, 2, 3]], "the masks have the values 1, 2, 3, and classes without a name are 0, 1, 2"),
+    ],
+    ids=["two ways to save an object", "shades", "from 1 on"],
+)
+def test_values_that_are_no_class_numbers_are_refused(tmp_path, kinds, words):
+    root = masks_of(tmp_path / "x", *[np.array(kind, np.uint8) for kind in kinds])
+    with pytest.raises(ValueError, match=words):
+        import_data(root, tmp_path / "data")
+
+
+def test_names_say_that_a_class_is_only_absent(tmp_path):
+    root = masks_of(tmp_path / "x", np.array([1, 3], np.uint8))
+    (root / "classes.txt").write_text("a\nb\nc\nd")
+    assert import_data(root, tmp_path / "data").export.classes == ("a", "b", "c", "d")
+
+
+def test_white_of_16_bits_is_white(tmp_path):
+    root = masks_of(tmp_path / "x", np.array([0, 65535], np.uint16))
+    assert import_data(root, tmp_path / "data").export.classes == ("background", "object")
+    assert np.unique(label(tmp_path / "data", "0_0")).tolist() == [0, 1]
+
+
+def test_a_mask_in_the_transparency_is_told(tmp_path):
+    made.photos(tmp_path / "x" / "images", "ab")
+    for name in "ab":
+        alpha = (made.truth() * 100).astype(np.uint8)
+        pixels = np.dstack([np.full((made.HEIGHT, made.WIDTH, 3), 250, np.uint8), alpha])
+        save(tmp_path / "x" / "masks" / f"{name}.png", pixels)
+    with pytest.raises(ValueError, match=r'if alpha is the mask, save mask.getchannel\("A"\)'):
+        import_data(tmp_path / "x", tmp_path / "data")
+
+
+def test_a_list_that_names_a_class_twice_is_refused(tmp_path):
+    root = made.named_masks(tmp_path / "x")
+    (root / "classes.txt").write_text("car\ntree\ncar ")
+    with pytest.raises(ValueError, match=r"classes\.txt names car twice"):
+        import_data(root, tmp_path / "data")
+
+
+# ---- one picture, one mask ----
+
+
+def parted(tmp_path, tool):
+    """Each region in a document of its own, over the same pictures."""
+    root = tmp_path / "export"
+    if tool is made.labelme:
+        made.labelme(root)
+        for file in sorted(root.glob("*.json")):
+            content = json.loads(file.read_text())
+            one, other = content["shapes"]
+            made.written(file, content | {"shapes": [one]})
+            made.written(root / f"{file.stem}_more.json", content | {"shapes": [other]})
+        return root
+    if tool is made.cvat:
+        text = (made.cvat(root) / "annotations.xml").read_text()
+        for tag in ("box", "mask"):
+            (root / f"{tag}.xml").write_text(re.sub(f"<{tag} [^>]*/>", "", text))
+        (root / "annotations.xml").unlink()
+        return root
+    file = tool(root)
+    content = json.loads(file.read_text())
+    if tool is made.label_studio:
+        result = content[0]["annotations"][0]["result"]
+        parts = [[{"result": [mark]}] for mark in result]
+        tasks = [task | {"annotations": part} for part in parts for task in content]
+        made.written(file, tasks)
+        return root
+    file.unlink()
+    for i, name in enumerate(("cars", "trees")):
+        few = {"annotations": content["annotations"][i::2], "categories": content["categories"]}
+        few["categories"] = [few["categories"][1 - i]]
+        made.written(file.with_stem(name), content | few)
+    return root
+
+
+@pytest.mark.parametrize(
+    "tool", [made.coco, made.labelme, made.cvat, made.label_studio], ids=lambda tool: tool.__name__
+)
+def test_a_picture_that_is_labelled_twice_is_one_with_all_shapes(tmp_path, tool):
+    imported = import_data(parted(tmp_path, tool), tmp_path / "data")
+    assert sorted(chain(*imported.lists.values())) == sorted(made.NAMES)
+    assert np.array_equal(label(tmp_path / "data"), made.truth())
+    assert any(note.startswith("10 pictures are labelled more") for note in imported.export.notes)
+
+
+def test_of_shapes_in_two_documents_the_later_lies_on_top(tmp_path):
+    root = made.labelme(tmp_path / "x")
+    over = {"label": "rock", "shape_type": "polygon", "points": made.CAR}
+    made.written(root / "more" / "a.json", {"imagePath": "../daya_0.jpg", "shapes": [over]})
+    imported = import_data(root, tmp_path / "data")
+    values, counts = np.unique(label(tmp_path / "data"), return_counts=True)
+    assert dict(zip(values.tolist(), counts.tolist(), strict=True)) == {0: 1035, 2: 100, 3: 65}
+    assert imported.export.notes[0].endswith(
+        "order, as daya_0.jpg in x/daya_0.json and more/a.json"
+    )
+
+
+def test_small_objects_lie_on_large_ones_of_another_document(tmp_path):
+    file = made.coco(tmp_path / "x")
+    content = json.loads(file.read_text())
+    whole = {"segmentation": [[0, 0, 40, 0, 40, 30, 0, 30]], "area": 1200, "category_id": 9}
+    changed(file, lambda content: content.update(annotations=content["annotations"][::2]))
+    made.written(
+        file.with_stem("z"),
+        content | {"annotations": [{"id": 0, "image_id": 0, "iscrowd": 0} | whole]},
+    )
+    import_data(tmp_path / "x", tmp_path / "data")
+    assert (label(tmp_path / "data") == 1).sum() == 100
+
+
+def test_a_picture_that_two_documents_hold_is_one(tmp_path):
+    root = made.labelme(tmp_path / "x", "abc")
+    for name in "abc":
+        data = base64.b64encode((root / f"{name}.jpg").read_bytes()).decode()
+        (root / f"{name}.jpg").unlink()
+        changed(root / f"{name}.json", lambda content, data=data: content.update(imageData=data))
+        made.written(
+            root / "backup" / f"{name}.json", json.loads((root / f"{name}.json").read_text())
+        )
+    assert len(import_data(root, tmp_path / "data").export.items) == 3
+
+
+def two_sizes(root):
+    made.labelme(root)
+    content = json.loads((root / "daya_0.json").read_text())
+    made.written(root / "more.json", content | {"imageWidth": 400, "imageHeight": 300})
+
+
+def two_splits(root):
+    file = made.coco(root)
+    for part in ("train", "val"):
+        made.written(file.with_stem(part), json.loads(file.read_text()))
+    file.unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (
+            two_sizes,
+            "daya_0.jpg is labelled on 40 x 30 .*daya_0.json, and on 400 x 300 .*more.json",
+        ),
+        (two_splits, "daya_0.jpg is in train and val, by .*train.json and .*val.json: a picture"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_documents_that_contradict_each_other_are_both_named(tmp_path, spoil, words):
+    spoil(tmp_path / "x")
+    with pytest.raises(ValueError, match=words):
+        import_data(tmp_path / "x", tmp_path / "data")
+
+
+def test_an_annotation_s_path_goes_from_its_file_on(tmp_path):
+    made.photos(tmp_path / "x", "abc")
+    made.photos(tmp_path / "x" / "ann", "cba")  # others, of the same names
+    shape = {"label": "a", "shape_type": "polygon", "points": made.CAR}
+    for name in "abc":
+        content = {"imagePath": f"..\\{name}.jpg", "shapes": [shape]}
+        made.written(tmp_path / "x" / "ann" / f"{name}.json", content)
+    import_data(tmp_path / "x" / "ann", tmp_path / "data")
+    photo = (tmp_path / "data" / "images" / "a.jpg").read_bytes()
+    assert photo == (tmp_path / "x" / "a.jpg").read_bytes()
+
+
+def test_the_picture_in_an_annotation_keeps_its_format(tmp_path):
+    root = made.labelme(tmp_path / "x", "abc")
+    for name in "abc":
+        file = io.BytesIO()
+        Image.open(root / f"{name}.jpg").save(file, "TIFF")
+        (root / f"{name}.jpg").unlink()
+        data = base64.b64encode(file.getvalue()).decode()
+        changed(root / f"{name}.json", lambda content, data=data: content.update(imageData=data))
+    import_data(root, tmp_path / "data")
+    assert Image.open(tmp_path / "data" / "images" / "a.tif").format == "TIFF"
+
+
+@pytest.mark.parametrize("where", ["image", "task"])
+def test_cvat_s_subsets_become_the_splits(tmp_path, where):
+    root = made.cvat(tmp_path / "x")
+    text = (root / "annotations.xml").read_text()
+    for part, names in {"Train": made.NAMES[:6], "Validation": made.NAMES[6:]}.items():
+        some = text
+        if where == "task":
+            some = some.replace("<task>", f"<task><subset>{part}</subset>")
+        for name in made.NAMES:
+            mark = f' subset="{part}"' if where == "image" else ""
+            some = some.replace(f'<image name="{name}', f'<image{mark} name="{name}')
+            if name not in names:
+                some = re.sub(f"<image[^>]*{name}.*?</image>", "", some)
+        (root / f"{len(names)}.xml").write_text(some)
+    (root / "annotations.xml").unlink()
+    lists = import_data(root, tmp_path / "data").lists
+    assert lists == {"train": [*made.NAMES[:6]], "val": [*made.NAMES[6:]], "test": []}
+
+
+# ---- names ----
+
+
+def named(root, tool, name):
+    """The car has another name."""
+    if tool is made.coco:
+        changed(tool(root), lambda content: content["categories"][1].update(name=name))
+    elif tool is made.labelme:
+        for file in tool(root).glob("*.json"):
+            changed(file, lambda content: content["shapes"][0].update(label=name))
+    elif tool is made.label_studio:
+        change = {"polygonlabels": [name]}
+        file = tool(root)
+        content = json.loads(file.read_text())
+        for task in content:
+            task["annotations"][0]["result"][0]["value"].update(change)
+        made.written(file, content)
+    else:
+        file = tool(root) / "annotations.xml"
+        new = "" if name is None else escape(str(name), {"\n": "&#10;", "\t": "&#9;"})
+        file.write_text(file.read_text().replace('"car"', f'"{new}"').replace(">car<", f">{new}<"))
+    return root
+
+
+SHAPES = [made.coco, made.labelme, made.cvat, made.label_studio]
+
+
+@pytest.mark.parametrize("tool", SHAPES, ids=lambda tool: tool.__name__)
+@pytest.mark.parametrize(
+    ("name", "text"), [(" big \n\t car ", "big car"), (7, "7")], ids=["spaces", "number"]
+)
+def test_a_name_is_one_line_of_text(tmp_path, tool, name, text):
+    import_data(named(tmp_path / "x", tool, name), tmp_path / "data")
+    assert set((tmp_path / "data" / "classes.txt").read_text().splitlines()) == {
+        "background",
+        text,
+        "tree",
+    }
+
+
+@pytest.mark.parametrize("tool", SHAPES, ids=lambda tool: tool.__name__)
+@pytest.mark.parametrize("name", ["", " \n", None])
+def test_a_class_without_a_name_is_refused(tmp_path, tool, name):
+    root = named(tmp_path / "x", tool, name)
+    words = r"(instances|daya_0|annotations|project)\.(json|xml): .*a class has the name .*: give"
+    with pytest.raises(ValueError, match=words):
+        import_data(root, tmp_path / "data")
+
+
+def test_names_that_differ_in_spaces_are_one_class_that_a_list_names(tmp_path):
+    root = named(tmp_path / "x", made.labelme, "big  car")
+    changed(root / "daya_0.json", lambda content: content["shapes"][0].update(label="big car "))
+    (tmp_path / "names.txt").write_text("tree\nbig   car")
+    import_data(root, tmp_path / "data", options=Options(classes=tmp_path / "names.txt"))
+    assert Folder(tmp_path / "data").classes == ("background", "tree", "big car")
+    assert label(tmp_path / "data")[4, 5] == 2
+
+
+def test_more_classes_than_a_mask_has_room_for_are_refused(tmp_path):
+    file = made.coco(tmp_path / "x")
+    more = [{"id": 100 + i, "name": f"c{i}"} for i in range(253)]
+    changed(file, lambda content: content["categories"].extend(more))
+    with pytest.raises(ValueError, match="256 classes: a mask has room for 255"):
+        import_data(file, tmp_path / "data")
+
+
+# ---- what has no picture, and what is no region ----
+
+
+def test_an_id_is_the_same_as_a_number_and_as_text(tmp_path):
+    file = made.coco(tmp_path / "x")
+
+    def change(content):
+        for each in content["annotations"]:
+            each |= {"image_id": str(each["image_id"]), "category_id": str(each["category_id"])}
+
+    changed(file, change)
+    import_data(file, tmp_path / "data")
+    assert np.array_equal(label(tmp_path / "data"), made.truth())
+
+
+def test_annotations_of_unknown_pictures_are_counted(tmp_path):
+    file = made.coco(tmp_path / "x")
+    changed(file, lambda content: [a.update(image_id=77) for a in content["annotations"][:2]])
+    notes = import_data(file, tmp_path / "data").export.notes
+    words = "1 pictures of the export are not there, and are left out with 2 shapes, as image_id 77"
+    assert words in notes
+
+
+def test_pictures_that_have_only_boxes_do_not_become_background(tmp_path):
+    file = made.coco(tmp_path / "x")
+    changed(file, lambda content: [a.pop("segmentation") for a in content["annotations"][:2]])
+    imported = import_data(file, tmp_path / "data", options=Options(empty=True))
+    assert len(imported.export.items) == 9 and imported.export.notes[:2] == [
+        "1 pictures have nothing that a mask is made of, and are left out, as daya_0.jpg",
+        "left out: boxes (2)",
+    ]
+
+
+def task_of(root, **changes):
+    """A Label Studio export whose first task has other content."""
+    file = made.label_studio(root)
+    changed(file, lambda content: content[0].update(changes))
+    return file
+
+
+SIZE = {"original_width": 40, "original_height": 30}
+BOX = {"x": 10, "y": 10, "width": 50, "height": 50}
+POINT = {"x": 1, "y": 1, "width": 1, "keypointlabels": ["car"]}
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (SIZE | {"type": "keypointlabels", "value": POINT}, "keypointlabels (1)"),
+        (SIZE | {"value": BOX | {"rectanglelabels": []}}, "regions without label (1)"),
+        (SIZE | {"value": BOX}, "regions without label (1)"),
+        ({"value": BOX | {"rectanglelabels": ["car"]}}, "regions without original_width (1)"),
+    ],
+    ids=["keypoint", "empty list", "no label", "no size"],
+)
+def test_regions_that_cannot_be_painted_are_counted(tmp_path, value, kind):
+    file = task_of(tmp_path / "x", annotations=[{"result": [value]}])
+    assert f"left out: {kind}" in import_data(file, tmp_path / "data").export.notes
+
+
+def test_a_second_label_of_a_region_is_counted(tmp_path):
+    value = BOX | {"rectanglelabels": ["tree", "car"]}
+    file = task_of(tmp_path / "x", annotations=[{"result": [SIZE | {"value": value}]}])
+    notes = import_data(file, tmp_path / "data").export.notes
+    assert "left out: second labels of a region (1)" in notes
+
+
+def test_the_first_annotation_with_a_result_is_taken(tmp_path):
+    result = [SIZE | {"value": BOX | {"rectanglelabels": ["car"]}}]
+    file = task_of(tmp_path / "x", annotations=[{"result": []}, {"result": result}])
+    import_data(file, tmp_path / "data")
+    assert label(tmp_path / "data").sum() == 300
+
+
+def test_predictions_are_no_annotation_and_no_background(tmp_path):
+    file = task_of(tmp_path / "x", annotations=[], predictions=[{"result": []}])
+    imported = import_data(file, tmp_path / "data", options=Options(empty=True))
+    assert len(imported.export.items) == 9 and "left out: predictions (1)" in imported.export.notes
+
+
+def test_regions_are_of_the_picture_that_they_name(tmp_path):
+    result = [SIZE | {"to_name": "photo", "value": BOX | {"rectanglelabels": ["car"]}}]
+    data = {"thumb": f"{made.NAMES[1]}.jpg", "photo": f"{made.NAMES[0]}.jpg"}
+    file = task_of(tmp_path / "x", data=data, annotations=[{"result": result}])
+    import_data(file, tmp_path / "data")
+    assert label(tmp_path / "data").sum() == 300
+
+
+def test_label_studio_s_old_export_is_read(tmp_path):
+    file = made.label_studio(tmp_path / "x")
+    file.write_text(file.read_text().replace('"annotations"', '"completions"'))
+    import_data(file, tmp_path / "data")
+    assert np.array_equal(label(tmp_path / "data"), made.truth())
+
+
+@pytest.mark.parametrize("kind", ["rectangle", "rotation"])
+def test_four_corners_are_a_rectangle(tmp_path, kind):
+    root = made.labelme(tmp_path / "x")
+    changed(root / "daya_0.json", lambda content: content["shapes"][0].update(shape_type=kind))
+    import_data(root, tmp_path / "data")
+    assert np.array_equal(label(tmp_path / "data"), made.truth())
+
+
 # ---- orientation ----
 
 
@@ -431,9 +813,105 @@ def two_masks(root):
     return root, {}
 
 
+def annotation(**changes):
+    """An export of COCO whose fourth annotation is spoilt."""
+
+    def spoil(root):
+        source = made.coco(root)
+        changed(source, lambda content: content["annotations"][3].update(changes))
+        return source, {}
+
+    return spoil
+
+
+def shape(**changes):
+    """An export of LabelMe, one of whose shapes is spoilt."""
+
+    def spoil(root):
+        made.labelme(root)
+        changed(root / "dayb_1.json", lambda content: content["shapes"][1].update(changes))
+        return root, {}
+
+    return spoil
+
+
+def mark(old, new):
+    """An export of CVAT, one of whose shapes is spoilt."""
+
+    def spoil(root):
+        file = made.cvat(root) / "annotations.xml"
+        file.write_text(file.read_text().replace(old, new, 1))
+        return root, {}
+
+    return spoil
+
+
+def region(**changes):
+    """An export of Label Studio, one of whose regions is spoilt."""
+
+    def spoil(root):
+        file = made.label_studio(root)
+        content = json.loads(file.read_text())
+        content[5]["annotations"][0]["result"][1].update({"id": "r"} | changes)
+        return made.written(file, content), {}
+
+    return spoil
+
+
+def all_unknown(root):
+    source = made.coco(root)
+    changed(source, lambda content: [a.update(image_id=77) for a in content["annotations"]])
+    return source, {}
+
+
+def only_boxes(root):
+    source = made.coco(root)
+    changed(source, lambda content: [a.pop("segmentation") for a in content["annotations"]])
+    return source, {}
+
+
+def damaged_photo(root):
+    made.labelme(root)
+    (root / "daya_0.jpg").unlink()
+    changed(root / "daya_0.json", lambda content: content.update(imageData="!!!!abc"))
+    return root, {}
+
+
+def arrays(root):
+    made.photos(root / "images")
+    (root / "masks").mkdir()
+    np.save(root / "masks" / "daya_0.npy", made.truth())
+    return root, {}
+
+
+POLYGONS = "annotation 3: its segmentation is no list of polygons, each a list x, y, x, y, ..."
+NO_SHAPE = {
+    annotation(segmentation=[[1, 2, 3]]): f"instances.json: {POLYGONS}",
+    annotation(segmentation=[1, 2, 3, 4, 5, 6]): f"instances.json: {POLYGONS}",
+    annotation(segmentation=[[1, 2, None, 4, 5, 6]]): "annotation 3: a polygon has the corners",
+    annotation(segmentation={"size": [30, 40]}): "annotation 3 is not as COCO writes it: it has no "
+    "'counts'",
+    annotation(segmentation={"size": [30, 40], "counts": ["a"]}): "annotation 3 is not as COCO "
+    "writes it: export it again",
+    annotation(segments_info=[]): "instances.json: this is COCO's panoptic form",
+    shape(shape_type="circle", points=[[1, 1]]): "dayb_1.json: shape 2: a circle of 1 points",
+    shape(shape_type="polygon", points=[1, 2, 3]): "shape 2: a polygon has the corners 1, 2, 3",
+    shape(mask="!!!!abc"): "dayb_1.json: shape 2 is not as LabelMe writes it: export it again",
+    mark('label="tree"', ""): "mask 1 of daya_0.jpg is not as CVAT writes it: it has no 'label'",
+    mark('xtl="5.00"', 'xtl=""'): "box 2 of daya_0.jpg is not as CVAT writes it: export it again",
+    region(value={"rle": [0, 0], "brushlabels": ["tree"]}): "task 5: region r: a brush of 0 values",
+    region(
+        original_width="x"
+    ): "task 5: region r is not as Label Studio writes it: export it again",
+    region(image_rotation=90): "task 5: region r: /data/upload/1/1a2b3c4d-dayc_1.jpg was labelled",
+    all_unknown: "no image has the image_id of an annotation, as 77: export images and annotations",
+    only_boxes: "has no labelled picture; 10 pictures have nothing that a mask is made of, and are",
+    damaged_photo: "daya_0.json: the picture inside is not as the label tool writes it: export it",
+    arrays: "daya_0.npy is no picture: save such masks as grey PNG",
+}
 SENTENCES = {
-    wrong_class: "instances.json: annotation 3 has the category 4, and the categories are [7, 9]",
-    wrong_runs: "instances.json, daya_1.jpg: runs of 11 pixels for a mask of 40 x 30",
+    wrong_class: "instances.json: annotation 3: its category is 4, and there are 7, 9",
+    wrong_runs: "instances.json: annotation 3: runs of 11 pixels for a mask of 40 x 30",
     unlisted: "annotations.xml has the class 'tree', and the classes are background, car: add it",
     strange_colour: "dayc_0.png: the colour (9, 9, 9) at (3, 7), of 0.1% of the pixels, is in no",
     no_photos: "has none of the 10 pictures of the export, as daya_0.jpg: give their folder with",
@@ -444,7 +922,7 @@ SENTENCES = {
     film: 'annotations.xml: these are tracks of a film: export the task as "CVAT for images 1.1"',
     no_table: "has colours of no table built in: name the table, or give a file of lines",
     two_masks: "daya_0_mask.png: say which are meant, as --masks",
-}
+} | NO_SHAPE
 
 
 @pytest.mark.parametrize("spoil", SENTENCES, ids=lambda spoil: spoil.__name__)
@@ -476,7 +954,7 @@ def test_pictures_without_labels_are_named(tmp_path):
     assert notes[:3] == [
         "1 pictures have no shape and are left out (--empty: they are background), as daya_0.jpg",
         "1 pictures have no annotation and are left out, as later.jpg",
-        "1 pictures of the export are not there and are left out, as daye_1.jpg",
+        "1 pictures of the export are not there, and are left out with 2 shapes, as daye_1.jpg",
     ]
     import_data(root, tmp_path / "with", options=Options(empty=True))
     assert not label(tmp_path / "with").any()

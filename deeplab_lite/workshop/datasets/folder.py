@@ -170,14 +170,17 @@ def groups(root: Path, pairs: Sequence[Pair]) -> dict[str, str]:
 
 
 def class_names(root: Path) -> tuple[str, ...]:
-    """The lines of classes.txt, less their numbers if they count from 0; () if there is none.
+    """The names in classes.txt; () if there is none. Raises ValueError as `names_of`."""
+    path = root / "classes.txt"
+    return names_of(path) if path.is_file() else ()
+
+
+def names_of(path: Path) -> tuple[str, ...]:
+    """A class's name a line, its spaces made one, less their numbers if they count from 0.
 
     Raises ValueError for a name that is twice, and for more than 255.
     """
-    path = root / "classes.txt"
-    if not path.is_file():
-        return ()
-    names = lines(path)
+    names = [" ".join(line.split()) for line in lines(path)]
     if len(names) > IGNORE:
         raise ValueError(f"{path} names {len(names)} classes: expected 255 at most")
     numbered = [re.fullmatch(rf"{value}[\s,:;=]+(.+)", name) for value, name in enumerate(names)]

@@ -6,7 +6,14 @@ from typing import Any
 from xml.etree import ElementTree
 
 from deeplab_lite.workshop.datasets.importing import shapes
-from deeplab_lite.workshop.datasets.importing.export import Annotation, Paint, Shape
+from deeplab_lite.workshop.datasets.importing.export import (
+    Annotation,
+    Fault,
+    Paint,
+    Shape,
+    class_name,
+    within,
+)
 
 TITLE = "CVAT"
 NO_AREA = {"tag", "points", "polyline", "skeleton", "cuboid"}
@@ -23,22 +30,30 @@ def is_one(document: Any) -> bool:
     )
 
 
-def read(file: Path, document: Element, left_out: list[str]) -> tuple[list[str], list[Annotation]]:
-    """The labels in the task's order, and the shapes. Raises ValueError for videos."""
+def read(file: Path, document: Element) -> tuple[list[str], list[Annotation]]:
+    """The labels in the task's order, and the shapes. Tags are not of a place, so not of a mask.
+
+    Raises Fault for videos.
+    """
     if document.find("track") is not None:
-        raise ValueError('these are tracks of a film: export the task as "CVAT for images 1.1"')
+        raise Fault('these are tracks of a film: export the task as "CVAT for images 1.1"')
     labels = document.findall(".//labels/label")
-    names = [each.findtext("name", "") for each in labels if each.findtext("type") not in NO_AREA]
+    kept = [each for each in labels if each.findtext("type") not in NO_AREA]
+    names = [class_name(each.findtext("name")) for each in kept]
     annotations = []
     for image in document.iterfind("image"):
-        drawn = []
-        for mark in sorted(image, key=lambda mark: int(mark.get("z_order", "0"))):
-            if paint := _paint(mark):
-                drawn.append(Shape(mark.attrib["label"], paint))
-            else:
-                left_out.append(f"{mark.tag}s")
+        drawn, left_out = [], []
+        picture = image.attrib["name"]
+        for number, mark in enumerate((mark for mark in image if mark.tag != "tag"), 1):
+            with within(place := f"{mark.tag} {number} of {picture}", TITLE):
+                if paint := _paint(mark):
+                    layer = (int(mark.get("z_order", "0")),)
+                    drawn.append(Shape(class_name(mark.attrib["label"]), paint, place, layer))
+                else:
+                    left_out.append(f"{mark.tag.rstrip('s')}s")
         size = (int(image.attrib["width"]), int(image.attrib["height"]))
-        annotations.append(Annotation(image.attrib["name"], file, size, drawn))
+        split = image.get("subset") or document.findtext("meta/task/subset") or ""
+        annotations.append(Annotation(picture, file, size, drawn, left_out, split=split))
     return names, annotations
 
 

@@ -40,6 +40,7 @@ from deeplab_lite.workshop.datasets.importing.export import (
     Pictures,
     assembled,
     visible,
+    within,
 )
 from deeplab_lite.workshop.datasets.pairs import alike, orientation
 
@@ -107,8 +108,8 @@ def import_data(
             raise ValueError("; ".join([f"{source} has no labelled picture", *export.notes]))
         names = _names(export.items, root)
         _write(export, names, folder, options.longest)
-        pairs = {names[i]: (item.picture, item.file) for i, item in enumerate(export.items)}
-        lists, groups, notes = splits.of(pairs, root, group, seed)
+        items = dict(zip(names, export.items, strict=True))
+        lists, groups, notes = splits.of(items, root, group, seed)
         export.notes += notes
         for part, listed in lists.items():
             if listed:
@@ -162,22 +163,17 @@ def read(source: Path, form: str, pictures: Pictures, options: Options) -> Expor
     reader = READERS[form]
     names: list[str] = []
     annotations: list[Annotation] = []
-    left_out: list[str] = []
     for file in _documents(source, reader):
         document = parsed(file)
         if document is None or not reader.is_one(document):
             continue
-        try:
-            more, read_ones = reader.read(file, document, left_out)
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
-            raise ValueError(f"{file} is not as {reader.TITLE} writes it ({error!r})") from error
-        except ValueError as error:
-            raise ValueError(f"{file}: {error}") from error
+        with within(file, reader.TITLE):
+            more, read_ones = reader.read(file, document)
         names += more
         annotations += read_ones
     if not annotations:
         raise ValueError(f"{source} has nothing of {reader.TITLE}: the formats are {_formats()}")
-    return assembled(reader.TITLE, names, annotations, pictures, options, left_out)
+    return assembled(reader.TITLE, names, annotations, pictures, options)
 
 
 def detected(source: Path) -> str:

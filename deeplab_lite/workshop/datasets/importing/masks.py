@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from deeplab_lite.labels import IGNORE
 from deeplab_lite.tables import some
-from deeplab_lite.workshop.datasets.folder import lines
+from deeplab_lite.workshop.datasets.folder import lines, names_of
 from deeplab_lite.workshop.datasets.importing import color_tables
 from deeplab_lite.workshop.datasets.importing.export import (
     IGNORED,
@@ -58,12 +58,15 @@ TABLES = ("labelmap.txt", "class_dict.csv", "label_colors.txt")  # CVAT's, Kaggl
 PICTURES = (*SUFFIXES, ".gif")
 NAMES = ("classes.txt", "codes.txt", "_classes.csv")  # ours, fastai's, Roboflow's
 NUMBERED = re.compile(r"(\d+)\s*[,;]\s*(.+)")
+WHITE = 65535  # of 16 bits, what 255 is of eight
 SAMPLE = 5  # masks that a built-in table is chosen by
 
 
 def read(root: Path, pictures: Pictures, options: Options) -> Export:
     """Raises ValueError where no mask is there, or none of the tables has a mask's colours."""
     pairs, alone = paired(root, pictures, options.masks)
+    if not pairs and (arrays := visible(root, ".npy")):
+        raise ValueError(f"{arrays[0]} is no picture: save such masks as grey PNG")
     if not pairs:
         raise ValueError(
             f"{root} has no picture with a mask, and no JSON or XML of a label tool: say which "
@@ -114,8 +117,11 @@ def _builtin(pairs: Sequence[Pair]) -> str:
     if len(fitting) == 1:
         return fitting[0]
     which = f"of several tables, {' and '.join(fitting)}" if fitting else "of no table built in"
+    with Image.open(pairs[0].mask) as mask:
+        clear = mask.mode == "RGBA" and mask.getchannel("A").getextrema()[0] != 255
+    alpha = 'if alpha is the mask, save mask.getchannel("A"); else ' if clear else ""
     raise ValueError(
-        f"{pairs[0].mask} has colours {which}: name the table, or give a file of lines "
+        f"{pairs[0].mask} has colours {which}: {alpha}name the table, or give a file of lines "
         "NAME R G B, with --colours"
     )
 
@@ -144,13 +150,23 @@ def _listed(file: Path) -> list[str]:
     rows = [match for line in lines(file) if (match := NUMBERED.fullmatch(line))]
     if [int(row[1]) for row in rows] == list(range(len(rows))) != []:
         return [row[2] for row in rows]
-    return lines(file)
+    return list(names_of(file))
 
 
 def _values(pairs: Sequence[Pair], names: list[str]) -> Export:
-    """Class numbers as they are, void 255; 0 and 255 alone are background and object."""
-    used = {int(value) for pair in pairs for value in np.unique(_numbers(pair.mask))}
+    """Class numbers as they are, void 255; 0 and 255 alone are background and object.
+
+    Raises ValueError for numbers without a name, and where 255 is the object in some masks alone.
+    """
+    values = {pair.mask: set(np.unique(_numbers(pair.mask)).tolist()) for pair in pairs}
+    used = set().union(*values.values())
     binary = used == {0, IGNORE} and not palette_of(pairs[0].mask)
+    white = [mask for mask in values if IGNORE in values[mask]]
+    if white and used - {0} == {1, IGNORE} and not any(1 in values[mask] for mask in white):
+        raise ValueError(
+            f"{len(white)} masks have 255 where the others have 1, as {white[0]}: 255 is ignored, "
+            "so save 1 for the object in all masks"
+        )
     largest = max(used - {IGNORE}, default=0)
     if names and largest >= len(names):
         raise ValueError(
@@ -159,7 +175,12 @@ def _values(pairs: Sequence[Pair], names: list[str]) -> Export:
         )
     if largest > IGNORE:
         raise ValueError(f"the masks have values up to {largest}: expected 0..254")
-
+    if not (names or binary or used - {IGNORE} == set(range(largest + 1))):
+        raise ValueError(
+            f"the masks have the values {some(sorted(used), 8)}, and classes without a name are 0, "
+            f"1, 2, ...: name all of 0..{largest}, a line each, with --classes FILE; if they are "
+            "shades of grey, name those with --colours FILE, in lines NAME R G B"
+        )
     if binary and len(names) < 2:
         names = ["background", *(names or ["object"])]
     names = names or list(map(str, range(largest + 1)))
@@ -182,8 +203,9 @@ def _values(pairs: Sequence[Pair], names: list[str]) -> Export:
 
 
 def _numbers(mask: Path) -> np.ndarray:
-    """The values of a mask; of a JPEG only black and white. Raises ValueError for its greys."""
+    """The values of a mask, white 255; of a JPEG only black and white. ValueError for its greys."""
     values = read_mask(mask)
+    values = np.where(values == WHITE, IGNORE, values)
     if mask.suffix.lower() not in (".jpg", ".jpeg"):
         return values
     if ((values > 63) & (values < 192)).mean() > 0.05:

@@ -10,12 +10,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from skimage import draw
 
-from deeplab_lite.workshop.datasets.importing.export import Paint
+from deeplab_lite.tables import some
+from deeplab_lite.workshop.datasets.importing.export import Fault, Paint
 
 
 def polygon(points: Sequence[Sequence[float]]) -> Paint:
-    """The inside of a polygon with corners (x, y)."""
-    x, y = np.array(points, float).T - 0.5
+    """The inside of a polygon with corners (x, y). Raises Fault for what is no corner."""
+    corners = np.array(points, float)
+    if corners.ndim != 2 or corners.shape[1] != 2 or not np.isfinite(corners).all():
+        raise Fault(f"a polygon has the corners {some(points)}: expected x, y of each")
+    x, y = corners.T - 0.5
 
     def paint(label: np.ndarray, number: int) -> None:
         label[draw.polygon(y, x, label.shape)] = number
@@ -68,7 +72,7 @@ def bitmap(unpack: Callable[[], np.ndarray], left: int = 0, top: int = 0) -> Pai
         mask = unpack()
         height, width = mask.shape
         if left < 0 or top < 0 or left + width > label.shape[1] or top + height > label.shape[0]:
-            raise ValueError(
+            raise Fault(
                 f"a mask of {width} x {height} at ({left}, {top}) for a picture of "
                 f"{label.shape[1]} x {label.shape[0]}"
             )
@@ -80,10 +84,10 @@ def bitmap(unpack: Callable[[], np.ndarray], left: int = 0, top: int = 0) -> Pai
 def from_runs(counts: Sequence[int], height: int, width: int, by_column: bool) -> np.ndarray:
     """A mask (height, width) from lengths of runs of 0, 1, 0, 1, ..., in rows or in columns.
 
-    Raises ValueError unless they fill it.
+    Raises Fault unless they fill it.
     """
     if sum(counts) != height * width or min(counts, default=0) < 0:
-        raise ValueError(f"runs of {sum(counts)} pixels for a mask of {width} x {height}")
+        raise Fault(f"runs of {sum(counts)} pixels for a mask of {width} x {height}")
     flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
     return flat.reshape(width, height).T if by_column else flat.reshape(height, width)
 
@@ -115,7 +119,7 @@ def from_brush(rle: Sequence[int], height: int, width: int) -> np.ndarray:
     all but the first less one. Then a run comes after the other: a bit that says whether one value
     is repeated, 2 bits for the width of the length, the length less one, and the value or values.
 
-    Raises ValueError where the values are not 4 for each pixel.
+    Raises Fault where the values are not 4 for each pixel.
     """
     bits = "".join(f"{byte:08b}" for byte in rle)
     place = 0
@@ -128,7 +132,7 @@ def from_brush(rle: Sequence[int], height: int, width: int) -> np.ndarray:
     total, depth = number(32), number(5) + 1
     widths = [number(4) + 1 for _ in range(4)]
     if total != 4 * height * width or depth != 8:
-        raise ValueError(f"a brush of {total} values for 4 x {width} x {height}")
+        raise Fault(f"a brush of {total} values for 4 x {width} x {height}")
     values = bytearray()
     while len(values) < total and place < len(bits):
         repeated, which = number(1), number(2)
@@ -136,7 +140,7 @@ def from_brush(rle: Sequence[int], height: int, width: int) -> np.ndarray:
         values += bytes([number(8)]) * length if repeated else _octets(bits, place, length)
         place += 0 if repeated else 8 * length
     if len(values) != total:
-        raise ValueError(f"a brush that ends after {len(values)} of {total} values")
+        raise Fault(f"a brush that ends after {len(values)} of {total} values")
     return np.frombuffer(values, np.uint8).reshape(height, width, 4)[..., 3] > 127
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from deeplab_lite.workshop.datasets.folder import LEAST, lines
+from deeplab_lite.workshop.datasets.importing.export import Labelled
 from deeplab_lite.workshop.datasets.pairs import alike
 
 SHARES = {"val": 0.2, "test": 0.1}
@@ -18,19 +19,19 @@ LISTS = NAMES | {"trainaug": "train", "train_aug": "train"}  # VOC's with the la
 WORD = re.compile(rf"(?<![a-z])({'|'.join(sorted(NAMES, reverse=True))})(?![a-z]{{2}})", re.I)
 
 
-Pairs = Mapping[str, tuple[Path, Path]]  # name -> picture and the file that labels it
+Items = Mapping[str, Labelled]  # by name
 Lists = dict[str, list[str]]  # "train", "val", "test" -> names
 
 
-def of(pairs: Pairs, root: Path, by: str, seed: int) -> tuple[Lists, dict[str, str], list[str]]:
+def of(items: Items, root: Path, by: str, seed: int) -> tuple[Lists, dict[str, str], list[str]]:
     """The export's own lists, or lists drawn by chance; the group of each picture, "" for none; and
     how that was done, in sentences.
 
     Without --group, an export whose lists divide what has one name has no groups.
     """
-    pictures = {name: picture for name, (picture, _) in pairs.items()}
-    lists, notes = of_export(root, pairs), []
-    if out_of := len(pairs) - sum(map(len, lists.values())) if lists else 0:
+    pictures = {name: item.picture for name, item in items.items()}
+    lists, notes = of_export(root, items), []
+    if out_of := len(items) - sum(map(len, lists.values())) if lists else 0:
         notes.append(f"{out_of} pictures are in no list of the export, and in none here")
     if lists.get("val"):
         groups, how = groups_of(pictures, root, by)
@@ -108,22 +109,21 @@ def divided(groups: Mapping[str, str], seed: int = 0, test: bool = True) -> List
     return {part: sorted(names) for part, names in lists.items()}
 
 
-def of_export(root: Path, names: Pairs) -> Lists:
-    """The lists that the export has: text files, or folders and files called train, val, test.
+def of_export(root: Path, items: Items) -> Lists:
+    """The lists that the export has: text files, splits, or folders and files with their names.
 
     {} unless there are train and val or test; val may be empty. A picture that lists leave out is
-    in none.
+    in none. Raises ValueError for a picture that two files put into two splits.
     """
-    by_word = {name: _word(pair, root) for name, pair in names.items()}
-    ways = [_listed(root, names), *([by_word] if all(by_word.values()) else [])]
-    for of in ways:
+    for way in (_listed, _by_word):
+        of = way(root, items)
         lists = {part: sorted(n for n in of if of[n] == part) for part in ("train", "val", "test")}
         if lists["train"] and (len(lists["val"]) >= LEAST or (lists["test"] and not lists["val"])):
             return lists
     return {}
 
 
-def _listed(root: Path, names: Pairs) -> dict[str, str]:
+def _listed(root: Path, items: Items) -> dict[str, str]:
     """name -> the part whose list names it; "" for one of none, if there is a list of train."""
     for folder in (root, *sorted(root.rglob("ImageSets/Segmentation"))):
         listed: dict[str, set[str]] = {}
@@ -132,14 +132,18 @@ def _listed(root: Path, names: Pairs) -> dict[str, str]:
                 listed.setdefault(part, set()).update(*map(_keys, lines(file)))
         rest = "" if "train" in listed else "train"
         if listed:
+            keys = {name: _own_keys(item.picture) for name, item in items.items()}
             return {
                 name: next(
-                    (p for p in ("test", "val", "train") if keys & listed.get(p, set())), rest
+                    (p for p in ("test", "val", "train") if keys[name] & listed.get(p, set())), rest
                 )
-                for name, (picture, _) in names.items()
-                if (keys := {alike(picture.stem), alike(f"{picture.parent.name}/{picture.stem}")})
+                for name in items
             }
     return {}
+
+
+def _own_keys(picture: Path) -> set[str]:
+    return {alike(picture.stem), alike(f"{picture.parent.name}/{picture.stem}")}
 
 
 def _keys(line: str) -> set[str]:
@@ -151,10 +155,25 @@ def _keys(line: str) -> set[str]:
     return set(map(alike, texts))
 
 
-def _word(pair: tuple[Path, Path], root: Path) -> str:
-    """train, val or test, where a folder or the name of the annotations has the word."""
-    picture, file = pair
-    parts = list(picture.parent.relative_to(root).parts) if picture.is_relative_to(root) else []
-    parts += [] if file.stem == picture.stem else [file.stem]
-    words = [match[1].lower() for part in parts for match in WORD.finditer(part)]
-    return NAMES[words[0]] if words else ""
+def _by_word(root: Path, items: Items) -> dict[str, str]:
+    """name -> the part that its split, folder or file of annotations is called; {} unless all."""
+    words = {name: _word(item, root) for name, item in items.items()}
+    return words if all(words.values()) else {}
+
+
+def _word(item: Labelled, root: Path) -> str:
+    """train, val or test, or ""."""
+    picture, files = item.picture, [item.file, *item.others]
+    parts = picture.parent.relative_to(root).parts if picture.is_relative_to(root) else ()
+    folders = [part for part in parts if WORD.search(part)][:1]
+    stems = [file.stem for file in files if file.stem != picture.stem]
+    for texts in (item.splits, folders, stems):
+        words = {NAMES[match[1].lower()] for text in texts if (match := WORD.search(text))}
+        if len(words) > 1:
+            raise ValueError(
+                f"{picture.name} is in {' and '.join(sorted(words))}, by "
+                f"{' and '.join(map(str, files))}: a picture may be in one of them"
+            )
+        if words:
+            return words.pop()
+    return ""
