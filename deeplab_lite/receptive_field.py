@@ -139,8 +139,7 @@ def effective_receptive_field(
     """
     if images.ndim != 4 or not images.is_floating_point() or not bool(images.isfinite().all()):
         raise ValueError(
-            f"images of shape {tuple(images.shape)}, {images.dtype}: "
-            "give finite floats of shape (B, C, H, W)"
+            f"images {tuple(images.shape)}, {images.dtype}: give finite floats (B, C, H, W)"
         )
     network, outputs = sharing(model), dict[str, Tensor]()
     pixels = images.detach().clone().requires_grad_()

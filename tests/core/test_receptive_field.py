@@ -929,7 +929,7 @@ def test_effective_field_lies_inside_the_theoretical_one_and_peaks_at_its_middle
     assert bool((energy[inside] > 0).all()) and energy[~inside].sum() == 0
     middle = energy[8:13, 8:13].sum()
     assert middle > 0.7 > 25 / 81  # 25 of 81 pixels hold most of the energy: Luo et al. 2016
-    with pytest.raises(ValueError, match=r"give finite floats of shape \(B, C, H, W\)"):
+    with pytest.raises(ValueError, match=r"give finite floats \(B, C, H, W\)"):
         effective_receptive_field(model, torch.full((1, 3, 21, 21), float("nan")))
     with pytest.raises(ValueError, match="every gradient of unit"):
         effective_receptive_field(Fn(lambda x, a: a(x) * 0, conv()), torch.zeros(1, C, 9, 9))

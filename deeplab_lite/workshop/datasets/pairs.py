@@ -20,6 +20,7 @@ from deeplab_lite.scenes import normalize
 VARIABLE = "DEEPLAB_LITE_DATA"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")  # of images
 WINDOWS_OWN = ("thumbs.db", "desktop.ini")
+LOSSY = ("JPEG", "MPO")
 STEPS = {"L;2": 85, "L;4": 17}  # Pillow stretches grey of 2 and 4 bits to 0..255
 
 Item = tuple[Tensor, Tensor]
@@ -84,12 +85,12 @@ class Colours(ValueError):
     """A mask that was saved as a picture."""
 
 
-def read_mask(path: Path) -> np.ndarray:
+def read_mask(path: Path, lossy: bool = False) -> np.ndarray:
     """The class numbers of a palette or grey mask: uint8 (H, W), or int32 of one with 16 bits.
 
     Three equal channels are grey, and so is grey with alpha that hides nothing; whole numbers may
     be floats; a mask with an orientation tag is turned upright, as its image is. Raises ValueError
-    for colours, for a JPEG, and for what is no image or is damaged.
+    for colours, for a JPEG unless `lossy`, and for what is no image or is damaged.
     """
     try:
         with Image.open(path) as file:
@@ -98,7 +99,7 @@ def read_mask(path: Path) -> np.ndarray:
             kind = file.format
     except Exception as error:  # decoders raise anything on damaged files
         raise ValueError(f"{path} cannot be read as an image ({type(error).__name__})") from error
-    if kind in ("JPEG", "MPO"):
+    if kind in LOSSY and not lossy:
         raise ValueError(
             f"{path} is a JPEG inside, which blurs class numbers: export it as PNG anew"
         )

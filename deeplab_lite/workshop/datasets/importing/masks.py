@@ -28,6 +28,7 @@ from deeplab_lite.workshop.datasets.importing.export import (
     visible,
 )
 from deeplab_lite.workshop.datasets.pairs import (
+    LOSSY,
     SUFFIXES,
     Color,
     Colours,
@@ -204,10 +205,11 @@ def _values(pairs: Sequence[Pair], names: list[str]) -> Export:
 
 def _numbers(mask: Path) -> np.ndarray:
     """The values of a mask, white 255; of a JPEG only black and white. ValueError for its greys."""
-    values = read_mask(mask)
+    values = read_mask(mask, lossy=True)
     values = np.where(values == WHITE, IGNORE, values)
-    if mask.suffix.lower() not in (".jpg", ".jpeg"):
-        return values
+    with Image.open(mask) as picture:
+        if picture.format not in LOSSY:
+            return values
     if ((values > 63) & (values < 192)).mean() > 0.05:
         raise ValueError(f"{mask} is a JPEG, which changes values: export masks as PNG")
     return np.where(values > 127, IGNORE, 0).astype(np.uint8)
