@@ -104,6 +104,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "v1-4x4": ("v1", {"fc6": "4x4", "rate": 4}),
     "v3-mg121": ("v3", {"multi_grid": (1, 2, 1)}),
     "v3-far": ("v3", {"rates": (6, 12, 18)}),
+    "v3-near": ("v3", {"rates": (1, 1, 1)}),
+    "v3-near-no-pooling": ("v3", {"rates": (1, 1, 1), "image_pooling": False}),
     "v3plus-separable": ("v3plus", {"separable": True}),
 }
 RUNS = {name: replace(SAME, model=name) for name in FAMILY} | {
