@@ -127,7 +127,7 @@ def _read(source: BinaryIO, largest: int | None, limit: int) -> Photo:
 def _by_tifffile(source: BinaryIO, largest: int | None, limit: int) -> Photo:
     """Numbers that Pillow does not read, as floats of 64 bits; what fails here is not read."""
     try:
-        import tifffile  # comes with scikit-image
+        import tifffile  # optional: of the extra `lab`
 
         source.seek(0)
         page: Any = tifffile.TiffFile(source).pages[0]

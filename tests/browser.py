@@ -53,8 +53,10 @@ DRAWN = """(root) => {
   parts.push(...[...root.querySelectorAll("canvas")].map((canvas) => canvas.toDataURL()));
   return parts.join("\\n");
 }"""
-PIXELS = """(canvas) => [canvas.width, [...canvas.getContext("2d").getImageData(
-  0, 0, canvas.width, canvas.height).data]]"""
+PIXELS = """(canvas) => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  return [canvas.width, btoa(Array.from(data, (byte) => String.fromCharCode(byte)).join(""))];
+}"""
 TWO_FRAMES = "() => new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)))"
 
 
@@ -149,8 +151,8 @@ class Mounted:
     def painted(self, canvas: Any) -> np.ndarray:
         """What a canvas shows, whole numbers (H, W, 4): red, green, blue, opacity."""
         self.page.evaluate(TWO_FRAMES)
-        width, values = canvas.evaluate(PIXELS)
-        return np.array(values).reshape(-1, width, 4)
+        width, text = canvas.evaluate(PIXELS)
+        return np.frombuffer(base64.b64decode(text), np.uint8).reshape(-1, width, 4).astype(int)
 
     def get(self, name: str) -> Any:
         return self.page.evaluate("(name) => window.model.get(name)", name)
