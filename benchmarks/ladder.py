@@ -358,16 +358,16 @@ def predictions(count: int) -> None:
 
 
 def curves() -> None:
-    """Validation mIoU over the scenes that each rung has seen, all seeds: curves.png."""
+    """Validation mIoU over the scenes that each network has seen, all seeds: curves.png."""
     import matplotlib.pyplot as plt
 
     figure, ax = plt.subplots(figsize=(7, 4.5))
-    for number, run in enumerate(run for run in RUNS if trained(run)):
+    for number, run in enumerate((*FAMILY, "v3-crop161")):
         for seed in trained(run):
             curve_rows = tables.measured(f"curves/{curve(run, seed).name}")
             rows = [r for r in curve_rows if r["val_miou"]]
             points = [[float(r[key]) for r in rows] for key in ("images", "val_miou")]
-            style = {"color": f"C{number % 6}", "ls": ("-", "--", ":")[number // 6], "lw": 1.3}
+            style = {"color": f"C{number % 6}", "ls": ("-", "--")[number // 6], "lw": 1.3}
             ax.plot(*points, alpha=1 - 0.4 * seed, label=run if seed == 0 else None, **style)
     ax.set(xlabel="scenes seen", ylabel="mIoU of 100 validation scenes")
     ax.legend(fontsize=8, loc="lower right", ncols=2)
