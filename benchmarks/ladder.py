@@ -38,7 +38,7 @@ from deeplab_lite.models.base import resize
 from deeplab_lite.models.zoo import FAMILY
 from deeplab_lite.receptive_field import effective_receptive_field, receptive_fields
 from deeplab_lite.scenes import CLASSES, ORDINARY, SPLITS, full_scene, normalize
-from tools.family import ROOT, RUNS, curve, weights
+from tools.family import ROOT, curve, weights
 
 ASSETS = ROOT / "assets"
 TABLE = ASSETS / "ladder.csv"
