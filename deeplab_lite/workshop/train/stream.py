@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -156,9 +157,10 @@ def open_data(config: Config) -> tuple[Any, Any, Augment | None]:
         first = "train" if config.data == "voc" else "train_aug"
         train, val = datasets.VOC(first, **where), datasets.VOC("val", **where)
         if both := sorted({*train.names} & {*val.names}):
-            raise ValueError(
+            warnings.warn(
                 f"{len(both)} names are in {first}.txt and in val.txt, as {both[0]}: scores of "
-                "images that were trained on say nothing; keep each in one list"
+                "images that were trained on say nothing; keep each in one list",
+                stacklevel=2,
             )
         return train, val, crop
     if Path(config.data).is_dir():
