@@ -125,7 +125,7 @@ def _read(source: BinaryIO, largest: int | None, limit: int) -> Photo:
 
 
 def _by_tifffile(source: BinaryIO, largest: int | None, limit: int) -> Photo:
-    """Numbers that Pillow does not read, as floats of 64 bits; what fails here is not read."""
+    """A TIFF whose numbers Pillow does not read, such as floats of 64 bits."""
     try:
         import tifffile  # optional: of the extra `lab`
 
@@ -147,8 +147,7 @@ def _by_tifffile(source: BinaryIO, largest: int | None, limit: int) -> Photo:
         values = values[..., :3] if bands > 2 else values[..., 0]
     empty = page.tags.valueof(NO_DATA_TAG)
     image, *changes = eight_bits(values.astype(np.float32), whole, empty)
-    if bands > (kept := len(image.getbands())):
-        changes.append(f"{bands - kept} of its {bands} bands left out")
+    changes += _left_out(image, bands)
     image.getexif()[ExifTags.Base.Orientation] = page.tags.valueof("Orientation", 1)
     image, turned = _upright(image)
     return _finished(image, "TIFF", image.size, largest or max(image.size), turned, changes)
@@ -187,10 +186,17 @@ def _by_pillow(source: BinaryIO, largest: int | None, limit: int) -> Photo:
         changes.append(change)
     if kind == "TIFF" and image.mode == "RGBA":
         image = image.convert("RGB")  # the fourth is often near infrared
-    if bands > (kept := len(image.getbands())):
-        more = "its fourth band" if bands == 4 else f"{bands - kept} of its {bands} bands"
-        changes.append(f"{more} left out")
+    changes += _left_out(image, bands)
     return _finished(image, str(kind), (width, height), largest, turned, changes)
+
+
+def _left_out(image: Image.Image, bands: int) -> list[str]:
+    """What of its bands a TIFF's picture lacks, in words."""
+    if bands <= (kept := len(image.getbands())):
+        return []
+    return [
+        f"{'its fourth band' if bands == 4 else f'{bands - kept} of its {bands} bands'} left out"
+    ]
 
 
 def _finished(

@@ -13,7 +13,7 @@ import csv
 import random
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -107,12 +107,8 @@ def divide(
     listed = set(train or val or ()) | set(test)
     rest = [name for name in by_name if name not in listed]
     train, val = rest if train is None else train, rest if val is None else val
-    for one, other in combinations(zip(SPLITS, (train, val, test), strict=True), 2):
-        if both := sorted(set(one[1]) & set(other[1])):
-            raise ValueError(
-                f"{len(both)} names are in {one[0]}.txt and in {other[0]}.txt, as {both[0]}: "
-                "scores of images that were trained on say nothing; keep each in one list"
-            )
+    if problem := in_two_lists(dict(zip(SPLITS, (train, val, test), strict=True))):
+        raise ValueError(problem)
     if not train or len(val) < LEAST:
         raise ValueError(
             f"{len(train)} images to train on and {len(val)} to validate on: expected at least 1 "
@@ -120,6 +116,17 @@ def divide(
         )
     parts = zip(SPLITS, (train, val, test), strict=True)
     return {split: [by_name[name] for name in names] for split, names in parts}
+
+
+def in_two_lists(lists: Mapping[str, Collection[str]]) -> str:
+    """The sentence for names that are in two splits' lists; "" if none are."""
+    for one, other in combinations(lists, 2):
+        if both := sorted({*lists[one]} & {*lists[other]}):
+            return (
+                f"{len(both)} names are in {one}.txt and in {other}.txt, as {both[0]}: scores of "
+                "images that were trained on say nothing; keep each in one list"
+            )
+    return ""
 
 
 def _list(path: Path, known: dict[str, Pair]) -> list[str] | None:

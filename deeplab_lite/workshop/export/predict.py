@@ -155,16 +155,16 @@ def main() -> int:
     if options.out.is_file():
         parser.error(f"--out {options.out} is a file: name a folder")
     options.out.mkdir(parents=True, exist_ok=True)
-    known, failed = Image.registered_extensions(), 0
+    known, out, failed = Image.registered_extensions(), options.out.resolve(), 0
     for word in options.photos:
-        inside = sorted(word.rglob("*")) if word.is_dir() else [word]
-        if not word.exists():  # a pattern that no shell has resolved, perhaps
+        inside = [word]
+        if word.is_dir():  # pictures in it and below, but for the masks
+            below = (path for path in sorted(word.rglob("*")) if path.suffix.lower() in known)
+            inside = [path for path in below if out not in path.resolve().parents]
+        elif not word.exists():  # a pattern that no shell has resolved, perhaps
             inside = [Path(path) for path in sorted(glob.glob(str(word)))] or [word]
         for photo in inside:
             mask = options.out / f"{photo.stem}.png"
-            ours = options.out.resolve() in photo.resolve().parents
-            if word.is_dir() and (ours or photo.suffix.lower() not in known):
-                continue
             if mask.exists():
                 print(f"{mask} is there already: {photo} left out")
                 continue

@@ -142,6 +142,7 @@ def open_data(config: Config) -> tuple[Any, Any, Augment | None]:
         if getattr(config, name) != getattr(Config, name):
             raise ValueError(f"{name} is for photographs, and {config.data} is drawn: leave it out")
     from deeplab_lite.workshop import datasets
+    from deeplab_lite.workshop.datasets.folder import in_two_lists
 
     flags = {name: getattr(config, name) for name in AUGMENTATION}
     crop = functools.partial(datasets.augment, size=config.size, **flags)
@@ -156,12 +157,8 @@ def open_data(config: Config) -> tuple[Any, Any, Augment | None]:
     if config.data in ("voc", "voc-aug"):
         first = "train" if config.data == "voc" else "train_aug"
         train, val = datasets.VOC(first, **where), datasets.VOC("val", **where)
-        if both := sorted({*train.names} & {*val.names}):
-            warnings.warn(
-                f"{len(both)} names are in {first}.txt and in val.txt, as {both[0]}: scores of "
-                "images that were trained on say nothing; keep each in one list",
-                stacklevel=2,
-            )
+        if problem := in_two_lists({first: train.names, "val": val.names}):
+            warnings.warn(problem, stacklevel=2)
         return train, val, crop
     if Path(config.data).is_dir():
         report = datasets.check_folder(config.data)
