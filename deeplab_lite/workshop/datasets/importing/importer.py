@@ -110,7 +110,7 @@ def import_data(
         _write(export, names, folder, options.longest)
         items = dict(zip(names, export.items, strict=True))
         lists, groups, notes = splits.of(items, root, group, seed)
-        export.notes += notes
+        export.notes += [*notes, *splits.lone(groups, lists)]
         for part, listed in lists.items():
             if listed:
                 text = "".join(f"{name}\n" for name in listed)
