@@ -42,7 +42,7 @@ from deeplab_lite.workshop.datasets.importing.export import (
     visible,
     within,
 )
-from deeplab_lite.workshop.datasets.pairs import alike, orientation
+from deeplab_lite.workshop.datasets.pairs import SUFFIXES, alike, orientation
 
 READERS: dict[str, Any] = {
     "coco": coco,
@@ -151,7 +151,9 @@ def _umask() -> int:
 def _root(source: Path) -> Path:
     """Where pictures are looked for: the folder of the annotations, or the one around it."""
     folder = source if source.is_dir() else source.parent
-    around = source.is_file() and folder.name.lower() in ANNOTATIONS
+    around = folder.name.lower() in ANNOTATIONS and (
+        source.is_file() or not visible(source, *SUFFIXES)
+    )
     return folder.absolute().parent if around else folder
 
 
