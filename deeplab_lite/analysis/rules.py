@@ -168,16 +168,13 @@ def _pointwise(call: Call) -> Field:
     """A map of one unit that meets a larger one has one for images of any size: where it sees all
     that the larger one does, as in squeeze and excitation, it sees everything."""
     ndim, fields = call.result.ndim, call.operands()
-    if len(fields) < 2:
-        return union(fields, ndim)
     leaves = tree_leaves((call.args, call.kwargs))
     shapes = [t.shape for t in leaves if call.field_of(t) is not None]
-    for k, shape in enumerate(shapes):
-        one = len(shape) == ndim == len(fields[k]) + 2 and shape[2:].numel() == 1
-        if one and call.result.shape[2:].numel() > 1:
+    for k, shape in enumerate(shapes if len(fields) > 1 and ndim == len(fields[0]) + 2 else ()):
+        if len(shape) == ndim and shape[2:].numel() == 1 < call.result.shape[2:].numel():
             whole = everything(fields, ndim)
             pairs = zip(fields[k], whole, strict=True)
-            if all(bool((own.bounds[2:] >= all_.bounds[2:]).all()) for own, all_ in pairs):
+            if all(bool((own.bounds[2:] >= most.bounds[2:]).all()) for own, most in pairs):
                 fields[k] = whole
     return union(fields, ndim)
 

@@ -934,9 +934,7 @@ def test_bad_input_gets_a_sentence(model, size, message):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    "look", [receptive_fields, lambda model, size: brute_force(model, size, 0)]
-)
+@pytest.mark.parametrize("look", [receptive_fields, reached])
 def test_a_quantized_network_gets_a_sentence(look):
     network = torch.ao.quantization.QuantWrapper(nn.Sequential(conv(), nn.ReLU())).eval()
     network.qconfig = torch.ao.quantization.get_default_qconfig("x86")

@@ -108,7 +108,7 @@ def divide(
         for name in (names := sorted(set(by_name) - set(test))):
             blocks.setdefault(group_of[name], []).append(name)
         random.Random(seed).shuffle(drawn := [*blocks.values()])  # the same on all machines
-        val = sorted(taken(drawn, max(LEAST, round(share * len(names)))))
+        val = sorted(whole_blocks(drawn, max(LEAST, round(share * len(names)))))
     listed = set(train or val or ()) | set(test)
     rest = [name for name in by_name if name not in listed]
     train, val = rest if train is None else train, rest if val is None else val
@@ -123,7 +123,7 @@ def divide(
     return {split: [by_name[name] for name in names] for split, names in parts}
 
 
-def taken(blocks: list[list[str]], size: int) -> list[str]:
+def whole_blocks(blocks: list[list[str]], size: int) -> list[str]:
     """Names of whole blocks, taken out of the list: `size` of them or a few more, the rest stays.
 
     A block that would make it much larger is left, unless there were less than two names.

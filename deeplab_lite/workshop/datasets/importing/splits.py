@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from deeplab_lite.workshop.datasets.folder import LEAST, lines, taken
+from deeplab_lite.workshop.datasets.folder import LEAST, lines, whole_blocks
 from deeplab_lite.workshop.datasets.importing.export import Labelled
 from deeplab_lite.workshop.datasets.pairs import alike
 
@@ -108,7 +108,7 @@ def divided(groups: Mapping[str, str], seed: int = 0, test: bool = True) -> List
         size = max(LEAST, round(share * len(groups)))
         if part == "test" and (len(groups) < ENOUGH or not test):
             break
-        lists[part] = taken(blocks, size)
+        lists[part] = whole_blocks(blocks, size)
     lists["train"] = [name for block in blocks for name in block]
     return {part: sorted(names) for part, names in lists.items()}
 
