@@ -9,7 +9,8 @@ A step is the paired difference of mIoU on the same scenes, over the answers of 
 rungs have, with the interval that other scenes would give (`low`, `high`); `step_of_seeds` lists
 that of each seed, so luck of the scenes and luck of the seed are seen apart. The last rows are no
 networks: perfect labels, shrunk to a stride and enlarged again. Answers are kept in
-runs/ladder/answers: a second call scores only what is new.
+runs/ladder/answers: a second call scores only what is new. Of second seeds assets/ladder has no
+weights, which would fill it, but cards and what the table needs of their answers.
 """
 
 import argparse
@@ -38,10 +39,11 @@ from deeplab_lite.models.base import resize
 from deeplab_lite.models.zoo import FAMILY
 from deeplab_lite.receptive_field import effective_receptive_field, receptive_fields
 from deeplab_lite.scenes import CLASSES, ORDINARY, SPLITS, full_scene, normalize
-from tools.family import ROOT, curve, weights
+from tools.family import ROOT, RUNGS_AT, curve, weights
 
 ASSETS = ROOT / "assets"
 TABLE = ASSETS / "ladder.csv"
+ANSWERS = ROOT / "runs" / "ladder" / "answers"
 SIDE = ORDINARY.side
 COUNT = 200
 RADII = (20, 35, 60, 90, 141)  # pixels
@@ -95,9 +97,11 @@ LADDER = (
     Rung("v2, ASPP-S", "v1", "ASPP-S: rates 2, 4, 8, 12", "+1.22 (v2, table 3)", "v2-aspp-s"),
     Rung("v2, rates 12", "v1", "four branches, all at 12", "", "v2-equal"),
     Rung("v2, 6 to 24", "v2, rates 12", "rates 6 to 24, not all 12", "", "v2"),
+    Rung("v2, max of three sizes", "v2", "sizes 1, .75, .5, in training too", "+2.55 (v2, table 4)",
+         "v2-scales", Inference(scales=(1.0, 0.75, 0.5), fuse="max")),
     Rung("v3", "", "", "", "v3"),
     Rung("v3, trained at OS8", "v3", "stride 8 in training", "+1.30 (v3, table 1)", "v3-os8"),
-    Rung("v3's head, OS8", "v2", "head: BN, concatenation, image", "", "v3-os8"),
+    Rung("v3's head, OS8", "v2", "head: concatenation, image", "", "v3-os8"),
     Rung("v3, asked at OS8", "v3", "stride 8 at test", "+1.30 (v3, table 6)", "v3", AT8),
     Rung("v3, second stage", "v3", "500 steps at stride 8", "", "v3-second-stage", AT8),
     Rung("v3, longer", "v3", "500 steps more, stride 16", "", "v3-longer"),
@@ -163,11 +167,16 @@ class Answers(NamedTuple):
     calibration: float
 
 
+def asked(rung: Rung) -> str:
+    """`rung.how` as a part of a file's name."""
+    return "".join(c if c.isalnum() else "-" for c in f"{rung.how}").strip("-")
+
+
 def answers(rung: Rung, seed: int, count: int) -> Answers:
     """What the network of this seed says of the test scenes; kept, since a CRF takes its time."""
-    key = "".join(c if c.isalnum() else "-" for c in f"{rung.how}").strip("-")
     digest = checkpoints.card(weights(rung.run, seed))["sha256"][:12]
-    kept = ROOT / "runs" / "ladder" / "answers" / f"{rung.run}-{seed}-{digest}-{key}-{count}.npz"
+    name = f"{rung.run}-{seed}-{digest}-{asked(rung)}-{count}.npz"
+    kept = ANSWERS / name
     if not kept.exists():
         network = checkpoints.load(weights(rung.run, seed)).to(memory_format=torch.channels_last)
         test = test_scenes(count)
@@ -186,6 +195,36 @@ def answers(rung: Rung, seed: int, count: int) -> Answers:
             np.savez_compressed(file, labels=np.stack(labels), error=error)
     with np.load(kept) as stored:
         return Answers(torch.from_numpy(stored["labels"]), float(stored["error"]))
+
+
+class Tally(NamedTuple):
+    """What the table needs of one network's answers: a confusion matrix of each scene, scores."""
+
+    matrices: Tensor
+    scores: dict[str, float]
+
+
+def tally(rung: Rung, seed: int, count: int) -> Tally:
+    """Of this network's answers, kept; a second seed's beside its card, which has no weights."""
+    kept = (RUNGS_AT if seed else ANSWERS) / f"{rung.run}-{seed}.npz"
+    stored = dict(np.load(kept)) if kept.exists() and count == COUNT else {}
+    digest = checkpoints.card(weights(rung.run, seed))["sha256"][:12]
+    mine = [f"{digest} {asked(rung)} {part}" for part in ("matrices", "names", "scores")]
+    if mine[0] not in stored:
+        test, (labels, error) = test_scenes(count), answers(rung, seed, count)
+        matrices = metrics.confusion_matrices(labels, test.banded, len(CLASSES))
+        scores = {"calibration_error": error} | scored(labels, test)
+        found = matrices.int().numpy(), np.array(list(scores)), np.array(list(scores.values()))
+        stored = {key: value for key, value in stored.items() if key.startswith(digest)}
+        stored |= dict(zip(mine, found, strict=True))
+        if count == COUNT:
+            with replacing(kept) as temporary, temporary.open("wb") as file:
+                np.savez_compressed(file, **stored)
+    matrices, names, values = (stored[key] for key in mine)
+    return Tally(
+        torch.from_numpy(matrices).long(),
+        dict(zip(names.tolist(), values.tolist(), strict=True)),
+    )
 
 
 def shares(right: Tensor, where: Tensor, edges: tuple[int, ...], what: str) -> dict[str, float]:
@@ -213,38 +252,32 @@ def mean(rows: list[dict[str, float]]) -> dict[str, float]:
     return {key: round(sum(row[key] for row in rows) / len(rows), 4) for key in rows[0]}
 
 
-def trained(run: str) -> tuple[int, ...]:
-    return tuple(s for s in SEEDS if weights(run, s).exists())
+def trained(run: str, count: int = COUNT) -> tuple[int, ...]:
+    """The seeds that it was trained with and can be scored on so many scenes."""
+    suffix = ".json" if count == COUNT else ".safetensors"  # of a second seed the card is enough
+    return tuple(s for s in SEEDS if weights(run, s).with_suffix(suffix).exists())
 
 
 def row(rung: Rung, count: int) -> dict[str, Any]:
     """A line of the table but for its time; scores are means over seeds."""
-    test, classes = test_scenes(count), len(CLASSES)
-    runs = {r.name: r.run for r in LADDER}
     base = next((r for r in LADDER if r.name == rung.against), None)
-    seeds = trained(rung.run)
+    seeds = trained(rung.run, count)
     if base is not None:
-        seeds = tuple(s for s in seeds if s in trained(runs[base.name]))
-    matrices, scores = {}, []
-    for seed in seeds:
-        labels, error = answers(rung, seed, count)
-        matrices[seed] = metrics.confusion_matrices(labels, test.banded, classes)
-        scores.append({"calibration_error": error} | scored(labels, test))
+        seeds = tuple(s for s in seeds if s in trained(base.run, count))
+    tallies = {seed: tally(rung, seed, count) for seed in seeds}
     line: dict[str, Any] = {"rung": rung.name, "against": rung.against, "idea": rung.idea}
     line |= {"paper": rung.paper, "seeds": len(seeds)} | field_sides(rung.run) | work(rung)
+    scores = mean([t.scores for t in tallies.values()])
     if base is None:
-        return line | dict.fromkeys(("step", "low", "high", "step_of_seeds"), "") | mean(scores)
-    other = {
-        s: metrics.confusion_matrices(answers(base, s, count).labels, test.banded, classes)
-        for s in seeds
-    }
-    each = [metrics.paired_difference(matrices[s], other[s]).value for s in seeds]
+        return line | dict.fromkeys(("step", "low", "high", "step_of_seeds"), "") | scores
+    pairs = [(tallies[s].matrices, tally(base, s, count).matrices) for s in seeds]
+    each = [metrics.paired_difference(*pair).value for pair in pairs]
     # both seeds' matrices of a scene are drawn together: the interval is that of other scenes
-    mine, theirs = (torch.stack([m[s] for s in seeds]).sum(0) for m in (matrices, other))
+    mine, theirs = (torch.stack(matrices).sum(0) for matrices in zip(*pairs, strict=True))
     step, low, high = metrics.paired_difference(mine, theirs)
     line |= {"step": round(step, 4), "low": round(low, 4), "high": round(high, 4)}
     line["step_of_seeds"] = " ".join(f"{value:+.4f}" for value in each)
-    return line | mean(scores)
+    return line | scores
 
 
 def scored(labels: Tensor, test: Test) -> dict[str, float]:

@@ -4,6 +4,7 @@ The layers are spelled out and the arithmetic is the textbook's, so that these n
 their own; the tests of receptive_field.py hold the package to the same ones.
 """
 
+import csv
 import json
 from math import ceil, log
 from pathlib import Path
@@ -223,9 +224,17 @@ FACTS: list[Fact | Paper] = [
     Paper("66.9", "of FC-DenseNet103", TIRAMISU),
     Fact(
         "63.2",
-        "mIoU of camvid-v3plus on CamVid test",
+        "mIoU of camvid-v3plus-weighted on CamVid test",
         lambda: float(card(STREETS)["published"][2]["miou"]),
     ),
-    Fact("68.6", "on val", lambda: 100 * card(STREETS)["metrics"]["val"]["miou"]),
+    Fact(
+        "68.6",
+        "on val",
+        lambda: next(
+            100 * float(row["miou"])
+            for row in csv.DictReader((CARDS.parent / "camvid.csv").open())
+            if row["model"] == "camvid-v3plus-weighted"  # at one scale comes first
+        ),
+    ),
     Fact("0.02", "mIoU that several sizes or a mirror image bring", lambda: 0.839 - 0.819),
 ]

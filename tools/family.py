@@ -24,9 +24,12 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from deeplab_lite import checkpoints
+from deeplab_lite.models import zoo
+from deeplab_lite.models.v2 import MultiScale
 from deeplab_lite.models.zoo import FAMILY, VGG, build_backbone
 from deeplab_lite.scenes import CLASSES, ORDINARY, normalize, scene
 from deeplab_lite.workshop.train import Config, log, train
+from deeplab_lite.workshop.train.start_from import start_from
 from deeplab_lite.workshop.train.stream import open_data
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -121,6 +124,8 @@ LATER = {"v3-second-stage": 8, "v3-longer": 16}
 RUNS |= dict.fromkeys(
     LATER, replace(RUNS["v3"], init="", steps=500, lr=2e-4, warmup=50, freeze_bn="all")
 )
+SCALED = "v2-scales"  # v2 at three scales fused by max, in training as well: its section 4.1.2
+RUNS[SCALED] = RUNS["v2"]
 
 
 def weights(name: str, seed: int) -> Path:
@@ -140,20 +145,30 @@ def train_rung(name: str, seed: int) -> None:
     config = replace(RUNS[name], seed=seed, out=f"runs/ladder/{name}-{seed}", resume=True)
     folder, kept = ROOT / config.folder, weights(name, seed)
     kept.parent.mkdir(parents=True, exist_ok=True)
-    if name in LATER:
-        first = weights("v3", seed)
-        model = checkpoints.load(first)
+    if name == SCALED:
+        torch.manual_seed(seed)  # begins as v2 does
+        network = zoo.build(config.model)
+        start_from(network, config.init)
+        trained = train(replace(config, init=""), MultiScale(network), open_data(config)[:2])
+        keep(name, seed, trained.model.model, "v2", {"val, three scales": trained.metrics})
+    elif name in LATER:
+        model = checkpoints.load(weights("v3", seed))
         model.output_stride = LATER[name]  # type: ignore[assignment]
         trained = train(config, model, open_data(config)[:2])
         trained.model.output_stride = 16  # as its card says; the second stage is asked at 8
-        card = checkpoints.card(first) | {"command": f"python -m tools.family {name} --seed {seed}"}
-        card["metrics"] = {f"val at OS{LATER[name]}": trained.metrics}
-        checkpoints.save(trained.model, kept, card)
+        keep(name, seed, trained.model, "v3", {f"val at OS{LATER[name]}": trained.metrics})
     else:
         train(config)
         for suffix in (".safetensors", ".json"):
             shutil.copy(folder / f"{config.name}{suffix}", kept.with_suffix(suffix))
     save_curve(folder, curve(name, seed))
+
+
+def keep(name: str, seed: int, network: nn.Module, like: str, metrics: dict[str, Any]) -> None:
+    """Save a network that `train` was given, with the card of one that is built alike."""
+    card = checkpoints.card(weights(like, seed)) | {"metrics": metrics}
+    card["command"] = f"python -m tools.family {name} --seed {seed}"
+    checkpoints.save(network, weights(name, seed), card)
 
 
 def save_curve(run: Path, to: Path) -> None:

@@ -97,8 +97,8 @@ def _card(ax: Any, left: float, member: Member) -> None:
     _write(ax, left + 12, 28, member.name, 13, weight="bold")
     _write(ax, left + 12, 52, member.about, color=GREY)
     _network(ax, left + WIDTH / 2, member)
-    lines = [("+", COLORS["green"], what) for what in member.adds]
-    lines += [("−", COLORS["vermillion"], what) for what in member.drops]
+    lines = [("+", INK, what) for what in member.adds]
+    lines += [("−", GREY, what) for what in member.drops]
     for row, (sign, color, what) in enumerate(lines):
         y = LIST + 9 + 21 * row
         _write(ax, left + 17, y, sign, 12, color=color, weight="bold", ha="center")

@@ -54,7 +54,7 @@ const PRESETS = [
   { name: "1", rates: [1, 0, 0, 0] },
   { name: "2", rates: [2, 0, 0, 0] },
   { name: "1-1-1 plain", rates: [1, 1, 1, 0] },
-  { name: "2-2-2 gridding", rates: [2, 2, 2, 0] },
+  { name: "2-2-2 holes", rates: [2, 2, 2, 0] },
   { name: "1-2-3 hybrid", rates: [1, 2, 3, 0] },
   { name: "1-2-5 hybrid", rates: [1, 2, 5, 0] },
   { name: "1-2-4", rates: [1, 2, 4, 0] },

@@ -130,7 +130,7 @@ const PRESETS = [
   { name: "stride 2-2-1", n: 25, layers: [layer(3, 2, 1, 1), layer(3, 2, 1, 1), layer(3, 1, 1, 1)] },
   { name: "stride 2", n: 32, layers: [layer(3, 2), layer(3, 2), layer(3, 2)] },
   { name: "dilated 1-2-4", n: 31, layers: [layer(3), layer(3, 1, 2), layer(3, 1, 4)] },
-  { name: "gridding 2-2-2", n: 31, layers: [layer(3, 1, 2), layer(3, 1, 2), layer(3, 1, 2)] },
+  { name: "holes 2-2-2", n: 31, layers: [layer(3, 1, 2), layer(3, 1, 2), layer(3, 1, 2)] },
   { name: "hybrid 1-2-3", n: 31, layers: [layer(3), layer(3, 1, 2), layer(3, 1, 3)] },
 ];
 export const presets = () => PRESETS;
