@@ -199,7 +199,9 @@ def _locate(name_or_path: str | Path) -> Path:
                 f"no checkpoint is called {name_or_path!r}: there are {', '.join(known) or 'none'};"
                 f" a file of your own needs its folder, as ./{name_or_path}"
             )
-    return _weights_file(Path(name_or_path))
+    if (path := Path(name_or_path)).suffix in PICKLES and not path.exists():
+        raise FileNotFoundError(f"there is no {path}: expected the path of a .safetensors file")
+    return _weights_file(path)
 
 
 def _weights_file(path: Path) -> Path:

@@ -141,14 +141,18 @@ def agree_on_nothing(field: Field) -> Field:
 
 
 def pool_all(field: Field, shape: Sequence[int], dims: Iterable[int]) -> Field:
-    """All units along `dims` (kept, length 1) are read at once; if none vary, all input is seen."""
+    """All units along `dims` (kept, length 1) are read at once; if none vary, all input is seen.
+
+    So it is where the dimensions are those of a map whose units were alike before.
+    """
     dims = [d % len(shape) for d in dims]
     result = []
     for index, axis in enumerate(field):
         bounds = axis.bounds.amax([d + 1 for d in dims], keepdim=True) if dims else axis.bounds
         # The channels of a picture may see unlike parts of it, and all of them see it to its ends.
         seen = bounds[:2].amax(2) if len(shape) == len(field) + 2 else bounds[:2]
-        if squash(seen).numel() == 2 and any(carries(field, index, d, shape) for d in dims):
+        alike = len(shape) == len(field) + 2 and index + 2 in dims and not axis.varies_anywhere()
+        if squash(seen).numel() == 2 and (alike or any(map(axis.varies, dims))):
             bounds = torch.cat([torch.full_like(bounds[:2], inf), bounds[2:]])
         stride = axis.stride
         if index + 2 in dims and len(shape) == len(field) + 2:

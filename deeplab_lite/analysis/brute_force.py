@@ -26,8 +26,9 @@ def brute_force(
 
     Raw gradients lie here: a max pool passes one winner on, ReLU6 saturates, a hundred layers
     underflow. So the network is linearised: all weights are 1, a nonlinearity lets everything
-    through, and each result is cut to 0 or 1. One pass per axis, with a batch of one image per row:
-    meant for small inputs. Arguments as in `receptive_fields`. None if no pixel reaches the unit.
+    through, and each result is cut to 0 or 1. One pass per axis, with a batch of one image per row
+    (or a pass for each, where a network takes one alone): meant for small inputs. Arguments as in
+    `receptive_fields`. None if no pixel reaches the unit.
     """
     reach = reached(model, input_size, layer)
     at = unit_index(unit, reach[0].shape[1:])
@@ -51,17 +52,27 @@ def reached(model: nn.Module, input_size: InputSize, layer: str = "") -> list[Te
         images = torch.zeros(n, *shape[1:], dtype=torch.float64)
         for p in range(n):
             images[p].select(axis + 1, p).fill_(1)
-        outputs: dict[str, Tensor] = {}
-        with explained(images.shape), watch(network, outputs.__setitem__), _Reach() as mode:
-            mode.mark(images)
-            network(images)
-        output = outputs[known_layer(layer, outputs)]
+        try:
+            output = _output(network, images, layer)
+        except ValueError:
+            output = images[:0]
+        if output.shape[:1] != (n,):  # a batch of one is written into the network
+            output = torch.cat([_output(network, image[None], layer) for image in images])
         if output.ndim == len(shape):
             rows = output.amax(1)
         else:
             rows = output.reshape(n, -1).amax(1).reshape(n, *[1] * (len(shape) - 2))
         result.append(rows > 0)
     return result
+
+
+def _output(network: nn.Module, images: Tensor, layer: str) -> Tensor:
+    """What a layer gives for images of 0 and 1."""
+    outputs: dict[str, Tensor] = {}
+    with explained(images.shape), watch(network, outputs.__setitem__), _Reach() as mode:
+        mode.mark(images)
+        network(images)
+    return outputs[known_layer(layer, outputs)]
 
 
 class _Reach(TorchDispatchMode):

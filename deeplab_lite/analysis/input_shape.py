@@ -16,7 +16,7 @@ InputSize = int | Sequence[int]
 HINTS = {  # what torch or the network says: what to do
     r"specialized|symbolically traced|\bProxy\b": "torch.fx cannot trace its code: pass its "
     "convolutional backbone",
-    r"fake impl|quantized": "it is quantized, or has an operation of its own: pass the network "
+    r"fake impl|[qQ]uantize": "it is quantized, or has an operation of its own: pass the network "
     "that it was made from",
     r"missing .*argument": "its forward takes more than one input: wrap it in a module that takes "
     "the image alone",

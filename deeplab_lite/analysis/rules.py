@@ -165,7 +165,18 @@ def _resize(call: Call) -> Field:
 
 
 def _pointwise(call: Call) -> Field:
-    return union(call.operands(), call.result.ndim)
+    """A map of one unit that meets a larger one has one for images of any size: where it sees all
+    that the larger one does, as in squeeze and excitation, it sees everything."""
+    ndim, fields = call.result.ndim, call.operands()
+    leaves = tree_leaves((call.args, call.kwargs))
+    shapes = [t.shape for t in leaves if call.field_of(t) is not None]
+    for k, shape in enumerate(shapes if len(fields) > 1 and ndim == len(fields[0]) + 2 else ()):
+        if len(shape) == ndim and shape[2:].numel() == 1 < call.result.shape[2:].numel():
+            whole = everything(fields, ndim)
+            pairs = zip(fields[k], whole, strict=True)
+            if all(bool((own.bounds[2:] >= most.bounds[2:]).all()) for own, most in pairs):
+                fields[k] = whole
+    return union(fields, ndim)
 
 
 # Operations that only move values about: the bounds are moved by the operation itself.

@@ -13,7 +13,10 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 
 def model_state(model: nn.Module) -> list[tuple[str, Tensor]]:
-    """Every parameter and buffer with its name. Raises ValueError if some have no shape yet."""
+    """Every parameter and buffer with its name. Raises ValueError if some have no shape yet, and
+    for a network of whole numbers."""
+    if any(type(m).__module__ == "torch.ao.nn.quantized.modules" for m in model.modules()):
+        raise ValueError("the model is quantized: pass the network that it was made from")
     state = [*model.named_parameters(), *model.named_buffers()]
     if any(isinstance(t, (UninitializedParameter, UninitializedBuffer)) for _, t in state):
         raise ValueError(

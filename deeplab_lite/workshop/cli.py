@@ -17,7 +17,7 @@ def _missing(error: ModuleNotFoundError) -> str:
 
 
 try:
-    from typer import Argument, Context, Exit, Option, Typer
+    from typer import Argument, BadParameter, Context, Exit, Option, Typer
     from typer.core import TyperGroup
 
     from deeplab_lite.files import shipped_checkpoints
@@ -37,7 +37,10 @@ class Commands(TyperGroup):
         except ModuleNotFoundError as error:
             sys.exit(_missing(error))
         except (ValueError, OSError, FloatingPointError) as error:
-            sys.exit(str(error))
+            text = str(error).strip()
+            if text.startswith("Caught "):  # in a worker: torch puts its traceback before it
+                text = text.splitlines()[-1].partition(": ")[2]
+            sys.exit(text)
         except KeyboardInterrupt:
             sys.exit(130)
 
@@ -77,7 +80,11 @@ def serve(
 
 def _numbers(text: Any) -> tuple[float, ...]:
     """0.5,1,1 as numbers; defaults come as a tuple, those of a recipe as a list."""
-    return tuple(float(word) for word in str(text).strip("()[]").split(",") if word)
+    try:
+        return tuple(float(word) for word in str(text).strip("()[]").split(",") if word)
+    except ValueError:
+        what = f"{text!r} is no list of numbers: write them with commas between, as 0.75,1,1.25"
+        raise BadParameter(what) from None
 
 
 def _set_threads(count: int) -> int:

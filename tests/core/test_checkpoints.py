@@ -216,7 +216,12 @@ def test_a_name_with_dots_is_kept_whole(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["old.pt", "runs/old.pth", "old.ckpt", "old.bin", "old.pkl"])
-def test_pickles_are_refused_with_the_way_around(name):
+def test_pickles_are_refused_with_the_way_around(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=f"there is no {name}: expected the path of a .saf"):
+        checkpoints.load(name)
+    Path("runs").mkdir()
+    Path(name).touch()
     answer = rf"{name} is a pickle by its name.*torch.load\(path, weights_only=True\), then load_w"
     with pytest.raises(ValueError, match=answer):
         checkpoints.load(name)

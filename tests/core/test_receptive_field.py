@@ -536,6 +536,29 @@ def test_a_pool_over_channels_with_unlike_fields_is_global():
     assert receptive_fields(ghost, (C, 9, 9))[""].is_global
 
 
+def by_parity(x, a):
+    """Every second row and column is averaged, as MobileViT's attention reads them."""
+    tiles = x.unflatten(3, (-1, 2)).unflatten(2, (-1, 2))
+    return a(tiles.mean((2, 4), keepdim=True).expand_as(tiles).flatten(4).flatten(2, 3))
+
+
+def test_a_mean_over_a_map_whose_units_are_alike_is_global():
+    model = Fn(lambda x, a: by_parity(x, a).mean((2, 3)), conv())
+    assert assert_every_unit_agrees(model, (C, 8, 8)).is_global
+
+
+def test_a_gate_pooled_by_a_window_of_the_whole_map_is_global():
+    def gated(x, a, b):
+        return b(a(x) * F.avg_pool2d(a(x), x.shape[-2:]))
+
+    model = Fn(gated, conv(padding=1), conv(stride=2, padding=1))
+    field = assert_every_unit_agrees(model, (C, 7, 9))
+    assert field.is_global and field.is_uniform
+    corner = Fn(lambda x, a: a(x) * a(x)[..., :1, :1], conv(padding=1))
+    assert not assert_every_unit_agrees(corner, (C, 7, 9)).is_global
+    assert not receptive_fields(nn.Sequential(conv(), nn.AvgPool2d(5)), (C, 7, 7))[""].is_global
+
+
 def test_a_map_one_unit_wide_is_not_taken_for_channels_last():
     """Its channels see different pixels, and its last row nothing but padding."""
 
@@ -644,6 +667,15 @@ VALUES = {
 @pytest.mark.parametrize("name", VALUES)
 def test_what_changes_a_unit_is_its_field(name):
     assert_what_changes_a_unit_is_its_field(*VALUES[name])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda x, a: a(x.reshape(1, C, 8, 8)), lambda x, a: a(x).reshape(1, -1, 4, 4)],
+    ids=["more images do not run", "more images become channels"],
+)
+def test_brute_force_takes_a_network_of_one_image(function):
+    assert_every_unit_agrees(Fn(function, conv(stride=2, padding=1)), (C, 8, 8))
 
 
 def test_brute_force_unpools_to_every_place_of_a_window():
@@ -899,6 +931,16 @@ def fixed(x):
 def test_bad_input_gets_a_sentence(model, size, message):
     with pytest.raises(ValueError, match=message):
         receptive_fields(model, size)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("look", [receptive_fields, reached])
+def test_a_quantized_network_gets_a_sentence(look):
+    network = torch.ao.quantization.QuantWrapper(nn.Sequential(conv(), nn.ReLU())).eval()
+    network.qconfig = torch.ao.quantization.get_default_qconfig("x86")
+    torch.ao.quantization.prepare(network, inplace=True)(torch.randn(1, C, 9, 9))
+    with pytest.raises(ValueError, match="the model is quantized: pass the network that it was ma"):
+        look(torch.ao.quantization.convert(network), (C, 9, 9))
 
 
 def test_other_bad_arguments():

@@ -42,6 +42,10 @@ def camvid(folder, size=(24, 32), splits=("train", "val"), suffix="png", count=4
     return folder
 
 
+def cut(file):
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
 # ---- CamVid ----
 
 
@@ -83,7 +87,8 @@ def test_a_camvid_that_is_not_there_or_not_whole_is_told(tmp_path):
     with pytest.raises(ValueError, match=r"val_1.png and 0 more lack a mask of the same name in"):
         CamVid("val", tmp_path)
     save(tmp_path / "trainannot" / "train_0.png", np.full((24, 32), 12, np.uint8))
-    with pytest.raises(ValueError, match=r"train_0.png: label value 12 at \(0, 0\): classes are 0"):
+    words = r"label value 12 at \(0, 0\): classes are 0..10, and 11 and 255 count nowhere. Save 255"
+    with pytest.raises(ValueError, match=rf"train_0.png: {words}"):
         CamVid("train", tmp_path)[0]
     save(tmp_path / "trainannot" / "train_1.png", np.zeros((32, 24), np.uint8))
     with pytest.raises(
@@ -217,6 +222,33 @@ def test_voc_s_masks_in_colours_or_of_another_size_are_told(tmp_path):
         split[0]
     with pytest.raises(ValueError, match=r"2007_02.jpg is 12 x 9 and its mask .* 11 x 9: expected"):
         split[1]
+
+
+@pytest.mark.parametrize(
+    "file, words",
+    [
+        ("VOCdevkit/VOC2012/JPEGImages/2007_02.jpg", r"2007_02.jpg cannot be decoded .*: copy it"),
+        ("sbd/cls/2008_01.mat", r"2008_01.jpg or .*2008_01.mat cannot be decoded .*: copy it"),
+        (
+            "VOCdevkit/VOC2012/SegmentationClass/2007_02.png",
+            r"2007_02.png cannot be read as an image \(OSError\): copy it again, or export it",
+        ),
+    ],
+)
+def test_a_file_of_voc_that_was_cut_is_named(tmp_path, file, words):
+    cut(voc(tmp_path) / file)
+    with pytest.raises(ValueError, match=words):
+        list(map(VOC("train_aug", tmp_path).__getitem__, range(3)))
+
+
+def test_what_a_worker_says_is_told_without_its_traceback(tmp_path):
+    camvid(tmp_path / "data")
+    cut(tmp_path / "data" / "train" / "train_1.png")
+    command = ["train", "--data=camvid", f"--root={tmp_path / 'data'}", f"--out={tmp_path}/run"]
+    choices = {"model": "v1-small", "size": 33, "steps": 1, "batch": 4, "accelerator": "cpu"}
+    command += [f"--{name}={value}" for name, value in choices.items()]
+    said = str(CliRunner().invoke(app, command).exception)
+    assert said.startswith("train_1.png cannot be decoded (") and said.count("\n") == 0
 
 
 def test_an_sbd_whose_fetch_was_interrupted_is_fetched_again(tmp_path, monkeypatch):

@@ -128,6 +128,17 @@ def test_what_is_there_stays(done):
     assert (again.returncode, again.stdout, again.stderr) == (0, there, "")
 
 
+def test_longest_shrinks_as_import_does_and_masks_keep_their_size(done):
+    photos, masks, _ = done
+    out, tall = masks.parent / "shrunk", photos / "tall.png"
+    said = run(masks.parent / "predict.py", tall, "--longest", 400, "--out", out)
+    small = image_files.read(tall, 400).image
+    expected = Image.fromarray(Segmenter(Settings(MODEL), "cpu").labels(small))
+    labels = np.asarray(Image.open(out / "tall.png"))
+    assert said.returncode == 0 and small.shape == (400, 100, 3) and labels.shape == (1200, 300)
+    assert (labels == expected.resize((300, 1200), Image.Resampling.NEAREST)).mean() > 0.99
+
+
 def test_a_pattern_is_resolved_and_masks_are_no_photographs(done):
     photos, masks, _ = done
     within = photos / "masks"

@@ -46,6 +46,12 @@ def test_import_writes_the_groups_by_which_it_divides(tmp_path):
     assert not set(of["train"]) & set(of["val"])
 
 
+def test_a_val_of_one_group_is_noted(tmp_path):
+    source = export(tmp_path / "x", [f"tray{i}-{j}" for i in range(4) for j in range(5)])
+    note = import_data(source, tmp_path / "data").export.notes[-1]
+    assert re.match(r"val is one group alone, photos/tray\d, so its score says little about", note)
+
+
 def test_photographs_that_were_labelled_already_may_be_sorted_into_folders(tmp_path):
     days = [f"{day}/IMG_{n:04}" for n, day in enumerate(["mon", "tue", "wed", "thu"] * 3)]
     source = export(tmp_path / "x", days)
@@ -131,6 +137,14 @@ def test_a_table_of_groups_that_cannot_be_followed_is_told(tmp_path, table, word
     assert words in str(error.value)
     (problem,) = check_folder(root).problems
     assert problem.kind == "split" and words in problem.text
+
+
+def test_a_draw_keeps_groups_whole(tmp_path):
+    root = folder(tmp_path, lists=())
+    assert groups(root) == ["day 3", "day 3"] and not check_folder(root).notes
+    (root / "groups.csv").write_text("name,group\n" + "".join(f"p{i},day\n" for i in range(12)))
+    with pytest.raises(ValueError, match=r"12 images to train on and 0 .* groups.csv stays whole"):
+        Folder(root)
 
 
 def test_a_group_in_two_splits_is_noted(tmp_path):

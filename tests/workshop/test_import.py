@@ -472,6 +472,11 @@ def test_an_annotation_s_path_goes_from_its_file_on(tmp_path):
     assert photo == (tmp_path / "x" / "a.jpg").read_bytes()
 
 
+def test_pictures_beside_the_folder_of_annotations_are_read(tmp_path):
+    file = made.coco(tmp_path / "x")
+    assert len(import_data(file.parent, tmp_path / "data").export.items) == 10
+
+
 def test_the_picture_in_an_annotation_keeps_its_format(tmp_path):
     root = made.labelme(tmp_path / "x", "abc")
     for name in "abc":
@@ -627,6 +632,17 @@ POINT = {"x": 1, "y": 1, "width": 1, "keypointlabels": ["car"]}
 def test_regions_that_cannot_be_painted_are_counted(tmp_path, value, kind):
     file = task_of(tmp_path / "x", annotations=[{"result": [value]}])
     assert f"left out: {kind}" in import_data(file, tmp_path / "data").export.notes
+
+
+def test_what_is_said_of_a_whole_picture_is_counted(tmp_path):
+    tagged = made.cvat(tmp_path / "x") / "annotations.xml"
+    tagged.write_text(tagged.read_text().replace("</image>", '<tag label="car" /></image>', 1))
+    choice = {"type": "choices", "value": {"choices": ["car"]}}
+    chosen = task_of(tmp_path / "y", annotations=[{"result": [choice]}])
+    for file in (tagged, chosen):
+        export = import_data(file, tmp_path / file.stem, options=Options(empty=True)).export
+        assert "left out: tags and choices of whole pictures (1)" in export.notes
+        assert len(export.items) == 10
 
 
 def test_a_second_label_of_a_region_is_counted(tmp_path):

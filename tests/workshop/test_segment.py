@@ -453,7 +453,7 @@ def test_a_name_that_is_no_text(scene, tmp_path):
 WORDS = {
     "model": (["--model", "v4"], "no checkpoint is called 'v4': there are .*v1-scenes"),
     "path": (["--model", "./none.safetensors"], "there is no none.json: a checkpoint is"),
-    "pickle": (["--model", "./mine.pth"], "mine.pth is a pickle by its name"),
+    "pickle": (["--model", "./mine.pth"], "there is no mine.pth: expected the path of"),
     "scales": (["--scales", "0"], "scales 0: expected numbers from 0.1 to 10"),
     "overlap": (["--overlap", "900"], "overlap 900: expected 0 to 512 pixels, half of the tile"),
     "device": (["--device", "quantum"], "device 'quantum' is not there: expected auto, cpu"),
@@ -471,11 +471,16 @@ def test_wrong_choices_end_with_a_sentence(name, scene, tmp_path):
 
 @pytest.mark.parametrize(
     "flag, value",
-    [("--fuse", "median"), ("--tile", "3"), ("--threads", "-1"), ("--out", __file__)],
+    [
+        *(("--fuse", "median"), ("--tile", "3"), ("--threads", "-1"), ("--out", __file__)),
+        ("--scales", "1;a"),
+    ],
 )
 def test_wrong_flags_are_refused(flag, value, scene):
     result = CliRunner().invoke(app, ["segment", str(scene[0]), flag, value])
     assert result.exit_code == 2 and f"Invalid value for '{flag}'" in result.stderr
+    if flag == "--scales":
+        assert "'1;a' is no list of numbers: write them" in " ".join(result.stderr.split())
 
 
 def test_help_names_the_networks_without_loading_torch():

@@ -32,6 +32,7 @@ from deeplab_lite.workshop.datasets.pairs import (
 
 SPLITS = ("train", "val", "test")
 GROUPS, HEAD = "groups.csv", ["name", "group"]
+SLACK = 1.25  # how much larger than its share a part may become by a group
 LEAST = 2  # images to validate on: the interval of a score is that of other such images
 
 
@@ -39,8 +40,9 @@ class Folder(Pairs):
     """The images of a folder to train or to validate on, with their masks.
 
     split: "train", "val" or "test". The lists say which is which; without those of train and val,
-    `share` of the images, drawn by `seed`, validate. classes: the names, else those of classes.txt,
-    else numbers up to the largest value in a mask. `check_folder` finds what is wrong.
+    `share` of the images, drawn by `seed` in whole groups, validate. classes: the names, else those
+    of classes.txt, else numbers up to the largest value in a mask. `check_folder` finds what is
+    wrong.
 
     `groups` has what each image belongs to by groups.csv, its own name where it stands alone.
 
@@ -93,7 +95,8 @@ def divide(
     """{"train", "val", "test"}: by the lists in the folder, or by chance; test only by its list.
 
     Raises ValueError for a list with a name that is not there, one that is in two lists, a share
-    that is none, and where less than one image is left to train on or two to validate on.
+    that is none, and where less than one image is left to train on or two to validate on; without
+    lists, as `groups`.
     """
     if not 0 < share < 1:
         raise ValueError(f"share {share}: expected a part of the images between 0 and 1")
@@ -101,9 +104,11 @@ def divide(
     lists = {split: _list(root / f"{split}.txt", by_name) for split in SPLITS}
     train, val, test = lists["train"], lists["val"], lists["test"] or []
     if train is None and val is None:
-        names = sorted(set(by_name) - set(test))
-        random.Random(seed).shuffle(names)  # the same on all machines
-        val = sorted(names[: max(LEAST, round(share * len(names)))])
+        group_of, blocks = groups(root, pairs), dict[str, list[str]]()
+        for name in (names := sorted(set(by_name) - set(test))):
+            blocks.setdefault(group_of[name], []).append(name)
+        random.Random(seed).shuffle(drawn := [*blocks.values()])  # the same on all machines
+        val = sorted(whole_blocks(drawn, max(LEAST, round(share * len(names)))))
     listed = set(train or val or ()) | set(test)
     rest = [name for name in by_name if name not in listed]
     train, val = rest if train is None else train, rest if val is None else val
@@ -112,10 +117,26 @@ def divide(
     if not train or len(val) < LEAST:
         raise ValueError(
             f"{len(train)} images to train on and {len(val)} to validate on: expected at least 1 "
-            f"and {LEAST}"
+            f"and {LEAST}" + "; a group of groups.csv stays whole" * (root / GROUPS).is_file()
         )
     parts = zip(SPLITS, (train, val, test), strict=True)
     return {split: [by_name[name] for name in names] for split, names in parts}
+
+
+def whole_blocks(blocks: list[list[str]], size: int) -> list[str]:
+    """Names of whole blocks, taken out of the list: `size` of them or a few more, the rest stays.
+
+    A block that would make it much larger is left, unless there were less than two names.
+    """
+    names: list[str] = []
+    for block in list(blocks):
+        if len(names) + len(block) <= SLACK * size and len(names) < size:
+            names += block
+            blocks.remove(block)
+    while len(names) < LEAST and len(blocks) > 1:
+        blocks.remove(block := min(blocks, key=len))
+        names += block
+    return names
 
 
 def in_two_lists(lists: Mapping[str, Collection[str]]) -> str:

@@ -74,10 +74,15 @@ class Pairs(Dataset[Item]):
             label[label == value] = IGNORE
         if pixels.shape[:2] != label.shape:
             raise ValueError(unequal(image, mask, pixels.shape[1::-1], (*label.shape[::-1],)))
+        kept = torch.from_numpy(np.where(label == IGNORE, 0, label))
         try:
-            check_range(torch.from_numpy(label), len(self.classes))
+            check_range(kept, len(self.classes), f"{mask}: label")
         except ValueError as error:
-            raise ValueError(f"{mask}: {error}") from None
+            ignored = " and ".join(map(str, (*self.void, IGNORE)))
+            raise ValueError(
+                f"{error}, and {ignored} count nowhere. Save 255 where it is none of these; masks "
+                "of more classes are a folder of your own, with their names in classes.txt"
+            ) from None
         return pixels, label
 
 
@@ -98,7 +103,8 @@ def read_mask(path: Path, lossy: bool = False) -> np.ndarray:
             mask: Image.Image = ImageOps.exif_transpose(file)
             kind = file.format
     except Exception as error:  # decoders raise anything on damaged files
-        raise ValueError(f"{path} cannot be read as an image ({type(error).__name__})") from error
+        what = f"{path} cannot be read as an image ({type(error).__name__})"
+        raise ValueError(f"{what}: copy it again, or export it anew") from error
     if kind in LOSSY and not lossy:
         raise ValueError(
             f"{path} is a JPEG inside, which blurs class numbers: export it as PNG anew"

@@ -70,15 +70,18 @@ class VOC(Dataset[Item]):
 
     def __getitem__(self, index: int) -> Item:
         part, place = self.items[index]
-        image, mask = part[place]
-        pixels, label, file = np.array(image), np.array(mask), Path(part.masks[place])
-        if file.suffix == ".png":  # VOC's own; SBD has MATLAB's
-            label = read_mask(file)
-            if problem := recoloured(file, label, self.palette):
-                raise ValueError(problem)
+        picture, file = Path(part.images[place]), Path(part.masks[place])
+        own = read_mask(file) if file.suffix == ".png" else None  # VOC's; SBD has MATLAB's
+        try:
+            image, mask = part[place]
+        except Exception as error:  # decoders raise anything on damaged files
+            which = f"{picture} or {file}" if own is None else picture
+            raise ValueError(f"{which} cannot be decoded ({error}): copy it again") from error
+        pixels, label = np.array(image), np.array(mask) if own is None else own
+        if own is not None and (problem := recoloured(file, label, self.palette)):
+            raise ValueError(problem)
         if pixels.shape[:2] != label.shape:
-            names = Path(part.images[place]), file
-            raise ValueError(unequal(*names, pixels.shape[1::-1], label.shape[::-1]))
+            raise ValueError(unequal(picture, file, pixels.shape[1::-1], label.shape[::-1]))
         return normalize(pixels), torch.from_numpy(label).long()
 
     def _voc(self, split: str, download: bool) -> Any:

@@ -1,5 +1,8 @@
 """Photographs to coloured label maps: python predict.py PHOTO-OR-FOLDER ... --out FOLDER
 
+--longest N shrinks photographs first, as `import --longest N` did before the training; masks have
+their full size.
+
 Needs onnxruntime, NumPy and Pillow, and MODEL beside it; neither torch nor deeplab_lite. For each
 photograph it writes a palette PNG: a pixel's value is its class, its colour that of PALETTE. What
 is there already stays. In a program: `from predict import predict, read`.
@@ -60,8 +63,16 @@ def read(path: Path) -> np.ndarray:
     return np.asarray(image.convert("RGB"))
 
 
-def predict(image: np.ndarray) -> np.ndarray:
-    """The class of each pixel, uint8 (H, W), of an image, uint8 (H, W, 3)."""
+def predict(image: np.ndarray, longest: int = 0) -> np.ndarray:
+    """The class of each pixel, uint8 (H, W), of an image, uint8 (H, W, 3).
+
+    A longer side above `longest`, unless 0, is shrunk to it, and the labels are enlarged again.
+    """
+    if 0 < longest < max(image.shape[:2]):
+        small = Image.fromarray(image)
+        small.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=3)
+        labels = Image.fromarray(predict(np.asarray(small)))
+        return np.asarray(labels.resize(image.shape[1::-1], Image.Resampling.NEAREST))
     if SIZE or max(image.shape[:2]) <= TILE:
         return probabilities(image).argmax(0).astype("uint8")
     votes = np.zeros((len(CLASSES), *image.shape[:2]), "uint16")  # in units of 1 / 65,000
@@ -148,6 +159,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Photographs to coloured label maps.")
     parser.add_argument("photos", nargs="+", type=Path, help="images, folders of them, patterns")
     parser.add_argument("--out", type=Path, default=Path("predicted"), help="a folder for PNGs")
+    longest = "shrink photographs to a longer side of this; 0: as they are"
+    parser.add_argument("--longest", type=int, default=0, help=longest)
     options = parser.parse_args()
     model = Path(__file__).with_name(MODEL)
     if not model.is_file():
@@ -169,7 +182,7 @@ def main() -> int:
                 print(f"{mask} is there already: {photo} left out")
                 continue
             try:
-                labels = predict(read(photo))
+                labels = predict(read(photo), options.longest)
             except (OSError, ValueError) as error:
                 print(f"{photo}: {error}", file=sys.stderr)
                 failed = 1

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 from deeplab_lite.workshop.datasets.importing import shapes
 from deeplab_lite.workshop.datasets.importing.export import (
+    WHOLE,
     Annotation,
     Fault,
     Paint,
@@ -42,7 +43,7 @@ def read(file: Path, document: Element) -> tuple[list[str], list[Annotation]]:
     names = [class_name(each.findtext("name")) for each in kept]
     annotations = []
     for image in document.iterfind("image"):
-        drawn, left_out = [], []
+        drawn, left_out = [], [WHOLE] * len(image.findall("tag"))
         picture = image.attrib["name"]
         for number, mark in enumerate((mark for mark in image if mark.tag != "tag"), 1):
             with within(place := f"{mark.tag} {number} of {picture}", TITLE):

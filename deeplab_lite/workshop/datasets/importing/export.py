@@ -22,6 +22,7 @@ from deeplab_lite.workshop.datasets.pairs import SUFFIXES, Color, alike
 BACKGROUND = {"background", "_background_"}  # class 0 of an export that names it
 VOID = "void"
 IGNORED = {VOID, "ignore", "__ignore__"}  # shapes and colours of these names become 255
+WHOLE = "tags and choices of whole pictures"  # left out of a mask, and no fault of the picture's
 FORMATS = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "BMP": ".bmp", "WEBP": ".webp"}
 HASH = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before an uploaded file's name
 
@@ -219,7 +220,7 @@ def assembled(
     items, empty, unusable, united = [], [], [], []
     for picture, all_of_it in of.items():
         drawn = [annotation for annotation in all_of_it if annotation.shapes]
-        if not drawn and any(annotation.left_out for annotation in all_of_it):
+        if not drawn and any({*annotation.left_out} - {WHOLE} for annotation in all_of_it):
             unusable.append(picture.name)
         elif not (drawn or options.empty):
             empty.append(picture.name)

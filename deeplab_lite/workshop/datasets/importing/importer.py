@@ -42,7 +42,7 @@ from deeplab_lite.workshop.datasets.importing.export import (
     visible,
     within,
 )
-from deeplab_lite.workshop.datasets.pairs import alike, orientation
+from deeplab_lite.workshop.datasets.pairs import SUFFIXES, alike, orientation
 
 READERS: dict[str, Any] = {
     "coco": coco,
@@ -110,7 +110,7 @@ def import_data(
         _write(export, names, folder, options.longest)
         items = dict(zip(names, export.items, strict=True))
         lists, groups, notes = splits.of(items, root, group, seed)
-        export.notes += notes
+        export.notes += [*notes, *splits.lone(groups, lists)]
         for part, listed in lists.items():
             if listed:
                 text = "".join(f"{name}\n" for name in listed)
@@ -151,7 +151,9 @@ def _umask() -> int:
 def _root(source: Path) -> Path:
     """Where pictures are looked for: the folder of the annotations, or the one around it."""
     folder = source if source.is_dir() else source.parent
-    around = source.is_file() and folder.name.lower() in ANNOTATIONS
+    around = folder.name.lower() in ANNOTATIONS and (
+        source.is_file() or not visible(source, *SUFFIXES)
+    )
     return folder.absolute().parent if around else folder
 
 

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from deeplab_lite.workshop.datasets.importing import shapes
 from deeplab_lite.workshop.datasets.importing.export import (
+    WHOLE,
     Annotation,
     Fault,
     Paint,
@@ -49,7 +50,9 @@ def _annotation(file: Path, task: Any) -> Annotation:
     kept = [result for result in kept if result]
     left_out = ["second annotations of a picture"] * (len(kept) - 1)
     left_out += ["predictions"] * (not kept and bool(task.get("predictions")))
-    marks = [mark for mark in next(iter(kept), ()) if not REGION.isdisjoint(mark.get("value", ()))]
+    values = [mark for mark in next(iter(kept), ()) if "value" in mark]  # relations have none
+    marks = [mark for mark in values if not REGION.isdisjoint(mark["value"])]
+    left_out += [WHOLE] * (len(values) - len(marks))
     picture = _picture(task, next((mark.get("to_name", "") for mark in marks), ""))
     drawn, size = [], None
     for mark in marks:

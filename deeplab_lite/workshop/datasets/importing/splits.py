@@ -5,12 +5,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from deeplab_lite.workshop.datasets.folder import LEAST, lines
+from deeplab_lite.workshop.datasets.folder import LEAST, lines, whole_blocks
 from deeplab_lite.workshop.datasets.importing.export import Labelled
 from deeplab_lite.workshop.datasets.pairs import alike
 
 SHARES = {"val": 0.2, "test": 0.1}
-SLACK = 1.25  # how much larger than its share a part may become by a group
 ENOUGH = 10  # pictures for a test list
 FEW = 3  # groups: with less, parts could not be filled
 NAMES = {"train": "train", "training": "train", "valid": "val", "validation": "val", "val": "val"}
@@ -75,6 +74,17 @@ def groups_of(pictures: Mapping[str, Path], root: Path, by: str) -> tuple[dict[s
     return groups, f"{count} groups, by {'name' if by == 'auto' else by}"
 
 
+def lone(groups: Mapping[str, str], lists: Lists) -> list[str]:
+    """The sentence for a val that is one single group; [] for others."""
+    group, *others = {groups[name] for name in lists["val"]}
+    if others or not group:
+        return []
+    return [
+        f"val is one group alone, {group}, so its score says little about others: label more "
+        "groups, or say --group none if their pictures don't belong together"
+    ]
+
+
 def whole(groups: Mapping[str, str], lists: Lists) -> bool:
     """Whether no group is in two of the lists, and groups are not just the lists themselves."""
     pairs = {(groups[name], part) for part, names in lists.items() for name in names}
@@ -98,13 +108,7 @@ def divided(groups: Mapping[str, str], seed: int = 0, test: bool = True) -> List
         size = max(LEAST, round(share * len(groups)))
         if part == "test" and (len(groups) < ENOUGH or not test):
             break
-        for block in list(blocks):
-            if len(lists[part]) + len(block) <= SLACK * size and len(lists[part]) < size:
-                lists[part] += block
-                blocks.remove(block)
-        while len(lists[part]) < LEAST and len(blocks) > 1:
-            blocks.remove(block := min(blocks, key=len))
-            lists[part] += block
+        lists[part] = whole_blocks(blocks, size)
     lists["train"] = [name for block in blocks for name in block]
     return {part: sorted(names) for part, names in lists.items()}
 
