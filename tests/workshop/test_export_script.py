@@ -137,6 +137,8 @@ def test_longest_shrinks_as_import_does_and_masks_keep_their_size(done):
     labels = np.asarray(Image.open(out / "tall.png"))
     assert said.returncode == 0 and small.shape == (400, 100, 3) and labels.shape == (1200, 300)
     assert (labels == expected.resize((300, 1200), Image.Resampling.NEAREST)).mean() > 0.99
+    refused = run(masks.parent / "predict.py", tall, "--longest", -400)
+    assert "0 to shrink nothing" in refused.stderr
 
 
 def test_a_pattern_is_resolved_and_masks_are_no_photographs(done):
