@@ -168,7 +168,9 @@ def main() -> int:
     if options.out.is_file():
         parser.error(f"--out {options.out} is a file: name a folder")
     if options.longest < 0:
-        parser.error(f"--longest {options.longest}: give a number of pixels, or 0 to shrink nothing")
+        parser.error(
+            f"--longest {options.longest}: give a number of pixels, or 0 to shrink nothing"
+        )
     options.out.mkdir(parents=True, exist_ok=True)
     known, out, failed = Image.registered_extensions(), options.out.resolve(), 0
     for word in options.photos:
