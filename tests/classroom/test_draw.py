@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from skimage.color import deltaE_ciede2000, rgb2lab
 
+from deeplab_lite import scenes
 from deeplab_lite.classroom import draw
 from deeplab_lite.classroom.draw.differences import DIFFERENCES
 from deeplab_lite.colors import voc_palette
@@ -96,6 +97,13 @@ def test_png_of_few_colors_is_smaller_and_keeps_white_the_palette_and_difference
     assert np.array_equal(back[9, :4], DIFFERENCES)
     assert np.abs(back.astype(int) - array).mean() < 25
     assert len(np.unique(back.reshape(-1, 3), axis=0)) <= 32 + 13
+
+
+def test_png_of_few_colors_is_near_the_rare_colors_as_well():
+    image = scenes.scene(8)[0]  # orange, with some violet bricks and their light joints
+    array = np.hstack([image, draw.grey(image)])
+    far = np.abs(decoded(draw.png(array, colors=96)).astype(int) - array).max(-1) > 40
+    assert far.mean() < 0.001
 
 
 def test_overlay_tints_classes_and_leaves_the_background():

@@ -1,10 +1,12 @@
 """Segmentation viewer: every scene, network and view has its picture, every fault its answer."""
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_hex
 from PIL import Image
 from torch import nn
 
@@ -130,6 +132,15 @@ def test_legends_name_what_can_be_seen():
     assert [number for _, _, number in kinds] == ["4", "4", "4"]
     shares = segmentation.legend(result(None), "prediction")
     assert [number for _, _, number in shares] == ["33 %", "50 %", "17 %"]
+
+
+def test_an_error_map_comes_with_the_colours_of_the_truth_beside_it(twin_figure):
+    shown = SimpleNamespace(picture=lambda: segmentation.picture(result(), "errors", 0.7, "mine"))
+    truth = twin_figure(shown).axes[1]
+    rows = zip(truth.get_legend().get_texts(), truth.get_legend().get_patches(), strict=True)
+    colors = {text.get_text(): to_hex(patch.get_facecolor()) for text, patch in rows}
+    disc, ring = (draw.hex_color(draw.PALETTE[k]) for k in (1, 2))
+    assert colors == {"disc": disc, "ring": ring}
 
 
 # ---- the widget ----

@@ -50,7 +50,7 @@ def layer_chain(columns: Sequence[Column], chosen: str, ax: Any) -> Any:
                 ax.bar(x, -c.field * down, 0.62, roof, color=COLORS["sky"], alpha=0.35, lw=0)
                 end = under = c.field * down
                 if c.before and end - 0.01 < c.before[1] * down < end + 0.1:
-                    under = c.before[1] * down  # clear of the tick
+                    under = c.before[1] * down + 0.02  # clear of the tick
                 ax.text(x, roof - under - 0.02, c.field, va="top", **text, **ink)
         else:
             ax.text(x, 0.02, "×", color=COLORS["vermillion"], fontsize=11, ha="center")

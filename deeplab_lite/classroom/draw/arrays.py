@@ -44,7 +44,7 @@ def png(array: Any, *, level: int = 1, colors: int | None = None) -> bytes:
 
 
 def _few(image: Image.Image, colors: int) -> Image.Image:
-    fit = image.quantize(colors, Image.Quantize.MEDIANCUT)
+    fit = image.quantize(colors, Image.Quantize.MEDIANCUT, kmeans=1)  # nearer the picture's own
     marks = [mark for mark in DIFFERENCES if (np.asarray(image) == mark).all(-1).any()]
     kept = np.array([*PALETTE, *marks, (255, 255, 255)], np.uint8)
     table = (fit.getpalette() or [])[: 3 * colors] + kept.ravel().tolist()

@@ -11,18 +11,23 @@ EDGE = "#8A93A0"  # around each swatch: white and black show on white and black 
 LegendRow = tuple[str, Any]  # a name, and its colour: uint8 red, green, blue, or "#rrggbb"
 
 
-def legend(fig: Any, rows: Iterable[LegendRow], columns: int = 6, size: float = 9) -> None:
+def legend(on: Any, rows: Iterable[LegendRow], columns: int = 6, size: float = 9) -> None:
     """Draw swatches with their names below a figure with constrained layout; no rows, no legend.
 
-    `columns` is how many stand in a line, `size` that of the text in points.
+    `on` is the figure, or one of its axes: then they stand below that. `columns` is how many stand
+    in a line, `size` that of the text in points.
     """
+    from matplotlib.axes import Axes
     from matplotlib.patches import Patch
 
     patches = [Patch(fc=hex_color(color), ec=EDGE, lw=0.5, label=name) for name, color in rows]
+    place: dict[str, Any] = {"loc": "outside lower left"}
+    if isinstance(on, Axes):
+        place = {"loc": "upper left", "bbox_to_anchor": (0, 0), "borderpad": 0}
     if patches:
-        fig.legend(
-            handles=patches, loc="outside lower left", ncols=columns, fontsize=size,
-            handlelength=1.2, columnspacing=1.4, frameon=False,
+        on.legend(
+            handles=patches, ncols=columns, fontsize=size,
+            handlelength=1.2, columnspacing=1.4, frameon=False, **place,
         )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from deeplab_lite import metrics
 from deeplab_lite.classroom import draw
 from deeplab_lite.classroom.widgets._twin import figure, headline
+from deeplab_lite.labels import IGNORE
 
 VIEWS = {"prediction": "prediction", "errors": "error map", "confidence": "confidence"}
 WIDTH = 800  # pixels, about, of the pictures side by side
@@ -126,4 +127,7 @@ def picture(result: Result, view: str, alpha: float, title: str) -> np.ndarray:
     headline(fig, f"{title}. {describe(result)}", 9.5)
     rows = [(f"{name} {number}", color) for name, color, number in legend(result, view)]
     draw.legend(fig, rows, *((3, 8) if view == "errors" else (5, 9)))
+    if view == "errors" and result.label is not None:  # the truth is in the classes' colours
+        painted = np.setdiff1d(result.label, [0, IGNORE])
+        draw.legend(axes[1], draw.class_rows(result.classes, result.palette, painted), 3, 8)
     return draw.pixels(fig)
