@@ -130,6 +130,15 @@ def test_every_view_is_made_of_three_pictures(scene, refined):
     assert np.array_equal(same, draw.heat(scene.image, refined.marginals[1], 0.85, 0, 1))
 
 
+def test_a_legend_names_the_classes_that_are_painted():
+    refined = Refined(SMALL._replace(label=np.full_like(SMALL.label, 4)), CRFSettings())
+    painted = {SMALL.classes[k] for k in np.union1d(refined.before, refined.after)}
+    before = {SMALL.classes[k] for k in np.unique(refined.before)}
+    assert {name for name, _ in refinement.legend(refined, "after")} == painted
+    assert "star" not in painted
+    assert {name for name, _ in refinement.legend(refined, "truth")} == before | {"star"}
+
+
 def test_what_there_is_no_view_of_is_named(refined):
     with pytest.raises(ValueError, match="view 'before': expected one of after, changes"):
         refinement.panels(refined, "before", "disc")

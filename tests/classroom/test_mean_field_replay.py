@@ -11,10 +11,11 @@ import pytest
 import torch
 from ipywidgets.embed import dependency_state
 from matplotlib import pyplot as plt
+from matplotlib.colors import to_hex
 from node import call, call_many
 from PIL import Image
 
-from deeplab_lite import metrics
+from deeplab_lite import metrics, scenes
 from deeplab_lite.classroom import draw
 from deeplab_lite.classroom.draw import crf_steps as pictures
 from deeplab_lite.classroom.widgets import (
@@ -272,6 +273,15 @@ def test_the_twin_shows_the_frame_and_the_energies_of_its_step(replay, twin_figu
     assert np.allclose(sorted(dots), places)
     names = [text.get_text() for text in fig.legends[0].get_texts()]
     assert names == (list(CLASSES) if view == "labels" else ["marginal 0", "1"])
+
+
+def test_the_twin_names_its_classes_in_one_line_and_paints_no_curve_in_their_colours(twin_figure):
+    label = np.resize(np.arange(8), IMAGE.shape[:2])
+    fig = twin_figure(MeanFieldReplay(IMAGE, np.full((9, *label.shape), 1 / 9), label=label))
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == list(scenes.CLASSES[:8])
+    assert len({text.get_window_extent().y0 // 5 for text in fig.legends[0].get_texts()}) == 1
+    curves = {to_hex(line.get_color()) for line in fig.axes[2].lines}
+    assert not curves & {draw.hex_color(color) for color in draw.SCENE_PALETTE}
 
 
 @pytest.mark.parametrize("message", ["appearance", "smoothness"])

@@ -10,16 +10,17 @@ from PIL import Image
 from deeplab_lite.classroom.draw.axes import _axes
 from deeplab_lite.classroom.draw.differences import CHANGES
 from deeplab_lite.classroom.draw.segmentation import grey
-from deeplab_lite.colors import COLORS, edges
+from deeplab_lite.colors import edges
 from deeplab_lite.labels import IGNORE
 
+INK, GREY = "#101820", "#5B6470"
 LEVELS = 24  # of a heat map in a sheet: more are not told apart, and take space
-#          name in an energy chart: colour and dashes, so that no one needs the colour
+#          name in an energy chart: colour and dashes; greys, since colours are those of classes
 CURVES = {
-    "unary": (COLORS["orange"], (0, (5, 2))),
-    "pairwise": (COLORS["blue"], (0, (1, 1))),
-    "− entropy": (COLORS["green"], (0, (5, 2, 1, 2))),
-    "free energy": (COLORS["black"], "solid"),
+    "unary": (GREY, (0, (5, 2))),
+    "pairwise": (GREY, (0, (1, 1))),
+    "− entropy": (GREY, (0, (5, 2, 1, 2))),
+    "free energy": (INK, "solid"),
 }
 
 

@@ -189,7 +189,7 @@ def picture(replay: MeanFieldReplay) -> np.ndarray:
     for ax in (left, middle, right):
         ax.title.set_fontsize(10)
     headline(fig, replay.alt())
-    draw.legend(fig, legend(replay))
+    draw.legend(fig, legend(replay), MOST)  # in one line, in the order of the classes
     return draw.pixels(fig)
 
 

@@ -177,15 +177,15 @@ def in_words(settings: CRFSettings) -> str:
 
 
 def legend(refined: Refined, view: str) -> list[draw.LegendRow]:
-    """(name, colour) of what the view shows; none for a heat map, which has a scale."""
+    """(name, colour) of what the panels show; none for a heat map, which has a scale."""
     if view == "marginal":
         return []
     if view == "changes":
         rows = draw.kind_rows(draw.CHANGES)
         return rows if refined.start.label is not None else rows[-1:]
-    seen = np.union1d(refined.before, refined.after)
-    if refined.start.label is not None:
-        seen = np.union1d(seen, np.setdiff1d(refined.start.label, [IGNORE]))
+    label = refined.start.label
+    shown = label if view == "truth" and label is not None else refined.after
+    seen = np.setdiff1d(np.union1d(refined.before, shown), [IGNORE])
     return draw.class_rows(refined.start.classes, refined.start.palette, seen)
 
 
