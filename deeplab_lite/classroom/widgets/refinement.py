@@ -183,7 +183,8 @@ def legend(refined: Refined, view: str) -> list[draw.LegendRow]:
     if view == "changes":
         rows = draw.kind_rows(draw.CHANGES)
         return rows if refined.start.label is not None else rows[-1:]
-    shown = refined.start.label if view == "truth" else refined.after
+    label = refined.start.label
+    shown = label if view == "truth" and label is not None else refined.after
     seen = np.setdiff1d(np.union1d(refined.before, shown), [IGNORE])
     return draw.class_rows(refined.start.classes, refined.start.palette, seen)
 

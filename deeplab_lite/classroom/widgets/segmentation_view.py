@@ -127,7 +127,7 @@ def picture(result: Result, view: str, alpha: float, title: str) -> np.ndarray:
     headline(fig, f"{title}. {describe(result)}", 9.5)
     rows = [(f"{name} {number}", color) for name, color, number in legend(result, view)]
     draw.legend(fig, rows, *((3, 8) if view == "errors" else (5, 9)))
-    if view == "errors":  # that legend is of the error map; the truth is in the classes' colours
+    if view == "errors" and result.label is not None:  # the truth is in the classes' colours
         painted = np.setdiff1d(result.label, [0, IGNORE])
         draw.legend(axes[1], draw.class_rows(result.classes, result.palette, painted), 3, 8)
     return draw.pixels(fig)
