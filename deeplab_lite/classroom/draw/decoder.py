@@ -33,7 +33,7 @@ STEPS = (
     ("scores", "logits", "× 4"),
 )
 NEW = {"reduced", "enlarged", "joined", "refined"}  # what v3 has not
-WIDE, TALL = 0.8, 0.26
+WIDE, TALL = 0.9, 0.26
 
 
 def decoder_diagram(shapes: Mapping[str, Sequence[int]], ax: Any = None) -> Any:
@@ -52,7 +52,7 @@ def decoder_diagram(shapes: Mapping[str, Sequence[int]], ax: Any = None) -> Any:
         ax.text(x, y + 0.07, " × ".join(map(str, shapes[name])), fontsize=8, **text)
     for start, end, what in STEPS:
         _arrow(ax, MAPS[start], MAPS[end], what)
-    ax.set(xlim=(-0.45, 7.65), ylim=(1.2, -0.25))
+    ax.set(xlim=(-0.5, 7.7), ylim=(1.2, -0.25))
     ax.axis("off")
     return ax
 

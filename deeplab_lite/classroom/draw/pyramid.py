@@ -27,9 +27,9 @@ def pyramid_taps(
     for branch in branches:
         for y, x in branch.taps:
             if (y, x) not in done:
-                ax.plot(x, y, "o", ms=9, mfc="white", mec="black", mew=0.6)
-                text = {"ha": "center", "va": "center_baseline", "fontsize": 6.5}
+                ax.plot(x, y, "o", ms=14, mfc="white", mec="black", mew=0.6)
+                text = {"ha": "center", "va": "center_baseline", "fontsize": 8}
                 ax.text(x, y, branch.name, fontweight="bold", color="black", **text)
             done.add((y, x))
-    ax.plot(center[1], center[0], "o", ms=5.5, mfc="black", mec="white", mew=1)
+    ax.plot(center[1], center[0], "o", ms=8, mfc="black", mec="white", mew=1)
     return ax

@@ -10,6 +10,8 @@ from deeplab_lite.colors import COLORS
 
 BRANCHES = (COLORS["blue"], COLORS["vermillion"], COLORS["green"])  # the first, second, third 3x3
 MARKS = ("o", "s", "^")
+PALE, SKY = np.array([238, 245, 251]), np.array([86, 180, 233])  # of a score of 0, and of the best
+INK = "#101820"  # can be read on both
 
 
 def map_taps(
@@ -61,18 +63,15 @@ def score_table(
     ax = _axes(ax, 0.6 * len(columns) + 1, 0.35 * len(rows) + 0.6)
     from matplotlib.patches import Rectangle
 
-    stops = np.array([[222, 238, 249], [86, 180, 233], [0, 114, 178], [3, 44, 87]]) / 255
-    share = scores / scores.max()
-    ramp = [np.interp(3 * share, range(4), stops[:, channel]) for channel in range(3)]
-    ax.imshow(np.stack(ramp, -1), aspect="auto")
+    share = scores[..., None] / scores.max()
+    ax.imshow((PALE + share * (SKY - PALE)) / 255, aspect="auto")
     for (i, j), score in np.ndenumerate(scores):
-        ink = "white" if share[i, j] > 0.55 else "black"
-        ax.text(j, i, f"{score:.2f}", ha="center", va="center", fontsize=8.5, color=ink)
-    for (row, column), color, line in ((dashed, "orange", "--"), (at, "vermillion", "-")):
+        ax.text(j, i, f"{score:.2f}", ha="center", va="center", fontsize=9.5, color=INK)
+    for (row, column), color, line in ((dashed, INK, "--"), (at, COLORS["vermillion"], "-")):
         corner = column - 0.5, row - 0.5
-        ax.add_patch(Rectangle(corner, 1, 1, fill=False, ec=COLORS[color], lw=2.5, ls=line))
-    ax.set_xticks(range(len(columns)), columns, fontsize=8)
-    ax.set_yticks(range(len(rows)), rows, fontsize=8.5)
+        ax.add_patch(Rectangle(corner, 1, 1, fill=False, ec=color, lw=2.5, ls=line))
+    ax.set_xticks(range(len(columns)), columns, fontsize=9.5, color=INK)
+    ax.set_yticks(range(len(rows)), rows, fontsize=9.5, color=INK)
     ax.xaxis.tick_top()
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)

@@ -210,7 +210,7 @@ def picture(explorer: ASPPExplorer) -> np.ndarray:
         if ax is not left and ax.images:
             ax.plot(x, y, "+", color="black", ms=11, mew=3)
             ax.plot(x, y, "+", color="white", ms=10, mew=1.4)
-    headline(fig, explorer.alt(), 9.5)
+    headline(fig, explorer.alt(), 9)
     alone = [aspp.labels_of(branch[None], factor) for branch in scores]
     errors = explorer.view == "errors"
     rows = legend(explorer, np.stack([together, *alone]))

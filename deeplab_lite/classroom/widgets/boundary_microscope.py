@@ -219,7 +219,8 @@ def picture(microscope: BoundaryMicroscope) -> np.ndarray:
         ax.set_axis_off()
     errors = microscope.view == "errors"
     dots = "" if errors else "; dots are wrong pixels"
-    headline(fig, f"{title(microscope)}. Above each panel: right in the band, mIoU there{dots}", 9)
+    above = "Above each panel: right in the whole scene's band, mIoU there"
+    headline(fig, f"{title(microscope)}. {above}{dots}", 9)
     draw.legend(fig, legend(microscope), 3 if errors else 9, 8.5)
     return draw.pixels(fig)
 

@@ -54,12 +54,11 @@ export function unitAt(place, stride) {
 // ---- the picture --------------------------------------------------------------------------------
 
 const BRANCHES = ["#0072b2", "#d55e00", "#009e73"];
-const STOPS = [[222, 238, 249], [86, 180, 233], [0, 114, 178], [3, 44, 87]];
+const PALE = [238, 245, 251], SKY = [86, 180, 233];  // of a score of 0, and of the best
 const MARGIN = 0.25;  // of the map's side, shown around it
 
 function color(share) {
-  const place = share * 3, from = Math.min(2, Math.floor(place));
-  return STOPS[from].map((low, i) => Math.round(low + (STOPS[from + 1][i] - low) * (place - from)));
+  return PALE.map((pale, i) => Math.round(pale + share * (SKY[i] - pale)));
 }
 
 /** A circle, a square or a triangle: told apart without colour. */
@@ -130,7 +129,7 @@ function render({ model, el }) {
       data.rates.forEach((r, j) => data.grids.forEach((g, k) => {
         const [left, top] = cell(i, j, k), { miou } = find(data, os, r, g);
         parts += `<g class="cell" data-at="${i},${j},${k}"><rect x="${left}" y="${top}" width="42" height="25" fill="rgb(${color(miou / most)})"/>` +
-          `<text x="${left + 21}" y="${top + 17}" text-anchor="middle" style="fill:${miou / most > 0.55 ? "#fff" : "#101820"}">${miou.toFixed(2)}</text></g>`;
+          `<text x="${left + 21}" y="${top + 17}" text-anchor="middle" style="fill:#101820">${miou.toFixed(2)}</text></g>`;
       }));
     });
     data.rates.forEach((r, j) => { parts += `<text x="70" y="${cell(0, j, 0)[1] + 17}" text-anchor="end">${list(r)}</text>`; });

@@ -93,6 +93,7 @@ class RatesLab(Twin, anywidget.AnyWidget):
     multi_grid = traitlets.List(traitlets.Int()).tag(sync=True)
     place = traitlets.List(traitlets.Int()).tag(sync=True)
     data = traitlets.Dict().tag(sync=True)
+    colors = 240  # so that pale scores keep their blue
 
     def __init__(
         self,
@@ -187,7 +188,7 @@ def picture(setting: Setting, unit: tuple[int, int]) -> np.ndarray:
     draw.score_table(scores, [_list(each) for each in rates], names, *frames, right)
     right.set_title(
         "mIoU (darker: higher). Rows: rates; columns: output stride, multi-grid\n"
-        "red frame: the setting shown; dashed: as trained",
+        "full frame: the setting shown; dashed: as trained",
         fontsize=9.5,
         loc="left",
     )
