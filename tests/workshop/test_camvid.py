@@ -214,9 +214,10 @@ def test_an_unfinished_run_is_left_out_or_said_to_be_one(tmp_path, capsys):
 
 
 def test_a_second_stage_goes_on_from_the_first_in_any_folder(tmp_path):
-    first, second = (camvid.run(name, tmp_path) for name in ("camvid-v3plus", camvid.SOURCE))
+    first, second, third = (camvid.run(name, tmp_path) for name in camvid.RECIPES[:3])
     assert first.init == "imagenet"
     assert second.init == str(tmp_path / "camvid-v3plus" / f"{first.name}.safetensors")
+    assert third.init == str(tmp_path / "camvid-v3plus-weighted" / f"{second.name}.safetensors")
     assert camvid.run(camvid.SOURCE, Path("runs")).init == recipes.read(camvid.SOURCE).config().init
 
 
