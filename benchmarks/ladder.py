@@ -172,11 +172,14 @@ def asked(rung: Rung) -> str:
     return "".join(c if c.isalnum() else "-" for c in f"{rung.how}").strip("-")
 
 
+def digest(rung: Rung, seed: int) -> str:
+    """Which weights answer: the first of their sha256, as on the card."""
+    return str(checkpoints.card(weights(rung.run, seed))["sha256"][:12])
+
+
 def answers(rung: Rung, seed: int, count: int) -> Answers:
     """What the network of this seed says of the test scenes; kept, since a CRF takes its time."""
-    digest = checkpoints.card(weights(rung.run, seed))["sha256"][:12]
-    name = f"{rung.run}-{seed}-{digest}-{asked(rung)}-{count}.npz"
-    kept = ANSWERS / name
+    kept = ANSWERS / f"{rung.run}-{seed}-{digest(rung, seed)}-{asked(rung)}-{count}.npz"
     if not kept.exists():
         network = checkpoints.load(weights(rung.run, seed)).to(memory_format=torch.channels_last)
         test = test_scenes(count)
@@ -208,14 +211,14 @@ def tally(rung: Rung, seed: int, count: int) -> Tally:
     """Of this network's answers, kept; a second seed's beside its card, which has no weights."""
     kept = (RUNGS_AT if seed else ANSWERS) / f"{rung.run}-{seed}.npz"
     stored = dict(np.load(kept)) if kept.exists() and count == COUNT else {}
-    digest = checkpoints.card(weights(rung.run, seed))["sha256"][:12]
-    mine = [f"{digest} {asked(rung)} {part}" for part in ("matrices", "names", "scores")]
+    of = digest(rung, seed)
+    mine = [f"{of} {asked(rung)} {part}" for part in ("matrices", "names", "scores")]
     if mine[0] not in stored:
         test, (labels, error) = test_scenes(count), answers(rung, seed, count)
         matrices = metrics.confusion_matrices(labels, test.banded, len(CLASSES))
         scores = {"calibration_error": error} | scored(labels, test)
         found = matrices.int().numpy(), np.array(list(scores)), np.array(list(scores.values()))
-        stored = {key: value for key, value in stored.items() if key.startswith(digest)}
+        stored = {key: value for key, value in stored.items() if key.startswith(of)}
         stored |= dict(zip(mine, found, strict=True))
         if count == COUNT:
             with replacing(kept) as temporary, temporary.open("wb") as file:

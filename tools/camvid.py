@@ -68,18 +68,11 @@ NOTES = (
     "streets by day, seen from a car; whatever else it is shown gets one of its eleven classes, "
     "too. It never saw the twelfth label, void."
 )
-BESIDE = (  # what the recipe has published, and these
-    {
-        "miou": "61.6",
-        "what": "DeepLab-LFOV on VGG-16, on CamVid test",
-        "source": "arXiv:1611.09326, table 3",
-    },
-    {
-        "miou": "63.2",
-        "what": "camvid-v3plus-weighted, from which this network was trained on, on CamVid test",
-        "source": "scored once, outside of this repository",
-    },
-)
+EARLIER = {
+    "miou": "63.2",
+    "what": "camvid-v3plus-weighted, from which this network was trained on, on CamVid test",
+    "source": "scored once, outside of this repository",
+}
 WEIGHED = {
     False: "The loss weighs all pixels alike.",
     True: "The loss weighs rare classes more. That was tried after the same network, trained "
@@ -287,7 +280,7 @@ def write_table(weights: dict[str, Path], folder: Path) -> None:
         if (report := kept_score(path, how))
     ]
     rows.sort(key=lambda line: RECIPES.index(line["model"]))
-    with replacing(folder / "camvid.csv") as temporary, temporary.open("w", newline="") as file:
+    with replacing(table) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -299,6 +292,7 @@ def ship(config: Config, weights: Path, samples: Samples, refine: bool, folder: 
     Raises ValueError where half precision has changed the score.
     """
     recipe = recipes.read(SOURCE)
+    others = *recipe.published, *recipes.read("camvid-largefov").published, EARLIER
     card = checkpoints.card(weights)
     found = {how: report for how in HOW if (report := kept_score(weights, how))}
     kept = {how: {key: report[key] for key in SCORES} for how, report in found.items()}
@@ -315,7 +309,7 @@ def ship(config: Config, weights: Path, samples: Samples, refine: bool, folder: 
         "command": recipe.config().command(),
         "scored_by": {how: command(how) for how in found},
         "palette": PALETTE,
-        "published": [one | {"split": "test, not val"} for one in (*recipe.published, *BESIDE)],
+        "published": [one | {"split": "test, not val"} for one in others],
         "licence": LICENCE,
         "notes": NOTES,
     }

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from deeplab_lite.classroom.draw.axes import GREY, INK
 from deeplab_lite.colors import COLORS
 
-INK, GREY = "#101820", "#4B5563"
 LOOKS: dict[str, dict[str, Any]] = {
     "image": {"fc": COLORS["sky"], "alpha": 0.45},
     "conv": {"fc": COLORS["sky"]},

@@ -7,6 +7,8 @@ import numpy as np
 from deeplab_lite.classroom.draw.arrays import heat
 from deeplab_lite.colors import COLORS, checked
 
+INK, GREY = "#101820", "#4B5563"  # of text, and of quiet text
+
 
 def style() -> None:
     """Set matplotlib's defaults for a lesson: white ground, readable sizes, safe colours."""
@@ -29,8 +31,8 @@ def style() -> None:
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.prop_cycle": cycler(color=cycle),
-            "xtick.color": "#4B5563",
-            "ytick.color": "#4B5563",
+            "xtick.color": GREY,
+            "ytick.color": GREY,
             "xtick.labelsize": 9.5,
             "ytick.labelsize": 9.5,
             "legend.frameon": False,

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from deeplab_lite.classroom.draw.axes import _axes
+from deeplab_lite.classroom.draw.axes import INK, _axes
 from deeplab_lite.colors import COLORS
 
 MEAN = "mIoU"
@@ -36,10 +36,10 @@ def class_bars(scores: Mapping[str, Mapping[str, float]], ax: Any = None) -> Any
             text = "-" if np.isnan(value) else f"{value:.2f}"
             ax.annotate(
                 text, (np.nan_to_num(value), y), (4, 0), textcoords="offset points",
-                va="center", size=8.5, color="#101820",
+                va="center", size=8.5, color=INK,
             )  # fmt: skip
     ax.axhline(places[-1] - 0.72, color="#6B7280", lw=0.8)
-    ax.set_yticks(places, names, color="#101820")
+    ax.set_yticks(places, names, color=INK)
     ax.get_yticklabels()[-1].set_fontweight("bold")
     ax.set(xlim=(0, 1.06), ylim=(places[-1] + 0.55, -0.55), xlabel="IoU")
     ax.set_xticks(np.linspace(0, 1, 6))

@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from deeplab_lite.classroom.draw.axes import _axes
+from deeplab_lite.classroom.draw.axes import INK, _axes
 from deeplab_lite.classroom.draw.differences import CHANGES
 from deeplab_lite.classroom.draw.segmentation import grey
 from deeplab_lite.colors import edges
 from deeplab_lite.labels import IGNORE
 
-INK, GREY = "#101820", "#5B6470"
+QUIET = "#5B6470"  # the widget's own
 LEVELS = 24  # of a heat map in a sheet: more are not told apart, and take space
 #          name in an energy chart: colour and dashes; greys, since colours are those of classes
 CURVES = {
-    "unary": (GREY, (0, (5, 2))),
-    "pairwise": (GREY, (0, (1, 1))),
-    "− entropy": (GREY, (0, (5, 2, 1, 2))),
+    "unary": (QUIET, (0, (5, 2))),
+    "pairwise": (QUIET, (0, (1, 1))),
+    "− entropy": (QUIET, (0, (5, 2, 1, 2))),
     "free energy": (INK, "solid"),
 }
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from deeplab_lite.classroom.draw.axes import _axes
+from deeplab_lite.classroom.draw.axes import GREY, INK, _axes
 from deeplab_lite.colors import COLORS
 
 #               x and y of its box: the encoder above, the decoder below
@@ -43,7 +43,7 @@ def decoder_diagram(shapes: Mapping[str, Sequence[int]], ax: Any = None) -> Any:
     if wrong := set(shapes) ^ set(MAPS):
         raise ValueError(f"shapes of {sorted(wrong)}: expected those of {', '.join(MAPS)}")
     ax = _axes(ax, 9.6, 3)
-    text: dict[str, Any] = {"ha": "center", "va": "center", "color": "#101820"}
+    text: dict[str, Any] = {"ha": "center", "va": "center", "color": INK}
     for name, (x, y) in MAPS.items():
         color = COLORS["orange"] if name in NEW else COLORS["sky"]
         corner = (x - WIDE / 2, y - TALL / 2)
@@ -60,7 +60,7 @@ def decoder_diagram(shapes: Mapping[str, Sequence[int]], ax: Any = None) -> Any:
 def _arrow(ax: Any, start: tuple[float, float], end: tuple[float, float], what: str) -> None:
     """Along a row, or down to a box from one above or from the arrow above."""
     (x0, y0), (x1, y1) = start, end
-    text = {"fontsize": 8, "color": "#4B5563"}
+    text = {"fontsize": 8, "color": GREY}
     if y0 == y1:
         x0, x1 = x0 + WIDE / 2, x1 - WIDE / 2
         ax.text((x0 + x1) / 2, y0 - 0.03, what, ha="center", va="bottom", **text)
@@ -68,5 +68,5 @@ def _arrow(ax: Any, start: tuple[float, float], end: tuple[float, float], what: 
         y0, y1 = y0 + (TALL / 2 if x0 == x1 else 0), y1 - TALL / 2
         x0 = x1
         ax.text(x0 + 0.06, (y0 + y1) / 2, what, va="center", **text)
-    line = {"arrowstyle": "-|>", "color": "#4B5563", "lw": 1.2, "shrinkA": 0, "shrinkB": 0}
+    line = {"arrowstyle": "-|>", "color": GREY, "lw": 1.2, "shrinkA": 0, "shrinkB": 0}
     ax.annotate("", (x1, y1), (x0, y0), arrowprops=line)

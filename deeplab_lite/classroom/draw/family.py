@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from deeplab_lite.classroom.draw.axes import GREY, INK
 from deeplab_lite.colors import COLORS
 
 
@@ -54,7 +55,7 @@ FAMILY = (
 WIDTH, GAP, LOW, HIGH, SCALE = 186, 15, 60, 81, 14  # pixels; per cent; pixels per cent
 MAPS, LIST, CHART = 76, 262, 344  # where the rows of the cards begin
 FULL, THICK, STEP = 150, 8, 13  # a map at stride 1, its thickness, from one map to the next
-GREY, INK, OLD, PALE = "#4B5563", "#101820", "#A3ABB6", "#DDE2E8"
+OLD, PALE = "#A3ABB6", "#DDE2E8"
 
 
 def family(ax: Any = None) -> Any:

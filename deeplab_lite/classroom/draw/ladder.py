@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from deeplab_lite.classroom.draw.axes import GREY, INK
 from deeplab_lite.colors import COLORS
 
 BETTER, WORSE, SAME = COLORS["green"], COLORS["vermillion"], "#6B7280"
-PAPER, INK = COLORS["purple"], "#101820"
+PAPER = COLORS["purple"]
 #                  title, unit
 COSTS = {"parameters": ("weights, k", 1e-3), "multiply_adds": ("GMAC", 1e-9)}
 SHOWN = (-16.0, 11.0)  # points of mIoU; a step below is an arrow at the rim
@@ -37,7 +38,7 @@ def ladder(rows: Sequence[Row], figure: Any = None) -> Any:
     for y, row in enumerate(rows):
         if row["against"]:
             text = f"{row['idea']}, against {row['against']}"
-            ideas.text(0, y, text, **small | {"color": "#4B5563"})
+            ideas.text(0, y, text, **small | {"color": GREY})
             _step(steps, y, row)
         scores.text(0, y, f"{100 * float(row['miou']):.1f}", **small)
         for ax, (key, (_, unit)) in zip(costs, COSTS.items(), strict=True):

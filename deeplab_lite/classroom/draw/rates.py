@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from deeplab_lite.classroom.draw.axes import _axes
+from deeplab_lite.classroom.draw.axes import INK, _axes
 from deeplab_lite.colors import COLORS
 
 BRANCHES = (COLORS["blue"], COLORS["vermillion"], COLORS["green"])  # the first, second, third 3x3
 MARKS = ("o", "s", "^")
 PALE, SKY = np.array([238, 245, 251]), np.array([86, 180, 233])  # of a score of 0, and of the best
-INK = "#101820"  # can be read on both
 
 
 def map_taps(

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from deeplab_lite.classroom.draw.arrays import _finite
-from deeplab_lite.classroom.draw.axes import _axes
+from deeplab_lite.classroom.draw.axes import GREY, INK, _axes
 from deeplab_lite.colors import COLORS
 from deeplab_lite.receptive_field import trace
 
@@ -39,7 +39,7 @@ def tap_grid(counts: Any, ax: Any = None, *, title: str = "", numbers: bool | No
             if count:
                 ax.text(
                     x, y, f"{count:.0f}", ha="center", va="center_baseline", zorder=3,
-                    color="white" if dark[y, x] else "#101820",
+                    color="white" if dark[y, x] else INK,
                     fontsize=min(11, 110 / max(counts.shape)),
                 )  # fmt: skip
     ax.set(xticks=[], yticks=[], title=title)
@@ -129,9 +129,7 @@ def cone(
     tall = 0.7 * paths / max(paths.max(), 1)
     ax.bar(np.arange(n), -tall, 0.56, bottom=-0.45, color=tap_ink, alpha=0.75, lw=0)
     for at in np.flatnonzero(paths) if high - low < 42 and paths.max() < 100 else ():
-        ax.text(
-            at, -0.5 - tall[at], paths[at], ha="center", va="top", fontsize=7.5, color="#4B5563"
-        )
+        ax.text(at, -0.5 - tall[at], paths[at], ha="center", va="top", fontsize=7.5, color=GREY)
     ax.set(xlim=(low - 1, high + 1), ylim=(-1.7, top + 0.5), xticks=[], yticks=[], title=title)
     ax.spines[:].set_visible(False)
     return ax

@@ -104,10 +104,9 @@ def divide(
     lists = {split: _list(root / f"{split}.txt", by_name) for split in SPLITS}
     train, val, test = lists["train"], lists["val"], lists["test"] or []
     if train is None and val is None:
-        group_of, blocks = groups(root, pairs), dict[str, list[str]]()
-        for name in (names := sorted(set(by_name) - set(test))):
-            blocks.setdefault(group_of[name], []).append(name)
-        random.Random(seed).shuffle(drawn := [*blocks.values()])  # the same on all machines
+        group_of = groups(root, pairs)
+        names = set(by_name) - set(test)
+        drawn = shuffled_blocks({name: group_of[name] for name in names}, seed)
         val = sorted(whole_blocks(drawn, max(LEAST, round(share * len(names)))))
     listed = set(train or val or ()) | set(test)
     rest = [name for name in by_name if name not in listed]
@@ -121,6 +120,19 @@ def divide(
         )
     parts = zip(SPLITS, (train, val, test), strict=True)
     return {split: [by_name[name] for name in names] for split, names in parts}
+
+
+def shuffled_blocks(group_of: Mapping[str, str], seed: int) -> list[list[str]]:
+    """The names of each group, the groups in an order that is the same on all machines.
+
+    A name whose group is "" stands alone.
+    """
+    members: dict[str, list[str]] = {}
+    for name in sorted(group_of):
+        members.setdefault(group_of[name] or f"\0{name}", []).append(name)
+    blocks = list(members.values())
+    random.Random(seed).shuffle(blocks)
+    return blocks
 
 
 def whole_blocks(blocks: list[list[str]], size: int) -> list[str]:

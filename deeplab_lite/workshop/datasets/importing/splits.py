@@ -1,11 +1,10 @@
 """Which pictures train, validate and test: groups stay together, so that no score is of a twin."""
 
-import random
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from deeplab_lite.workshop.datasets.folder import LEAST, lines, whole_blocks
+from deeplab_lite.workshop.datasets.folder import LEAST, lines, shuffled_blocks, whole_blocks
 from deeplab_lite.workshop.datasets.importing.export import Labelled
 from deeplab_lite.workshop.datasets.pairs import alike
 
@@ -98,11 +97,7 @@ def divided(groups: Mapping[str, str], seed: int = 0, test: bool = True) -> List
     groups: name -> group, "" for one that stands alone. A fifth validates and a tenth tests; there
     is no test list of less than ten pictures, and none without `test`.
     """
-    members: dict[str, list[str]] = {}
-    for name in sorted(groups):
-        members.setdefault(groups[name] or f"\0{name}", []).append(name)
-    blocks = list(members.values())
-    random.Random(seed).shuffle(blocks)
+    blocks = shuffled_blocks(groups, seed)
     lists: Lists = {"train": [], "val": [], "test": []}
     for part, share in SHARES.items():
         size = max(LEAST, round(share * len(groups)))
