@@ -127,7 +127,13 @@ def validation(
 
 
 def of_one_size(items: list[Item]) -> list[Item]:
-    """Batches of neighbours whose images have one size: (N, 3, H, W) and (N, H, W) each."""
+    """Batches of neighbours whose images have one size: (N, 3, H, W) and (N, H, W) each.
+
+    One alone is not copied: a photograph may have a gigabyte.
+    """
+    if len(items) == 1:
+        image, label = items[0]
+        return [(torch.as_tensor(image)[None], torch.as_tensor(label)[None])]
     groups = itertools.groupby(items, key=lambda item: item[0].shape)
     return [default_collate(list(group)) for _, group in groups]
 
