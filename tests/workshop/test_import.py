@@ -639,9 +639,15 @@ def test_what_is_said_of_a_whole_picture_is_counted(tmp_path):
     tagged.write_text(tagged.read_text().replace("</image>", '<tag label="car" /></image>', 1))
     choice = {"type": "choices", "value": {"choices": ["car"]}}
     chosen = task_of(tmp_path / "y", annotations=[{"result": [choice]}])
-    for file in (tagged, chosen):
-        export = import_data(file, tmp_path / file.stem, options=Options(empty=True)).export
-        assert "left out: tags and choices of whole pictures (1)" in export.notes
+    flagged = made.labelme(tmp_path / "z")
+    changed(
+        flagged / f"{made.NAMES[0]}.json", lambda c: c.update(flags={"dark": True, "far": False})
+    )
+    for file in (tagged, chosen, flagged):
+        export = import_data(
+            file, tmp_path / f"{file.stem} data", options=Options(empty=True)
+        ).export
+        assert "left out: tags, choices and flags of whole pictures (1)" in export.notes
         assert len(export.items) == 10
 
 

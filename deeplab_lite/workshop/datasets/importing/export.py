@@ -22,7 +22,9 @@ from deeplab_lite.workshop.datasets.pairs import SUFFIXES, Color, alike
 BACKGROUND = {"background", "_background_"}  # class 0 of an export that names it
 VOID = "void"
 IGNORED = {VOID, "ignore", "__ignore__"}  # shapes and colours of these names become 255
-WHOLE = "tags and choices of whole pictures"  # left out of a mask, and no fault of the picture's
+WHOLE = (
+    "tags, choices and flags of whole pictures"  # left out of a mask, and no fault of the picture's
+)
 FORMATS = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "BMP": ".bmp", "WEBP": ".webp"}
 HASH = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before an uploaded file's name
 
