@@ -112,6 +112,7 @@ CHOICES = {
     "stride": ({"output_stride": 8}, ["--output-stride", "8"]),
     "crf": ({"crf": True}, ["--crf"]),
     "tiles": ({"tile": 97, "overlap": 16}, ["--tile", "97", "--overlap", "16"]),
+    "longest": ({"longest": 121}, ["--longest", "121"]),
 }
 
 

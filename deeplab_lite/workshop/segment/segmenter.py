@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from deeplab_lite import ask, checkpoints, colors
 from deeplab_lite.ask import Inference
+from deeplab_lite.image_files import shrunk
 from deeplab_lite.scenes import CLASSES
 from deeplab_lite.tiles import Track
 from deeplab_lite.workshop.datasets import camvid
@@ -20,10 +22,13 @@ from deeplab_lite.workshop.datasets import camvid
 class Settings(Inference):
     """How photos are segmented: a network and an `Inference`, all of whose fields are here, too.
 
-    model: a name of `checkpoints.names()` or the path of a .safetensors with its card.
+    model: a name of `checkpoints.names()` or the path of a .safetensors with its card. longest: the
+    network sees larger photos shrunk to this side, as `import --longest` shrank those that it
+    learned from; 0 shrinks none.
     """
 
     model: str
+    longest: int = 0
 
 
 class Segmenter:
@@ -73,7 +78,13 @@ class Segmenter:
             return ask.probabilities(self.network, image, self.settings, classes, self.name)
 
     def labels(self, image: np.ndarray, track: Track = iter) -> np.ndarray:
-        """The class of each pixel, uint8 (H, W), tile by tile if need be, see `ask.label`."""
+        """The class of each pixel, uint8 (H, W), tile by tile if need be, see `ask.label`.
+
+        Of an image above `longest`, the labels of the shrunk one, enlarged again.
+        """
+        if 0 < self.settings.longest < max(image.shape[:2]):
+            small = Image.fromarray(self.labels(shrunk(image, self.settings.longest), track))
+            return np.array(small.resize(image.shape[1::-1], Image.Resampling.NEAREST))
         large = max(image.shape[:2]) > self.settings.tile
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
