@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 from deeplab_lite import ask, checkpoints, colors
 from deeplab_lite.ask import Inference
+from deeplab_lite.crf import dense_crf
 from deeplab_lite.image_files import shrunk
 from deeplab_lite.scenes import CLASSES
 from deeplab_lite.tiles import Track
@@ -42,7 +44,14 @@ class Segmenter:
     def __init__(self, settings: Settings, device: str = "auto"):
         self.card = checkpoints.card(settings.model)
         if settings.crf is True:
-            settings = replace(settings, crf=dict(self.card.get("crf", {})))
+            parameters = self.card.get("crf", {})
+            try:
+                signature(dense_crf).bind(None, None, **parameters)
+            except TypeError as error:
+                raise ValueError(
+                    f"the card of {settings.model} has a wrong crf: {error}"
+                ) from error
+            settings = replace(settings, crf=dict(parameters))
         self.settings = settings
         self.device = find_device(device)
         self.classes = tuple(map(str, self.card["classes"]))
