@@ -184,8 +184,8 @@ def _by_pillow(source: BinaryIO, largest: int | None, limit: int) -> Photo:
             scaled.putalpha(alpha if most >= 2**6 else alpha.point(lambda a: a * 255 // most))
         image = scaled
         changes.append(change)
-    if kind == "TIFF" and image.mode == "RGBA":
-        image = image.convert("RGB")  # the fourth is often near infrared
+    if kind == "TIFF" and image.mode in ("LA", "RGBA"):
+        image = image.convert(image.mode[:-1])  # the last is often near infrared
     changes += _left_out(image, bands)
     return _finished(image, str(kind), (width, height), largest, turned, changes)
 

@@ -1,11 +1,14 @@
 """Copies of a network to look at: the caller's own is never run, so it cannot change."""
 
 import copy
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FunctionType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
@@ -81,14 +84,19 @@ def float_type(model: nn.Module) -> torch.dtype:
 def eagerly() -> Iterator[None]:
     """Compiled and scripted networks run as they are written, operation by operation.
 
-    What they draw at random leaves torch's generators as they were.
+    What they draw at random leaves the generators of torch, NumPy and Python as they were.
     """
-    with (
-        torch.random.fork_rng(range(torch.cuda.device_count())),
-        torch.compiler.set_stance("force_eager"),
-        torch.jit.optimized_execution(False),
-    ):
-        yield
+    python, arrays = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        with (
+            torch.random.fork_rng(range(torch.cuda.device_count())),
+            torch.compiler.set_stance("force_eager"),
+            torch.jit.optimized_execution(False),
+        ):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(arrays)  # noqa: NPY002
 
 
 class Shell(nn.Module):
@@ -116,7 +124,7 @@ def _runnable(model: nn.Module) -> nn.Module:
     if isinstance(model, DataParallel):
         model.device_ids = []
     for hooks in (model._forward_hooks, model._forward_pre_hooks):
-        for key in [key for key, hook in hooks.items() if isinstance(hook, FunctionType)]:
+        for key in [key for key, hook in hooks.items() if isinstance(hook, FunctionType | partial)]:
             del hooks[key]
     for name, child in model._modules.items():
         if child is not None:

@@ -123,8 +123,11 @@ def _inference(
         help="Pixels that neighbouring tiles share.",
         show_default="twice the field's reach",
     ),
+    longest: int = Option(
+        0, min=0, help="Shrink images to a longer side of this, and enlarge labels; 0: as they are."
+    ),
 ) -> None:
-    """The flags of `ask.Inference`, for segment and evaluate."""
+    """The flags of `Settings` but its model, for segment and evaluate."""
 
 
 def _of_config(field: Field[Any]) -> Parameter:

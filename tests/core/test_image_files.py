@@ -269,6 +269,11 @@ def test_a_tiffs_fourth_band_is_no_transparency():
     assert photo.changes == ("its fourth band left out",)
 
 
+def test_nor_is_the_second_band_of_a_grey_tiff():
+    photo = read(file(Image.new("LA", (4, 4), (200, 10)), "TIFF"))
+    assert (photo.image == 200).all() and photo.changes == ("1 of its 2 bands left out",)
+
+
 def test_clear_pixels_do_not_bleed_into_a_shrunk_picture():
     """Their hidden colour is green: nothing green may come out."""
     image = read(transparent("RGBA"), largest=3).image.astype(int)

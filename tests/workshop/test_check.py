@@ -184,6 +184,13 @@ def test_one_colour_under_two_values_is_noted(tmp_path):
     assert any(note.startswith(words) for note in notes)
 
 
+def test_classes_that_differ_in_case_alone_are_noted(tmp_path):
+    root = folder(tmp_path)
+    (root / "classes.txt").write_text("Cat\ndog\ncat")
+    words = "the classes Cat and cat differ in case alone: if they are one, give them one name"
+    assert any(note.startswith(words) for note in check_folder(root).notes)
+
+
 def test_255_for_1_in_some_masks_is_noted(tmp_path):
     def mask(path):
         save(path, np.where(LABEL == 1, 255 if path.stem == "c" else 1, 0).astype(np.uint8))
@@ -203,7 +210,7 @@ def test_one_picture_under_two_names_is_told(tmp_path, same, words):
     (root / "images" / "d.jpg").write_bytes((root / "images" / "a.jpg").read_bytes())
     (root / "val.txt").write_text("c\nd" if same else "b\nc")
     if not same:
-        save(root / "masks" / "d.png", np.zeros_like(LABEL))
+        save(root / "masks" / "d.png", LABEL[::-1])
     assert words in one_text(root)
 
 
@@ -253,7 +260,7 @@ def test_a_list_for_testing_is_apart(tmp_path):
     assert [pair.image.stem for pair in Folder(root, "test").pairs] == ["a"]
     assert "1 images to train on and 2 to validate on, 1 to test on" in str(check_folder(root))
     (root / "val.txt").write_text("a\nb")
-    assert "1 names are in val.txt and in test.txt, as a" in one_text(root)
+    assert "1 names are in val and in test, as a" in one_text(root)
 
 
 # ---- the command ----
@@ -275,5 +282,7 @@ def test_the_command_writes_a_sheet_and_says_what_is_wrong(tmp_path):
 
 
 def test_a_folder_that_is_none_ends_with_a_sentence(tmp_path):
-    result = CliRunner().invoke(app, ["check", str(tmp_path), "--sheet", str(tmp_path / "s.png")])
-    assert result.exit_code == 1 and "images is not there: expected images/" in result.output
+    result = CliRunner().invoke(
+        app, ["check", str(tmp_path / "no"), "--sheet", str(tmp_path / "s.png")]
+    )
+    assert result.exit_code == 1 and "is no folder: expected one with images/" in result.output

@@ -3,6 +3,7 @@
 import functools
 import io
 import json
+import shutil
 import tarfile
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -129,8 +130,17 @@ def test_a_voc_whose_palettes_disagree_is_refused(tmp_path):
 def test_a_name_in_two_lists_of_voc_is_warned_of(tmp_path):
     lists = voc(tmp_path, sbd=False) / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation"
     (lists / "val.txt").write_bytes((lists / "train.txt").read_bytes())
-    with pytest.warns(UserWarning, match=r"2 names are in train.txt and in val.txt, as .*: scores"):
+    with pytest.warns(UserWarning, match=r"2 names are in train and in val, as .*: scores"):
         data.open_data(Config(data="voc", root=str(tmp_path)))
+
+
+def test_a_name_in_two_folders_of_camvid_is_warned_of(tmp_path):
+    camvid(tmp_path / "CamVid", size=(40, 56))
+    for part in ("", "annot"):
+        shutil.rmtree(tmp_path / "CamVid" / f"val{part}")
+        shutil.copytree(tmp_path / "CamVid" / f"train{part}", tmp_path / "CamVid" / f"val{part}")
+    with pytest.warns(UserWarning, match=r"names are in train and in val, as .*: scores"):
+        data.open_data(Config(data="camvid", root=str(tmp_path)))
 
 
 def test_train_aug_is_what_voc_and_sbd_label_without_what_voc_validates_on(tmp_path):

@@ -122,7 +122,7 @@ def test_lists_say_which_is_which(tmp_path, lists, train_set):
     "lists, told",
     [
         ({"val": "p1\nq2\n"}, "val.txt names 1 images that are not there, as q2"),
-        ({"train": "p1\np2", "val": "p2\np3"}, "1 names are in train.txt and in val.txt, as p2"),
+        ({"train": "p1\np2", "val": "p2\np3"}, "1 names are in train and in val, as p2"),
         ({"train": "p1", "val": "p2"}, "1 images to train on and 1 to validate on: expected at le"),
         ({"train": ""}, "0 images to train on"),
     ],
@@ -156,7 +156,9 @@ def test_names_of_classes_that_cannot_be_used_are_told(tmp_path, content, told):
 
 
 def test_what_is_no_folder_of_pairs_is_told(tmp_path):
-    with pytest.raises(FileNotFoundError, match="images is not there: expected images/ and,"):
+    tmp_path = tmp_path / "my data"
+    tmp_path.mkdir()
+    with pytest.raises(FileNotFoundError, match=r"images is not there: .* '.*my data' --out"):
         Folder(tmp_path)
     make(tmp_path)
     (tmp_path / "masks" / "p3.png").unlink()
@@ -401,7 +403,7 @@ def test_what_is_absent_or_mostly_255_is_noted(tmp_path):
 
 def test_a_folder_that_is_none_is_a_problem_and_no_error(tmp_path):
     (problem,) = check_folder(tmp_path / "nowhere").problems
-    assert problem.kind == "layout" and "expected images/ and, as PNG files, masks/" in problem.text
+    assert problem.kind == "layout" and "images/ and, as PNG files, masks/" in problem.text
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()
     kinds = [p.kind for p in check_folder(tmp_path).problems]

@@ -280,6 +280,7 @@ def test_the_table_of_forms_says_that_int8_keeps_miou_within_a_point():
             ValueError,
             "width 40 .* resize to 41",
         ),
+        (lambda: export.pt2(tiny(), "a.pt2", size=(-8, 33)), ValueError, "height -8 is not a"),
         (
             lambda: export.pt2("v3plos-scenes", "a.pt2"),
             ValueError,

@@ -46,6 +46,13 @@ def test_import_writes_the_groups_by_which_it_divides(tmp_path):
     assert not set(of["train"]) & set(of["val"])
 
 
+def test_roboflow_s_versions_of_a_photograph_stay_together(tmp_path):
+    names = [f"IMG_{i:04}_jpg.rf.{7 * i + k:032x}" for i in range(9) for k in range(3)]
+    import_data(export(tmp_path / "x", names), tmp_path / "data")
+    train, val = (set(groups(tmp_path / "data", split)) for split in ("train", "val"))
+    assert len(train | val) > 6 and not train & val
+
+
 def test_a_val_of_one_group_is_noted(tmp_path):
     source = export(tmp_path / "x", [f"tray{i}-{j}" for i in range(4) for j in range(5)])
     note = import_data(source, tmp_path / "data").export.notes[-1]

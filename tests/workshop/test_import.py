@@ -593,7 +593,9 @@ def test_annotations_of_unknown_pictures_are_counted(tmp_path):
     file = made.coco(tmp_path / "x")
     changed(file, lambda content: [a.update(image_id=77) for a in content["annotations"][:2]])
     notes = import_data(file, tmp_path / "data").export.notes
-    words = "1 pictures of the export are not there, and are left out with 2 shapes, as image_id 77"
+    words = (
+        "1 pictures are not there or not readable, and are left out with 2 shapes, as image_id 77"
+    )
     assert words in notes
 
 
@@ -639,9 +641,15 @@ def test_what_is_said_of_a_whole_picture_is_counted(tmp_path):
     tagged.write_text(tagged.read_text().replace("</image>", '<tag label="car" /></image>', 1))
     choice = {"type": "choices", "value": {"choices": ["car"]}}
     chosen = task_of(tmp_path / "y", annotations=[{"result": [choice]}])
-    for file in (tagged, chosen):
-        export = import_data(file, tmp_path / file.stem, options=Options(empty=True)).export
-        assert "left out: tags and choices of whole pictures (1)" in export.notes
+    flagged = made.labelme(tmp_path / "z")
+    changed(
+        flagged / f"{made.NAMES[0]}.json", lambda c: c.update(flags={"dark": True, "far": False})
+    )
+    for file in (tagged, chosen, flagged):
+        export = import_data(
+            file, tmp_path / f"{file.stem} data", options=Options(empty=True)
+        ).export
+        assert "left out: tags, choices and flags of whole pictures (1)" in export.notes
         assert len(export.items) == 10
 
 
@@ -789,6 +797,22 @@ def no_photos(root):
     return root, {}
 
 
+def damaged_archive(root):
+    file = root.parent / "export.zip"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.json", json.dumps([*range(1000)]))
+    content = bytearray(file.read_bytes())
+    content[60:200] = bytes(140)
+    file.write_bytes(content)
+    return file, {}
+
+
+def too_deep(root):
+    root.mkdir()
+    (root / "a.json").write_text("[" * 100_000)
+    return root, {}
+
+
 def other_size(root):
     made.labelme(root)
     Image.new("RGB", (20, 15)).save(root / f"{made.NAMES[7]}.jpg")
@@ -930,6 +954,8 @@ SENTENCES = {
     wrong_runs: "instances.json: annotation 3: runs of 11 pixels for a mask of 40 x 30",
     unlisted: "annotations.xml has the class 'tree', and the classes are background, car: add it",
     strange_colour: "dayc_0.png: the colour (9, 9, 9) at (3, 7), of 0.1% of the pixels, is in no",
+    damaged_archive: "export.zip cannot be unpacked here (Error -3 while decompressing data",
+    too_deep: "a.json cannot be read (maximum recursion depth exceeded",
     no_photos: "has none of the 10 pictures of the export, as daya_0.jpg: give their folder with",
     other_size: "dayd_1.json labels dayd_1.jpg on 40 x 30 pixels, and the picture has 20 x 15",
     cut: "instances.json cannot be read (Unterminated string starting at",
@@ -970,7 +996,7 @@ def test_pictures_without_labels_are_named(tmp_path):
     assert notes[:3] == [
         "1 pictures have no shape and are left out (--empty: they are background), as daya_0.jpg",
         "1 pictures have no annotation and are left out, as later.jpg",
-        "1 pictures of the export are not there, and are left out with 2 shapes, as daye_1.jpg",
+        "1 pictures are not there or not readable, and are left out with 2 shapes, as daye_1.jpg",
     ]
     import_data(root, tmp_path / "with", options=Options(empty=True))
     assert not label(tmp_path / "with").any()
@@ -1004,6 +1030,17 @@ def test_longest_shrinks_a_picture_and_its_mask_alike(tmp_path, suffix):
     kept = tmp_path / "data" / "images" / f"d.{suffix}"
     assert kept.read_bytes() == (tmp_path / "x" / "images" / kept.name).read_bytes()
     assert np.array_equal(label(tmp_path / "data", "d"), classes[:30, :40])
+
+
+def test_shapes_that_the_mask_has_no_pixel_of_are_noted(tmp_path):
+    root = made.labelme(tmp_path / "x")
+    thin = {"label": "pole", "points": [[5, 5.1], [25, 5.1], [25, 5.3]]}
+    changed(root / f"{made.NAMES[0]}.json", lambda content: content["shapes"].append(thin))
+    words = "{} pictures have shapes that no pixel of their mask is left of, as daya_0.jpg"
+    for longest, count in {0: 1, 1: 10}.items():
+        options = Options(longest=longest)
+        notes = import_data(root, tmp_path / str(longest), options=options).export.notes
+        assert any(note.startswith(words.format(count)) for note in notes)
 
 
 def test_a_photo_that_is_shrunk_lies_as_it_is_seen(tmp_path):

@@ -112,6 +112,7 @@ CHOICES = {
     "stride": ({"output_stride": 8}, ["--output-stride", "8"]),
     "crf": ({"crf": True}, ["--crf"]),
     "tiles": ({"tile": 97, "overlap": 16}, ["--tile", "97", "--overlap", "16"]),
+    "longest": ({"longest": 121}, ["--longest", "121"]),
 }
 
 
@@ -138,6 +139,9 @@ def test_the_crf_takes_the_values_of_the_card(scene, tmp_path):
     plain = Segmenter(Settings(MODEL), "cpu").probabilities(image)
     found = Segmenter(Settings(str(path), crf=True), "cpu").probabilities(image)
     assert np.abs(found - dense_crf(plain, image, sigma_rgb=20.0, iterations=3)).max() < 1e-5
+    checkpoints.save(checkpoints.load(MODEL), path, card | {"crf": {"sigma": 20.0}})
+    with pytest.raises(ValueError, match=r"the card of .* has a wrong crf: .*sigma"):
+        Segmenter(Settings(str(path), crf=True), "cpu")
 
 
 def test_palettes():
@@ -241,6 +245,12 @@ def test_files_folders_and_patterns(tree, words, names):
 )
 def test_words_that_mean_no_photo(tree, word, sentence):
     assert [p.sentence for p in find([word])[1]] == [sentence]
+
+
+def test_a_photo_of_a_kind_that_is_not_read_is_told(tmp_path):
+    (tmp_path / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    status, _, said = command("segment", tmp_path, "--model", MODEL, "--out", tmp_path / "out")
+    assert status == 1 and "phone.HEIC is not an image that can be read here: save it as" in said
 
 
 def test_photos_of_one_name_do_not_overwrite_each_other(tree, tmp_path):

@@ -407,6 +407,15 @@ def test_a_run_is_not_overwritten_and_not_resumed_with_other_choices(tmp_path):
     train(dataclasses.replace(config, resume=True, workers=1, val_every=1), net(), DATA)
 
 
+def test_a_run_is_not_resumed_with_classes_in_another_order(tmp_path):
+    named = Colours(8)
+    named.classes = ["ground", "cat", "dog"]
+    train(small(tmp_path, steps=1), net(), (named, named))
+    named.classes = ["ground", "dog", "cat"]
+    with pytest.raises(ValueError, match="learnt ground, cat, dog, and the data has ground, dog"):
+        train(small(tmp_path, steps=2, resume=True), net(), (named, named))
+
+
 def test_a_checkpoint_of_another_version_is_not_resumed(tmp_path):
     train(small(tmp_path, steps=1), net(), DATA)
     path, state = tmp_path / "checkpoint.pt", torch.load(tmp_path / "checkpoint.pt")

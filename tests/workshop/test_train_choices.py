@@ -3,6 +3,7 @@
 import dataclasses
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -318,6 +319,24 @@ def test_large_images_are_validated_by_tiles_as_segment_has_them(own, monkeypatc
         label = ask.label(model, np.ascontiguousarray(items.images[index]))
         expected = metrics.confusion_matrices(label, items[index][1].numpy(), CLASSES)[0]
         assert (matrix - expected).abs().sum() <= 2e-4 * expected.sum()
+
+
+def test_a_photograph_is_in_memory_once_and_only_until_it_is_scored():
+    from lightning_fabric import Fabric
+
+    photographs = []
+
+    class Large(Colours):
+        def __getitem__(self, index):
+            assert not any(earlier() is not None for earlier in photographs)
+            image, label = super().__getitem__(index)
+            photographs.append(weakref.ref(array := image.numpy().copy()))
+            return torch.from_numpy(array), label
+
+    fabric, items = Fabric(accelerator="cpu", devices=1), Large(3)
+    assert len(scoring.validate(fabric, net(), items, small("", batch=1))) == 3
+    [(images, _)] = data.of_one_size([item := items[0]])
+    assert images.data_ptr() == item[0].data_ptr()
 
 
 def test_validation_has_no_more_pixels_at_once_than_training():

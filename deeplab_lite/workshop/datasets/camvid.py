@@ -6,6 +6,7 @@ tutorial (Badrinarayanan, Kendall and Cipolla, arXiv 1511.00561): 367 images to 
 validate and 233 to test, 360 x 480 pixels, eleven classes; what is none of them counts nowhere.
 """
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,8 @@ class CamVid(Pairs):
         images, masks = self.root / split, self.root / f"{split}annot"
         other = (
             "Another copy, with masks in colours or of other names, becomes a folder of your own "
-            f"by `python -m deeplab_lite import {folder} --colours camvid --out DATA`"
+            f"by `python -m deeplab_lite import {shlex.quote(str(folder))} --colours camvid --out "
+            "DATA`"
         )
         if not (images.is_dir() and masks.is_dir()):
             raise FileNotFoundError(

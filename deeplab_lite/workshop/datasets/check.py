@@ -4,6 +4,7 @@ import math
 import os
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -149,7 +150,7 @@ def check_folder(root: str | Path) -> Report:
         notes=(
             *faults.notes(names, used, counts, parts, pairs),
             *faults.colours_twice(pairs, looks),
-            *faults.turned(looks),
+            *_turned(looks),
             *faults.groups_apart(group_of, parts),
         ),
         test=len(parts["test"]),
@@ -162,10 +163,10 @@ def _look(pair: Pair) -> Look:
     size, counts, problems = None, Counter[int](), []
     colors: dict[int, Color] = {}
     kind = turned = ""
-    picture = b""
+    picture = label = b""
     try:
         pixels = image_files.read(pair.image, SMALL, image_files.room()).image
-        picture = blake2b(pixels.tobytes(), digest_size=16).digest()
+        picture = _digest(pixels)
         stored, turn = orientation(pair.image)
         size = stored[::-1] if turn > 4 else stored
         turned = pair.image.name if turn > 1 and stored == size else ""
@@ -175,6 +176,7 @@ def _look(pair: Pair) -> Look:
         values = read_mask(pair.mask)
         with Image.open(pair.mask) as mask:
             kind = KINDS.get(mask.mode, "16 bits")
+        label = _digest(values.astype(np.uint8))
         numbers, times = np.unique(values, return_counts=True)
         counts.update(dict(zip(numbers.tolist(), times.tolist(), strict=True)))
         colors = {v: c for v, c in enumerate(palette_of(pair.mask)) if v in counts}
@@ -184,9 +186,23 @@ def _look(pair: Pair) -> Look:
     except ValueError as error:
         kind = "colours" if isinstance(error, Colours) else "unreadable"
         problems.append(Problem(kind, pair.mask.name, str(error)))
-    return Look(size, counts, colors, problems, kind, turned, picture)
+    return Look(size, counts, colors, problems, kind, turned, picture, label)
+
+
+def _digest(array: np.ndarray) -> bytes:
+    return blake2b(array.tobytes(), digest_size=16).digest()
 
 
 def _span(smallest: tuple[int, int], largest: tuple[int, int]) -> str:
     sizes = dict.fromkeys((smallest, largest))
     return " to ".join(f"{width} x {height}" for width, height in sizes)
+
+
+def _turned(looks: Sequence[Look]) -> list[str]:
+    """Images that EXIF turns so that size says nothing of what their mask was drawn on."""
+    if not (names := [look.turned for look in looks if look.turned]):
+        return []
+    return [
+        f"{len(names)} images have an orientation tag that leaves their size, as {names[0]}: masks "
+        "must be of the upright image; --sheet shows whether they are"
+    ]

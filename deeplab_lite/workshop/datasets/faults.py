@@ -28,8 +28,8 @@ class Problem(NamedTuple):
 class Look(NamedTuple):
     """What one pair shows: the image's (width, height), pixels and colour by value, problems.
 
-    kind: of the mask; turned: the image's name, where EXIF turns it and leaves its size; picture:
-    a digest of the image's pixels.
+    kind: of the mask; turned: the image's name, where EXIF turns it and leaves its size; picture,
+    label: digests of the image's pixels and of the mask's values.
     """
 
     size: tuple[int, int] | None
@@ -39,6 +39,7 @@ class Look(NamedTuple):
     kind: str
     turned: str
     picture: bytes
+    label: bytes
 
 
 def _import(root: Path, flags: str = "") -> str:
@@ -192,7 +193,7 @@ def twins(
         both = f"{other.image.name} and {pair.image.name}"
         if look.picture and split.get(pair) != split.get(other):
             apart.append(f"{both}, one in {split.get(other)} and one in {split.get(pair)}")
-        if look.picture and look.counts != there.counts:
+        if look.picture and look.label != there.label:
             unlike.append(both)
     problems = []
     if apart:
@@ -238,6 +239,10 @@ def notes(
         if used[IGNORE] and absent == [names[-1]]:
             text += f". If 255 is meant as {absent[0]}, save {len(names) - 1} in its place"
         notes.append(text)
+    first: dict[str, str] = {}
+    if twice := [(first[alike(n)], n) for n in names if first.setdefault(alike(n), n) != n]:
+        text = f"the classes {' and '.join(twice[0])} differ in case alone"
+        notes.append(f"{text}: if they are one, give them one name in the label tool")
     held = dict(zip(pairs, counts, strict=True))
     for split, kept in parts.items():
         there = sum((held[pair] for pair in kept), Counter())
@@ -278,16 +283,6 @@ def groups_apart(group_of: Mapping[str, str], parts: dict[str, list[Pair]]) -> l
     return [
         f"{len(apart)} group{'s'[: len(apart) != 1]} of groups.csv in two splits, as {group} in "
         f"{where}: what is alike trains and is scored, so the score says little; keep each in one"
-    ]
-
-
-def turned(looks: Sequence[Look]) -> list[str]:
-    """Images that EXIF turns so that size says nothing of what their mask was drawn on."""
-    if not (names := [look.turned for look in looks if look.turned]):
-        return []
-    return [
-        f"{len(names)} images have an orientation tag that leaves their size, as {names[0]}: masks "
-        "must be of the upright image; --sheet shows whether they are"
     ]
 
 

@@ -12,6 +12,7 @@ my-data/groups.csv          name,group: images that belong together; each alone 
 import csv
 import random
 import re
+import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations
@@ -74,17 +75,22 @@ class Folder(Pairs):
         names = classes or class_names(self.root) or counted(pairs)
         super().__init__(kept[split], names, palette(pairs, len(names)))
         group_of = groups(self.root, pairs)
-        self.groups = [group_of[pair.image.stem] for pair in self.pairs]
+        self.groups = [group_of[name] for name in self.names]
 
 
 def files(root: Path) -> tuple[list[Pair], list[Path], list[Path]]:
     """`matched` of images/ and masks/. Raises FileNotFoundError where one is not there."""
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"{root} is no folder: expected one with images/ and, as PNG files, masks/"
+        )
     images, masks = root / "images", root / "masks"
     for folder in (images, masks):
         if not folder.is_dir():
             raise FileNotFoundError(
                 f"{folder} is not there: expected images/ and, as PNG files, masks/ in {root}; "
-                f"`python -m deeplab_lite import {root} --out NEW` takes other layouts"
+                f"`python -m deeplab_lite import {shlex.quote(str(root))} --out NEW` takes other "
+                "layouts"
             )
     return matched(images, masks)
 
@@ -152,12 +158,12 @@ def whole_blocks(blocks: list[list[str]], size: int) -> list[str]:
 
 
 def in_two_lists(lists: Mapping[str, Collection[str]]) -> str:
-    """The sentence for names that are in two splits' lists; "" if none are."""
+    """The sentence for names that are in two splits; "" if none are."""
     for one, other in combinations(lists, 2):
         if both := sorted({*lists[one]} & {*lists[other]}):
             return (
-                f"{len(both)} names are in {one}.txt and in {other}.txt, as {both[0]}: scores of "
-                "images that were trained on say nothing; keep each in one list"
+                f"{len(both)} names are in {one} and in {other}, as {both[0]}: scores of images "
+                "that were trained on say nothing; keep each in one"
             )
     return ""
 

@@ -54,6 +54,11 @@ class Pairs(Dataset[Item]):
     def __len__(self) -> int:
         return len(self.pairs)
 
+    @property
+    def names(self) -> list[str]:
+        """Of the images, without suffix."""
+        return [pair.image.stem for pair in self.pairs]
+
     def __getitem__(self, index: int) -> Item:
         """Raises ValueError as `read` does."""
         pixels, label = self.read(index)

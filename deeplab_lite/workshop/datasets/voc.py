@@ -6,6 +6,7 @@ without such a band. The papers of DeepLab train on `train_aug`: what both label
 validation images, 10,582 in all.
 """
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,6 @@ def _open(kind: Any, url: str, there: Path, root: Path, download: bool, **option
             f"{len(lost)} files of {kind.__name__} are missing, as {lost[0]}: add them, or take "
             "their names out of the list, where a line is a name alone, as 2007_000032; of the "
             f"published data, unpack {url} again. Masks in another folder: python -m deeplab_lite "
-            f"import {there} --masks FOLDER --colours voc --out DATA"
+            f"import {shlex.quote(str(there))} --masks FOLDER --colours voc --out DATA"
         )
     return dataset

@@ -46,8 +46,8 @@ def read(path: Path) -> np.ndarray:
         kind, image = file.format, ImageOps.exif_transpose(file)
     if deep:
         raise ValueError("it has more than 8 bits a channel: save it with 8 bits")
-    if kind == "TIFF" and image.mode == "RGBA":  # a fourth band, often near infrared
-        image = image.convert("RGB")
+    if kind == "TIFF" and image.mode in ("LA", "RGBA"):  # a last band, often near infrared
+        image = image.convert(image.mode[:-1])
     profile, alpha = image.info.get("icc_profile"), image.has_transparency_data
     if alpha or image.mode not in ("L", "RGB", "CMYK"):
         image = image.convert("RGBA" if alpha else "RGB")
@@ -181,7 +181,9 @@ def main() -> int:
         elif not word.exists():  # a pattern that no shell has resolved, perhaps
             inside = [Path(path) for path in sorted(glob.glob(str(word)))] or [word]
         for photo in inside:
-            mask = options.out / f"{photo.stem}.png"
+            name = photo.relative_to(word) if word.is_dir() else Path(photo.name)
+            mask = options.out / name.with_suffix(".png")
+            mask.parent.mkdir(parents=True, exist_ok=True)
             if mask.exists():
                 print(f"{mask} is there already: {photo} left out")
                 continue

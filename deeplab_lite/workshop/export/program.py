@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from deeplab_lite import checkpoints
-from deeplab_lite.sizes import extra_of
+from deeplab_lite.sizes import check_size, extra_of
 
 Model = nn.Module | str | Path
 Size = tuple[int, int]  # height, width
@@ -68,13 +68,14 @@ def program(
     if size is None:
         shapes[2] = step * Dim("rows", min=2) + extra
         shapes[3] = step * Dim("columns", min=2) + extra
+    check_size((height, width), step, extra)
     images = torch.full((2, 3, height, width), 0.5)
 
     def traced(module: nn.Module) -> ExportedProgram:
         return torch.export.export(module, (images,), dynamic_shapes=(shapes,))
 
     with quiet():
-        whole(images)  # a size that does not fit is told in a sentence
+        whole(images)
         if calibration is None:
             return traced(whole)
         return traced(quantised(traced(whole).module(), calibration))

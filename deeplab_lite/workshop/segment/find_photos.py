@@ -12,6 +12,9 @@ from PIL import Image
 from deeplab_lite.image_files import FORMATS
 from deeplab_lite.workshop.segment.results import is_result
 
+# Of phones and cameras: skipped in a folder, nobody would miss them.
+UNREADABLE = frozenset((".heic", ".heif", ".dng", ".cr2", ".cr3", ".nef", ".arw"))
+
 
 class PhotoFile(NamedTuple):
     """A file, and what its results are called: its path in that folder, without suffix."""
@@ -95,5 +98,5 @@ def _named(path: Path, root: Path) -> Iterator[PhotoFile]:
 
 @cache
 def suffixes() -> frozenset[str]:
-    """Of the kinds of pictures that can be read: .jpg, .png, ..."""
-    return frozenset(s for s, kind in Image.registered_extensions().items() if kind in FORMATS)
+    """Of pictures: of the kinds that can be read, and of those that are to be told."""
+    return UNREADABLE | {s for s, kind in Image.registered_extensions().items() if kind in FORMATS}

@@ -4,13 +4,17 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from inspect import signature
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from deeplab_lite import ask, checkpoints, colors
 from deeplab_lite.ask import Inference
+from deeplab_lite.crf import dense_crf
+from deeplab_lite.image_files import shrunk
 from deeplab_lite.scenes import CLASSES
 from deeplab_lite.tiles import Track
 from deeplab_lite.workshop.datasets import camvid
@@ -20,10 +24,13 @@ from deeplab_lite.workshop.datasets import camvid
 class Settings(Inference):
     """How photos are segmented: a network and an `Inference`, all of whose fields are here, too.
 
-    model: a name of `checkpoints.names()` or the path of a .safetensors with its card.
+    model: a name of `checkpoints.names()` or the path of a .safetensors with its card. longest: the
+    network sees larger photos shrunk to this side, as `import --longest` shrank those that it
+    learned from; 0 shrinks none.
     """
 
     model: str
+    longest: int = 0
 
 
 class Segmenter:
@@ -37,7 +44,14 @@ class Segmenter:
     def __init__(self, settings: Settings, device: str = "auto"):
         self.card = checkpoints.card(settings.model)
         if settings.crf is True:
-            settings = replace(settings, crf=dict(self.card.get("crf", {})))
+            parameters = self.card.get("crf", {})
+            try:
+                signature(dense_crf).bind(None, None, **parameters)
+            except TypeError as error:
+                raise ValueError(
+                    f"the card of {settings.model} has a wrong crf: {error}"
+                ) from error
+            settings = replace(settings, crf=dict(parameters))
         self.settings = settings
         self.device = find_device(device)
         self.classes = tuple(map(str, self.card["classes"]))
@@ -73,7 +87,13 @@ class Segmenter:
             return ask.probabilities(self.network, image, self.settings, classes, self.name)
 
     def labels(self, image: np.ndarray, track: Track = iter) -> np.ndarray:
-        """The class of each pixel, uint8 (H, W), tile by tile if need be, see `ask.label`."""
+        """The class of each pixel, uint8 (H, W), tile by tile if need be, see `ask.label`.
+
+        Of an image above `longest`, the labels of the shrunk one, enlarged again.
+        """
+        if 0 < self.settings.longest < max(image.shape[:2]):
+            small = Image.fromarray(self.labels(shrunk(image, self.settings.longest), track))
+            return np.array(small.resize(image.shape[1::-1], Image.Resampling.NEAREST))
         large = max(image.shape[:2]) > self.settings.tile
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -131,7 +131,7 @@ def run(
 ) -> tuple[nn.Module, float, int]:
     """The loop, from the folder's checkpoint if there is one: averaged weights, seconds, steps."""
     rank, world = fabric.global_rank, fabric.world_size
-    state = folder.load()
+    state = folder.load(classes_of(val_set))
     step = agree(fabric, 0 if state is None else state["step"], folder.path)
     if config.init and state is None:
         with fabric.rank_zero_first(local=True):

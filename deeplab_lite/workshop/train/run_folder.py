@@ -1,5 +1,6 @@
 """The checkpoint that a run is resumed from."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ class RunFolder:
         self.checkpoint = self.path / "checkpoint.pt"
         self.earlier: list[int] = []  # steps after which the run had ended, and was continued
 
-    def load(self) -> State | None:
+    def load(self, classes: Sequence[str] = ()) -> State | None:
         """The state to go on from, None for a new run. One that has ended may go on to more steps.
 
         Raises FileExistsError where a run would be overwritten; ValueError where the folder's run
-        was begun with another config, or its checkpoint is damaged or of another version.
+        was begun with another config or other classes, or its checkpoint is damaged or of another
+        version.
         """
         if not self.checkpoint.exists():
             return None
@@ -54,6 +56,12 @@ class RunFolder:
             raise ValueError(
                 f"the run in {self.path} was begun with another config: {listed}. "
                 "Resume it with the same one, or choose another --out"
+            )
+        if (learnt := list(state.get("classes", classes))) != list(classes):
+            raise ValueError(
+                f"the run in {self.path} has learnt {', '.join(learnt)}, and the data has "
+                f"{', '.join(classes)}: begin another run with --init {self.checkpoint}, which "
+                "goes by the names"
             )
         return state
 

@@ -1,8 +1,8 @@
 """Scores while training: validation images, large ones by tiles, and the best score so far."""
 
+import functools
 import itertools
 import math
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -27,21 +27,19 @@ def validate(fabric: "Fabric", model: nn.Module, dataset: Any, config: Config) -
     """Confusion matrices of the validation images, N x K x K; leaves the model in eval mode."""
     model.eval()
     loader, mine, count = validation(dataset, config, fabric.global_rank, fabric.world_size)
-    counts: list[Tensor] = []
-    overlap = None
-    for batch in itertools.chain.from_iterable(loader):
+    overlap = functools.cache(overlap_of)
+
+    def matrices_of(batch: Batch) -> Tensor:
+        if max(batch[0].shape[-2:]) > TILE:
+            items = zip(*batch, strict=True)
+            return torch.cat([by_tiles(fabric, model, *item, overlap(model)) for item in items])
         images, labels = to_device(batch, fabric, config)
-        if max(images.shape[-2:]) <= TILE:
-            with fabric.autocast():
-                scores = ask.logits(model, images)
-            counts.append(confusion_matrices(scores, labels, scores.shape[1]))
-            continue
-        overlap = overlap or overlap_of(model)
-        for image, label in zip(images, labels, strict=True):
-            with fabric.autocast():
-                parts = list(by_tiles(model, image, overlap))
-            predicted = torch.cat([part for part, _ in parts])
-            counts.append(confusion_matrices(predicted, label.cpu(), parts[0][1]).to(label.device))
+        with fabric.autocast():
+            scores = ask.logits(model, images)
+        return confusion_matrices(scores, labels, scores.shape[1])
+
+    # a loop's variable would keep a batch while the next one is read: gigabytes of photographs
+    counts = [*map(matrices_of, itertools.chain.from_iterable(loader))]
     classes = torch.tensor(counts[0].shape[-1] if counts else 0, device=fabric.device)
     fullest = fabric.all_reduce(classes, reduce_op="max")  # a process may have no image at all
     side = int(cast(Tensor, fullest))
@@ -52,26 +50,31 @@ def validate(fabric: "Fabric", model: nn.Module, dataset: Any, config: Config) -
 
 
 def by_tiles(
-    model: nn.Module, image: Tensor, overlap: tuple[int, int]
-) -> Iterator[tuple[Tensor, int]]:
-    """Rows of an image's labels from top to bottom, as `ask.label` gives them; number of classes.
+    fabric: "Fabric", model: nn.Module, image: Tensor, label: Tensor, overlap: tuple[int, int]
+) -> Tensor:
+    """The confusion matrix 1 x K x K of an image's labels as `ask.label` gives them.
 
-    image: 3 x H x W, normalised as its data set does it.
+    image: 3 x H x W, normalised as its data set does it. Only a tile is on the device, and only a
+    row of tiles has its answer in memory.
     """
 
     def probabilities(tile: Any) -> np.ndarray:
-        pixels = tile.movedim(-1, 0)[None]
+        pixels = tile.movedim(-1, 0)[None].to(fabric.device)
         height, width = pixels.shape[-2:]
         rows, columns = sizes.fitting_size(model, (height, width))
         padded = F.pad(pixels, (0, columns - width, 0, rows - height), mode="replicate")
-        answer = ask.logits(model, padded).float().softmax(1)[0, :, :height, :width]
+        with fabric.autocast():
+            answer = ask.logits(model, padded).float().softmax(1)[0, :, :height, :width]
         return answer.cpu().numpy()
 
     grid = (*overlap, getattr(model, "output_stride", 1), sizes.extra_of(model))
     rows, columns = (tiles.spans(side, TILE, *grid) for side in image.shape[-2:])
     pixels: Any = image.movedim(0, -1)
-    for _, answer in tiles.blend(pixels, probabilities, rows, columns):
-        yield torch.from_numpy(answer.argmax(0)), len(answer)
+    counts = []
+    for top, answer in tiles.blend(pixels, probabilities, rows, columns):
+        predicted = torch.from_numpy(answer.argmax(0))
+        counts.append(confusion_matrices(predicted, label[top:][: len(predicted)], len(answer)))
+    return torch.stack(counts).sum(0).to(fabric.device)
 
 
 def overlap_of(model: nn.Module) -> tuple[int, int]:

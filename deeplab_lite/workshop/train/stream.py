@@ -127,7 +127,13 @@ def validation(
 
 
 def of_one_size(items: list[Item]) -> list[Item]:
-    """Batches of neighbours whose images have one size: (N, 3, H, W) and (N, H, W) each."""
+    """Batches of neighbours whose images have one size: (N, 3, H, W) and (N, H, W) each.
+
+    One alone is not copied: a photograph may have a gigabyte.
+    """
+    if len(items) == 1:
+        image, label = items[0]
+        return [(torch.as_tensor(image)[None], torch.as_tensor(label)[None])]
     groups = itertools.groupby(items, key=lambda item: item[0].shape)
     return [default_collate(list(group)) for _, group in groups]
 
@@ -152,11 +158,10 @@ def open_data(config: Config) -> tuple[Any, Any, Augment | None]:
         part = functools.partial(crop, scale=(1.0, 1.0), colour=False)
         return train, val, None if config.size == side else part
     where: dict[str, Any] = {"root": config.root or None, "download": config.download}
-    if config.data == "camvid":
-        return datasets.CamVid("train", **where), datasets.CamVid("val", **where), crop
-    if config.data in ("voc", "voc-aug"):
-        first = "train" if config.data == "voc" else "train_aug"
-        train, val = datasets.VOC(first, **where), datasets.VOC("val", **where)
+    if config.data in ("camvid", "voc", "voc-aug"):
+        kind: Any = datasets.CamVid if config.data == "camvid" else datasets.VOC
+        first = "train_aug" if config.data == "voc-aug" else "train"
+        train, val = kind(first, **where), kind("val", **where)
         if problem := in_two_lists({first: train.names, "val": val.names}):
             warnings.warn(problem, stacklevel=2)
         return train, val, crop

@@ -2,7 +2,7 @@
 
 `coco`, `labelme`, `cvat` and `label_studio` read shapes, `masks` reads pictures of labels in any
 layout, with `color_tables`. `export` is the form that all of them give, `shapes` paints; `splits`
-divides, and `importer` detects the format and writes.
+divides, `writing` writes, and `importer` detects the format and does all of it.
 """
 
 from deeplab_lite.workshop.datasets.importing.export import Options

@@ -4,7 +4,7 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -22,7 +22,9 @@ from deeplab_lite.workshop.datasets.pairs import SUFFIXES, Color, alike
 BACKGROUND = {"background", "_background_"}  # class 0 of an export that names it
 VOID = "void"
 IGNORED = {VOID, "ignore", "__ignore__"}  # shapes and colours of these names become 255
-WHOLE = "tags and choices of whole pictures"  # left out of a mask, and no fault of the picture's
+WHOLE = (
+    "tags, choices and flags of whole pictures"  # left out of a mask, and no fault of the picture's
+)
 FORMATS = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "BMP": ".bmp", "WEBP": ".webp"}
 HASH = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before an uploaded file's name
 
@@ -76,7 +78,8 @@ class Annotation(NamedTuple):
 class Labelled(NamedTuple):
     """A picture, the file that labels it, and a label map (H, W) for a picture of that size.
 
-    others: more files that label it; splits: the names of its splits, where the export has them.
+    others: more files that label it; splits: the names of its splits, if the export has them;
+    values: the class numbers of its shapes.
     """
 
     picture: Path
@@ -84,6 +87,7 @@ class Labelled(NamedTuple):
     draw: Callable[[Size], np.ndarray]
     others: Sequence[Path] = ()
     splits: Sequence[str] = ()
+    values: Collection[int] = ()
 
 
 @dataclass(frozen=True)
@@ -235,7 +239,7 @@ def assembled(
         (empty, "pictures have no shape and are left out (--empty: they are background)"),
         (unusable, "pictures have nothing that a mask is made of, and are left out"),
         (alone, "pictures have no annotation and are left out"),
-        (lost, f"pictures of the export are not there, and are left out with {shapes} shapes"),
+        (lost, f"pictures are not there or not readable, and are left out with {shapes} shapes"),
         (
             united,
             "pictures are labelled more than once: one mask has all shapes, later ones on top "
@@ -295,4 +299,5 @@ def _labelled(
         return label
 
     splits = list(dict.fromkeys(annotation.split for annotation in drawn if annotation.split))
-    return Labelled(picture, files[0], draw, files[1:], splits)
+    values = {numbers[shape.name] for shape, _ in shapes}
+    return Labelled(picture, files[0], draw, files[1:], splits, values)

@@ -3,11 +3,11 @@
 import csv
 import json
 import os
+import shlex
 import shutil
-import sys
 import tempfile
 import zipfile
-from collections import Counter
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,13 +15,6 @@ from types import ModuleType
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-import numpy as np
-from PIL import ExifTags, Image, ImageOps
-from tqdm import tqdm
-
-from deeplab_lite import image_files
-from deeplab_lite.colors import voc_palette
-from deeplab_lite.labels import IGNORE
 from deeplab_lite.tables import some
 from deeplab_lite.workshop.datasets.folder import GROUPS, HEAD
 from deeplab_lite.workshop.datasets.importing import (
@@ -35,14 +28,14 @@ from deeplab_lite.workshop.datasets.importing import (
 from deeplab_lite.workshop.datasets.importing.export import (
     Annotation,
     Export,
-    Labelled,
     Options,
     Pictures,
     assembled,
     visible,
     within,
 )
-from deeplab_lite.workshop.datasets.pairs import SUFFIXES, alike, orientation
+from deeplab_lite.workshop.datasets.importing.writing import names_of, write
+from deeplab_lite.workshop.datasets.pairs import SUFFIXES
 
 READERS: dict[str, Any] = {
     "coco": coco,
@@ -70,7 +63,7 @@ class Imported(NamedTuple):
             f"{export.format}: {len(export.items)} pictures, {len(export.classes)} classes "
             f"({some(export.classes)}) are in {self.out}: {parts}",
             *(f"note: {note}" for note in export.notes),
-            f"next: python -m deeplab_lite check {self.out} --sheet sheet.png",
+            f"next: python -m deeplab_lite check {shlex.quote(str(self.out))} --sheet sheet.png",
         ]
         return "\n".join(lines)
 
@@ -98,16 +91,22 @@ def import_data(
         scratch = folder / SCRATCH
         scratch.mkdir()
         if source.is_file() and zipfile.is_zipfile(source):
-            with zipfile.ZipFile(source) as archive:
-                archive.extractall(scratch / source.name)
+            try:
+                with zipfile.ZipFile(source) as archive:
+                    archive.extractall(scratch / source.name)
+            except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+                raise ValueError(
+                    f"{source} cannot be unpacked here ({error}): copy it again, or unpack it "
+                    "and import the folder"
+                ) from error
             source = scratch / source.name
         root = options.images or _root(source)
         pictures = Pictures(root, scratch)
         export = read(source, form, pictures, options)
         if not export.items:
             raise ValueError("; ".join([f"{source} has no labelled picture", *export.notes]))
-        names = _names(export.items, root)
-        _write(export, names, folder, options.longest)
+        names = names_of(export.items, root)
+        write(export, names, folder, options.longest)
         items = dict(zip(names, export.items, strict=True))
         lists, groups, notes = splits.of(items, root, group, seed)
         export.notes += [*notes, *splits.lone(groups, lists)]
@@ -143,9 +142,6 @@ def _temporary(out: Path) -> Iterator[Path]:
 def _umask() -> int:
     os.umask(mask := os.umask(0))
     return mask
-
-
-# ---- Reading -------------------------------------------------------------------------------------
 
 
 def _root(source: Path) -> Path:
@@ -201,7 +197,7 @@ def parsed(file: Path) -> Any:
         if suffix == ".json":
             return json.loads(file.read_text("utf-8-sig"))
         return ElementTree.parse(file).getroot()
-    except (ValueError, ElementTree.ParseError) as error:
+    except (ValueError, RecursionError, ElementTree.ParseError) as error:
         raise ValueError(f"{file} cannot be read ({error}): export it again") from error
 
 
@@ -213,90 +209,3 @@ def _documents(source: Path, reader: ModuleType) -> list[Path]:
 
 def _formats() -> str:
     return ", ".join(FORMATS)
-
-
-# ---- Writing -------------------------------------------------------------------------------------
-
-
-def _names(items: list[Labelled], root: Path) -> list[str]:
-    """A name for each picture: its own, with its folders before it where two share one."""
-    times = Counter(alike(item.picture.stem) for item in items)
-    names: dict[str, str] = {}
-    for item in items:
-        path, name = item.picture, item.picture.stem
-        if times[alike(name)] > 1 and path.is_relative_to(root):
-            name = "-".join(path.relative_to(root).with_suffix("").parts)
-        while alike(name) in names:
-            name += "-2"
-        names[alike(name)] = name
-    return list(names.values())
-
-
-def _write(export: Export, names: list[str], folder: Path, longest: int = 0) -> None:
-    """The pictures, shrunk if above `longest`, and palette masks for what they look like."""
-    for part in ("images", "masks"):
-        (folder / part).mkdir()
-    palette = voc_palette(256)
-    palette[: len(export.palette)] = export.palette or palette[:0]
-    palette[IGNORE] = 255
-    turned: list[str] = []
-    unsure: list[str] = []
-    shrunk: list[str] = []
-    for item, name in tqdm(
-        list(zip(export.items, names, strict=True)), unit="picture", disable=not sys.stderr.isatty()
-    ):
-        label, word = as_seen(item)
-        {"turned": turned, "unsure": unsure}.get(word, []).append(item.picture.name)
-        mask = Image.fromarray(label)
-        copy = folder / "images" / f"{name}{item.picture.suffix.lower()}"
-        if 0 < longest < max(mask.size):
-            shrunk.append(item.picture.name)
-            pixels = image_files.read(item.picture, longest, image_files.room()).image
-            Image.fromarray(pixels).save(copy, quality=95)
-            mask = mask.resize(pixels.shape[1::-1], Image.Resampling.NEAREST)  # mixes no classes
-        else:
-            shutil.copyfile(item.picture, copy)
-        mask.putpalette(palette.ravel().tolist())
-        mask.save(folder / "masks" / f"{name}.png")
-    (folder / "classes.txt").write_text("".join(f"{n}\n" for n in export.classes), "utf-8")
-    if shrunk:
-        export.notes.append(
-            f"{len(shrunk)} pictures and their masks were shrunk to a longer side of {longest} "
-            f"pixels, as {some(shrunk, 2)}"
-        )
-    if turned:
-        export.notes.append(
-            f"{len(turned)} pictures have an orientation tag and labels of their stored pixels, as "
-            f"{some(turned, 2)}: the labels were turned like the picture"
-        )
-    if unsure:
-        export.notes.append(
-            f"{len(unsure)} pictures have an orientation tag that leaves their size, as "
-            f"{some(unsure, 2)}: this takes their labels for those of the upright picture; look at "
-            "the sheet"
-        )
-
-
-def as_seen(item: Labelled) -> tuple[np.ndarray, str]:
-    """The label map of the upright picture; "turned" where it had to be, "unsure" where sizes leave
-    open whether it should.
-
-    Raises ValueError where labels were drawn on another size.
-    """
-    try:
-        stored, turn = orientation(item.picture)
-    except OSError as error:
-        raise ValueError(f"{item.picture} cannot be read ({error})") from error
-    shown = stored[::-1] if turn > 4 else stored
-    label = item.draw(shown)
-    size = label.shape[::-1]
-    if size == shown:
-        return label, "unsure" if turn > 1 and stored == shown else ""
-    if size != stored:
-        raise ValueError(
-            f"{item.file} labels {item.picture.name} on {size[0]} x {size[1]} pixels, and the "
-            f"picture has {shown[0]} x {shown[1]}: export it for the same picture"
-        )
-    mask = Image.fromarray(label)
-    mask.getexif()[ExifTags.Base.Orientation] = turn
-    return np.array(ImageOps.exif_transpose(mask)), "turned"

@@ -13,6 +13,7 @@ from PIL import Image
 
 from deeplab_lite.workshop.datasets.importing import shapes
 from deeplab_lite.workshop.datasets.importing.export import (
+    WHOLE,
     Annotation,
     Fault,
     Paint,
@@ -32,7 +33,8 @@ def is_one(document: Any) -> bool:
 
 def read(file: Path, document: Any) -> tuple[list[str], list[Annotation]]:
     """The shapes in the file's order, which is that of LabelMe's own converters."""
-    drawn, left_out = [], []
+    flags = document.get("flags") or {}
+    drawn, left_out = [], [WHOLE] * sum(flag is True for flag in flags.values())
     for number, shape in enumerate(document["shapes"], 1):
         with within(place := f"shape {number}", TITLE):
             kind = shape.get("shape_type") or "polygon"

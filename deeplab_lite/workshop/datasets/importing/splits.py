@@ -62,7 +62,8 @@ def groups_of(pictures: Mapping[str, Path], root: Path, by: str) -> tuple[dict[s
     if by == "folder":
         groups = folders
     else:
-        plain = {n: p.stem.rstrip("0123456789").rstrip("-_. ") for n, p in pictures.items()}
+        sources = {n: p.stem.partition(".rf.")[0] for n, p in pictures.items()}  # Roboflow's
+        plain = {n: stem.rstrip("0123456789").rstrip("-_. ") for n, stem in sources.items()}
         groups = {name: f"{folders[name]}/{plain[name]}" for name in pictures}
     count = len(set(groups.values()))
     if by == "auto" and count < FEW:
