@@ -22,8 +22,8 @@ from deeplab_lite.scenes import CLASSES, SPLITS, normalize, scene
 
 
 class Design(NamedTuple):
-    """What a decoder gets of the low-level map: so many channels, None for all with no 1x1 before
-    them, sampled at a stride; how many 3x3 follow; and whether it gets the deep map."""
+    """What a decoder gets of the low-level map: so many channels, 0 for one of zeros, None for all
+    with no 1x1 before them; sampled at which stride; how many 3x3 follow; whether it gets deep."""
 
     low: int | None
     stride: int = 4
