@@ -32,7 +32,7 @@ def ladder(rows: Sequence[Row], figure: Any = None) -> Any:
         import matplotlib.pyplot as plt
 
         figure = plt.figure(figsize=(10, 0.29 * len(rows) + 1.1))
-    axes = figure.subplots(1, 5, sharey=True, width_ratios=(3.7, 4.8, 0.7, 1, 1))
+    axes = figure.subplots(1, 5, sharey=True, width_ratios=(5.2, 4.4, 0.8, 1.3, 1))
     ideas, steps, scores, *costs = axes
     small = {"va": "center", "size": 8.5, "color": INK}
     for y, row in enumerate(rows):
@@ -57,7 +57,7 @@ def ladder(rows: Sequence[Row], figure: Any = None) -> Any:
     )
     titles = ("what changes", "step, in points of mIoU", "mIoU", *(c[0] for c in COSTS.values()))
     for ax, title in zip(axes, titles, strict=True):
-        ax.set_title(title, fontsize=10)
+        ax.set_title(title, fontsize=9)
         ax.spines[:].set_visible(False)
         ax.tick_params(left=False)
         if ax is not steps:
@@ -77,7 +77,7 @@ def _step(ax: Any, y: int, row: Row) -> None:
         beside = max(beside, paper + 0.8)
         ax.plot(paper, y, "D", ms=5, mfc="none", color=PAPER, zorder=4)
     if value < SHOWN[0]:
-        beside = SHOWN[0] + 2.1
+        beside = max(beside, SHOWN[0] + 2.1)
         arrow = {"arrowstyle": "-|>", "color": color, "lw": 1.8, "shrinkA": 0, "shrinkB": 0}
         ax.annotate("", (SHOWN[0] + 0.1, y), (SHOWN[0] + 1.6, y), arrowprops=arrow)
     else:
