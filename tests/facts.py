@@ -17,11 +17,18 @@ VGG = [(64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)]
 
 CARDS = Path(__file__).parents[1] / "assets" / "checkpoints"
 STREETS, V1_CARD = "camvid-v3plus", "v1-scenes"
+LARGE_FOV = "v1, 3x3 at 12"
 
 
 def card(name):
     """What the card of a shipped network says."""
     return json.loads((CARDS / f"{name}.json").read_text("utf-8"))
+
+
+def rung(name):
+    """The row of a rung in the ladder's table."""
+    with (CARDS.parent / "ladder.csv").open() as file:
+        return next(row for row in csv.DictReader(file) if row["rung"] == name)
 
 
 def field(layers):
@@ -237,5 +244,10 @@ FACTS: list[Fact | Paper] = [
             if row["model"] == "camvid-v3plus-weighted"  # at one scale comes first
         ),
     ),
+    Fact("306", "pixels whose map in v1's first model has 39 positions", lambda: 8 * 38 + 2),
+    Fact("2.45", "points of LargeFOV on a 4x4 fc6 at rate 4, no CRF", lambda: 62.25 - 59.80),
+    Fact("0.7", "points that it loses here", lambda: -100 * float(rung(LARGE_FOV)["step"])),
+    Fact("1.4", "at most, on other scenes", lambda: -100 * float(rung(LARGE_FOV)["low"])),
+    Fact("0.0", "at least", lambda: -100 * float(rung(LARGE_FOV)["high"])),
     Fact("0.02", "mIoU that several sizes or a mirror image bring", lambda: 0.839 - 0.819),
 ]
