@@ -98,6 +98,7 @@ TIRAMISU = "arXiv:1611.09326, table 3"
 
 FACTS: list[Fact | Paper] = [
     Fact("212", "field of VGG-16 at pool5", lambda: field(vgg())),
+    Fact("137", "weights up to there, k^2 a layer", lambda: sum(k * k for k, *_ in vgg())),
     Fact("404", "with a 7x7 fc6", lambda: field(vgg((7, 1, 1)))),
     Fact("308", "with a 4x4 fc6", lambda: field(vgg((4, 1, 1)))),
     Fact("276", "with a 3x3 fc6", lambda: field(vgg((3, 1, 1)))),
