@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -234,12 +235,10 @@ def _read(path: Path, sha256: str) -> dict[str, Tensor]:
 class Undrawn(TorchFunctionMode):
     """Leaves out normal_: on the meta device it would draw nothing, but load torch's compiler."""
 
-    def __torch_function__(
-        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        if function.__name__ == "normal_":  # of tensors, and of nn.init
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.__name__ == "normal_":  # of tensors, and of nn.init
             return args[0] if args else kwargs["tensor"]
-        return function(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
 
 
 def _build(card: Card, device: str, **overrides: Any) -> nn.Module:
@@ -247,7 +246,9 @@ def _build(card: Card, device: str, **overrides: Any) -> nn.Module:
     kind, options = card["model"]["class"], card["model"]["options"] | overrides
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
     try:
-        with torch.device(device), Undrawn() if device == "meta" else nullcontext():
+        undrawn = Undrawn() if device == "meta" else nullcontext()
+        with torch.device(device), undrawn, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its rates are those that it was trained with
             return getattr(models, kind)(**options)
     except TypeError as error:
         raise ValueError(

@@ -7,7 +7,7 @@
 
 The data is fetched with --download, or found as `python -m deeplab_lite evaluate --data camvid`
 finds it. Each network is scored on val at 360 x 480: as trained, at six scales with mirror images,
-and at output stride 8 with the same weights. After each score assets/camvid.csv is written, with
+and at the other output stride with the same weights. After each score assets/camvid.csv is written, with
 what is scored by then, the curves, and the weights and card of v3+. Scores stay beside the weights
 that they are of: the same command goes on where it was stopped.
 """
@@ -39,7 +39,8 @@ from deeplab_lite.workshop.train.card import model_card
 from tools.family import save_curve
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
-RECIPES = ("camvid-v3plus", "camvid-v3plus-weighted", "camvid-v3plus-longer", "camvid-largefov")
+STAGES = ("camvid-v3plus", "camvid-v3plus-weighted", "camvid-v3plus-longer", "camvid-v3plus-os8")
+RECIPES = (*STAGES, "camvid-largefov")
 SHIPPED, SOURCE = "camvid-v3plus", "camvid-v3plus-longer"  # its name, and whose weights
 FRAME = (360, 480)
 #                  how it is asked, as by the options of `evaluate`
@@ -47,6 +48,7 @@ HOW: dict[str, dict[str, Any]] = {
     "single scale": {},
     "multi-scale + flip": {"scales": (0.5, 0.75, 1.0, 1.25, 1.5, 1.75), "flip": True},
     "output stride 8": {"output_stride": 8},
+    "output stride 16": {"output_stride": 16},
 }
 SCORES = ("images", "miou", "interval", "accuracy", "mean_accuracy", "iou", "trimap_miou")
 ROUNDED = 1e-3  # what half precision may change of mIoU
@@ -124,6 +126,12 @@ def last_state(config: Config) -> dict[str, Any] | None:
         return None
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
+
+
+def ways(recipe: str) -> list[str]:
+    """How its network is asked: all of HOW but the output stride that it was trained at."""
+    own = recipes.read(recipe).config().changes().get("output_stride", 16)
+    return [how for how, asked in HOW.items() if asked.get("output_stride") != own]
 
 
 # ---- Scores --------------------------------------------------------------------------------------
@@ -365,11 +373,11 @@ def main(words: list[str] | None = None, folder: Path = ASSETS) -> None:
             print(f"{recipe}: no weights in {config.folder}")
             continue
         weights[recipe] = path
-        for how in list(HOW)[: 1 if asked.single else None]:
+        for how in ways(recipe)[: 1 if asked.single else None]:
             scored(path, how, samples)
             write_table(weights, folder)
             if recipe == SOURCE:
-                last = asked.single or how == list(HOW)[-1]
+                last = asked.single or how == ways(recipe)[-1]
                 ship(config, path, samples, last and not asked.no_crf, folder)
         save_curve(Path(config.folder), folder / "curves" / f"{recipe}-{config.seed}.csv")
         print(f"{recipe}: done")

@@ -468,6 +468,7 @@ def test_a_process_killed_while_saving_leaves_a_file_that_loads(tmp_path, saved)
 # ---- The shipped family --------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("error")  # rates of output_stride 16 at 8 are those of the training
 def test_shipped_checkpoints_load_and_their_cards_are_complete():
     folder = checkpoints._folder()
     stored = {path.stem for path in folder.glob("*.safetensors")}

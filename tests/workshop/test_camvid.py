@@ -24,7 +24,7 @@ from tools import camvid
 
 V3PLUS, LARGE_FOV, NAME = camvid.SOURCE, "camvid-largefov", camvid.SHIPPED
 STEPS = recipes.read(V3PLUS).config().steps
-SINGLE, MULTI, _ = camvid.HOW
+SINGLE, MULTI, FINE = camvid.ways(V3PLUS)
 FRAMES = 16
 
 
@@ -100,7 +100,7 @@ def card_of(assets):
 # ---- What is shipped -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", camvid.HOW)
+@pytest.mark.parametrize("how", camvid.ways(V3PLUS))
 def test_the_card_s_command_measures_what_table_and_card_say(shipped, how, tmp_path):
     _, assets, table = shipped
     card, row = card_of(assets), table[V3PLUS, how]
@@ -166,7 +166,7 @@ def test_curves_are_kept_as_the_family_s(shipped):
 
 
 def test_sizes_are_those_of_the_network_and_of_all_pixels_that_it_sees():
-    single, multi, fine = (camvid.sizes(V3PLUS, how) for how in camvid.HOW)
+    single, multi, fine = (camvid.sizes(V3PLUS, how) for how in (SINGLE, MULTI, FINE))
     assert single["parameters"] == fine["parameters"] == multi["parameters"] == 3_861_339
     assert 1.5 < fine["multiply_adds"] / single["multiply_adds"] < 4  # only layers beyond stride 8
     pixels = 2 * math.fsum(scale**2 for scale in camvid.HOW[MULTI]["scales"])
@@ -213,11 +213,12 @@ def test_an_unfinished_run_is_left_out_or_said_to_be_one(tmp_path, capsys):
     assert "stopped" not in card_of(tmp_path)
 
 
-def test_a_second_stage_goes_on_from_the_first_in_any_folder(tmp_path):
-    first, second, third = (camvid.run(name, tmp_path) for name in camvid.RECIPES[:3])
+def test_each_stage_goes_on_from_the_one_before_in_any_folder(tmp_path):
+    first, *later = (camvid.run(name, tmp_path) for name in camvid.STAGES)
     assert first.init == "imagenet"
-    assert second.init == str(tmp_path / "camvid-v3plus" / f"{first.name}.safetensors")
-    assert third.init == str(tmp_path / "camvid-v3plus-weighted" / f"{second.name}.safetensors")
+    assert [config.init for config in later] == [
+        str(tmp_path / name / f"{first.name}.safetensors") for name in camvid.STAGES[:-1]
+    ]
     assert camvid.run(camvid.SOURCE, Path("runs")).init == recipes.read(camvid.SOURCE).config().init
 
 
