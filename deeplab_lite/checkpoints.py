@@ -1,8 +1,7 @@
 """Trained weights as files that cannot run code: NAME.safetensors and its card NAME.json.
 
-Weights are stored in half precision and read back as float32. The card says what the network is,
-which classes it names, how it was made and what it scored, and holds the sha256 of the weights.
-Used from lesson 03 on; how to fine-tune from one is taught in lesson 09.
+Weights are stored in half precision, and read back as float32. The card says what the network is,
+how it was made and what it scored, and holds their sha256. Lessons 03 on; fine-tuning: lesson 09.
 """
 
 import hashlib

@@ -7,9 +7,9 @@
 
 The data is fetched with --download, or found as `python -m deeplab_lite evaluate --data camvid`
 finds it. Each network is scored on val at 360 x 480: as trained, at six scales with mirror images,
-and at the other output stride with the same weights. After each score assets/camvid.csv is written, with
-what is scored by then, the curves, and the weights and card of v3+. Scores stay beside the weights
-that they are of: the same command goes on where it was stopped.
+and at the other output stride with the same weights. After each score assets/camvid.csv is written,
+with what is scored by then, the curves, and the weights and card of v3+. Scores stay beside the
+weights that they are of: the same command goes on where it was stopped.
 """
 
 import argparse

@@ -32,7 +32,7 @@ def ladder(rows: Sequence[Row], figure: Any = None) -> Any:
         import matplotlib.pyplot as plt
 
         figure = plt.figure(figsize=(10, 0.29 * len(rows) + 1.1))
-    axes = figure.subplots(1, 5, sharey=True, width_ratios=(5.2, 4.4, 0.8, 1.3, 1))
+    axes = figure.subplots(1, 5, sharey=True, width_ratios=(4.6, 5, 0.8, 1.3, 1))
     ideas, steps, scores, *costs = axes
     small = {"va": "center", "size": 8.5, "color": INK}
     for y, row in enumerate(rows):
@@ -74,7 +74,7 @@ def _step(ax: Any, y: int, row: Row) -> None:
     beside = high + 0.5
     if row["paper"]:
         paper = float(row["paper"].split()[0])
-        beside = max(beside, paper + 0.8)
+        beside = max(beside, paper + 1.1)
         ax.plot(paper, y, "D", ms=5, mfc="none", color=PAPER, zorder=4)
     if value < SHOWN[0]:
         beside = max(beside, SHOWN[0] + 2.1)
